@@ -1,0 +1,40 @@
+# Everything that this project asks of a machine. Two are enough for a newcomer: `make demo` and `make test`.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+SOURCES := $(shell find asgi_tls demo_app -name '*.py' -o -name '*.html') pyproject.toml README.md
+
+.PHONY: demo test test-system system-packages check bench clean
+
+demo: $(VENV)/installed  ## serve the demo application on https://localhost:8443
+	@echo "Serving https://localhost:8443 (Ctrl+C stops it). Try it with:"
+	@echo "    curl --cacert \"\$$($(BIN)/asgi-tls ca path)\" https://localhost:8443/tls"
+	@$(BIN)/asgi-tls uvicorn demo_app.app:app --port 8443
+
+test: $(VENV)/installed  ## what needs Python packages only
+	$(BIN)/pytest -n 2 --dist worksteal -m "not system"
+
+test-system: $(VENV)/installed system-packages  ## with nginx, browsers and the like
+	$(BIN)/pytest -n 2 --dist worksteal -m system
+
+check: $(VENV)/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/installed
+	$(BIN)/python -m bench
+
+# The tests run against the wheel that users get, so it is installed again whenever a source changes.
+$(VENV)/installed: $(SOURCES)
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check ".[dev]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall .
+	touch $@
+
+system-packages:
+	@tests/system/install-packages
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

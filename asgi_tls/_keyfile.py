@@ -1,0 +1,60 @@
+"""Hand a certificate that is in memory to `SSLContext.load_cert_chain`, which reads files only."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import ssl
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from asgi_tls.certificate import Certificate
+from asgi_tls.errors import CertificateError
+
+
+def load_cert_chain(context: ssl.SSLContext, certificate: Certificate) -> None:
+    """Load the bytes that were validated, not the files again: they may have changed since.
+
+    Raises CertificateError where OpenSSL refuses what we accepted.
+    """
+    with _as_file(certificate) as (path, password):
+        try:
+            context.load_cert_chain(path, password=password)
+        except ssl.SSLError as error:
+            raise CertificateError(
+                f"{certificate.source}: OpenSSL refuses the pair: {error.reason or error}",
+                fix="Order a certificate with an ECDSA P-256 key, or RSA of 2048 bits or more.",
+            ) from None
+
+
+@contextlib.contextmanager
+def _as_file(certificate: Certificate) -> Iterator[tuple[str, str | None]]:
+    """A path to key and chain, and the password of the key there."""
+    if hasattr(os, "memfd_create") and Path("/proc/self/fd").is_dir():
+        # Memory with a file's name: the key never reaches a disk.
+        descriptor = os.memfd_create("asgi_tls", os.MFD_CLOEXEC)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(certificate.key_pem + certificate.chain_pem)
+            file.flush()
+            yield f"/proc/self/fd/{descriptor}", None
+        return
+    # Elsewhere a private temporary file, with the key encrypted under a password that lives for this call.
+    password = secrets.token_hex(16)
+    with tempfile.TemporaryDirectory(prefix="asgi_tls-") as directory:
+        path = Path(directory, "pair.pem")
+        path.touch(mode=0o600)
+        path.write_bytes(_encrypted(certificate.key_pem, password) + certificate.chain_pem)
+        yield str(path), password
+
+
+def _encrypted(key_pem: bytes, password: str) -> bytes:
+    from cryptography.hazmat.primitives import serialization
+
+    key = serialization.load_pem_private_key(key_pem, password=None)
+    return key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.BestAvailableEncryption(password.encode("ascii")),
+    )

@@ -1,0 +1,57 @@
+"""`asgi-tls doctor`: is the ground good?"""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import click
+
+from asgi_tls.ground import Report, report
+
+_LABELS = {
+    "groups": "choose groups",
+    "ciphersuites": "choose TLS 1.3 suites",
+    "group_order": "keep the server's order of groups",
+    "negotiated_group": "read the group in use",
+}
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def doctor(as_json: bool) -> None:
+    """What this Python and OpenSSL can do, and what a profile would lose here.
+
+    The exit status is 1 when a profile could not start at all.
+    """
+    found = report()
+    if as_json:
+        click.echo(json.dumps(found.as_json(), indent=2))
+    else:
+        _print(found)
+    sys.exit(0 if found.ready else 1)
+
+
+def _print(found: Report) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False, soft_wrap=True)
+    table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_row("Python", found.python)
+    table.add_row("OpenSSL", found.openssl)
+    for name, label in _LABELS.items():
+        how = found.capabilities[name]
+        table.add_row(label, f"[green]yes[/], by {how}" if how else "[red]no[/]")
+    if found.capabilities["reason"]:
+        table.add_row("libssl", f"[red]{found.capabilities['reason']}[/]")
+    table.add_row("groups", "unknown" if found.groups is None else ", ".join(found.groups))
+    for name, version in found.servers.items():
+        table.add_row(name, version or f"not installed: pip install 'asgi-tls\\[{name}]'")
+    console.print(table)
+    for name, losses in found.profiles.items():
+        if not losses:
+            console.print(f"[green]\u2713[/] profile {name}: nothing is lost")
+        for loss in losses:
+            mark = "[red]\u2717[/] profile {}: does not start:" if loss.fatal else "[yellow]![/] profile {}:"
+            console.print(mark.format(name), f"{loss.what} ({loss.why})")

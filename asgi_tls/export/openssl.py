@@ -1,0 +1,43 @@
+"""A profile as an OpenSSL configuration file: policy for programs that have no switch for it.
+
+OpenSSL reads the file that OPENSSL_CONF names when a process starts. It is the only way to set groups and TLS 1.3
+suites where libssl is linked statically.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from asgi_tls.profile import TLSProfile
+
+
+def openssl_conf(profile: TLSProfile, *, supported_groups: Collection[str] | None = None) -> str:
+    """The text of an openssl.cnf for OpenSSL 1.1.1 and later.
+
+    `supported_groups` are those of the OpenSSL that will read it: before 3.5, one unknown name fails the whole file.
+    """
+    groups = [name for name in profile.groups if supported_groups is None or name in supported_groups]
+    lines = [
+        f"# TLS profile {profile.name}, for OPENSSL_CONF.",
+        "openssl_conf = asgi_tls",
+        "",
+        "[asgi_tls]",
+        "ssl_conf = asgi_tls_ssl",
+        "",
+        "[asgi_tls_ssl]",
+        "system_default = asgi_tls_policy",
+        "",
+        "[asgi_tls_policy]",
+        f"MinProtocol = {profile.minimum_version}",
+        f"MaxProtocol = {profile.maximum_version}",
+        f"Ciphersuites = {':'.join(profile.ciphersuites)}",
+        f"CipherString = {cipher_string(profile)}",
+        f"Groups = {':'.join(groups)}",
+        "Options = -Compression",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def cipher_string(profile: TLSProfile) -> str:
+    """The TLS 1.2 suites as OpenSSL's cipher list; for TLS 1.3 alone, one that the minimum version keeps from use."""
+    return ":".join((*(profile.ciphers or ("ECDHE+AESGCM",)), "@SECLEVEL=2"))

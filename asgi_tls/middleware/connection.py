@@ -1,0 +1,46 @@
+"""The TLS connection of a request, for applications: the ASGI `tls` extension, and `tls_connection(scope)`.
+
+    from asgi_tls.middleware.connection import tls_connection
+
+    @app.get("/tls")
+    def tls(request: Request):
+        connection = tls_connection(request.scope)   # None over plain HTTP
+
+Both work under uvicorn, hypercorn and gunicorn's ASGI worker, wherever the context comes from a ServerTLS. They tell of
+the connection to this server: behind a proxy that ends TLS, there is none. HTTP/3 has none either.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from asgi_tls.connection import TLSConnection, current_connection
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+_HTTP_OVER_QUIC = "3"
+
+
+class ConnectionMiddleware:
+    """Fills `scope["extensions"]["tls"]` for each request and WebSocket that came over TLS."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Hand on the scope, with the extension where there is TLS."""
+        connection = tls_connection(scope)
+        if connection is not None:
+            extensions = scope.get("extensions") or {}
+            scope = {**scope, "extensions": {**extensions, "tls": connection.extension}}
+        await self.app(scope, receive, send)
+
+
+def tls_connection(scope: Scope) -> TLSConnection | None:
+    """The facts of the TLS connection that this request came over, None where it did not or they are not known."""
+    # The variable is set by each connection's own handshake, and HTTP/3 has no handshake that we see.
+    if scope["type"] not in {"http", "websocket"} or scope.get("http_version") == _HTTP_OVER_QUIC:
+        return None
+    handshake = current_connection.get()
+    return None if handshake is None else handshake.connection

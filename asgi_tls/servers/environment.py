@@ -1,0 +1,207 @@
+"""The same settings for every way to start a server: `--tls-…` options, and `ASGI_TLS_…` variables behind them."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from asgi_tls.certificate import CertificateSource, PasswordFile, PEMFiles
+from asgi_tls.context import DEFAULT, ClientAuth
+from asgi_tls.errors import ConfigurationError
+from asgi_tls.profile import INTERMEDIATE, PROFILES, TLSProfile
+from asgi_tls.server import ServerTLS
+
+logger = logging.getLogger("asgi_tls")
+
+PREFIX: Final = "ASGI_TLS_"
+
+DEVELOPMENT_NAMES: Final = ("localhost", "127.0.0.1", "::1")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting: `name` as in ASGI_TLS_NAME and --tls-name; `multiple` may be given more than once."""
+
+    name: str
+    metavar: str
+    help: str
+    choices: tuple[str, ...] = ()
+    is_flag: bool = False
+    multiple: bool = False
+
+    @property
+    def option(self) -> str:
+        return "--tls-" + self.name.replace("_", "-")
+
+    @property
+    def variable(self) -> str:
+        return PREFIX + self.name.upper()
+
+
+SETTINGS: Final = (
+    Setting("profile", "NAME", "Versions, suites and groups to offer.", choices=tuple(PROFILES)),
+    Setting("groups", "LIST", "Key exchange groups, the most wanted first: X25519:P-256:P-384."),
+    Setting("ciphersuites", "LIST", "TLS 1.3 suites: TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256."),
+    Setting("ciphers", "LIST", "TLS 1.2 suites: ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384."),
+    Setting(
+        "certificate",
+        "NAME=CERT,KEY",
+        "A certificate for one more host name, for *.example.org or for default; for the same name again, "
+        "with another kind of key. Repeatable.",
+        multiple=True,
+    ),
+    Setting("client_ca", "FILE", "Ask clients for a certificate of a CA in this PEM file."),
+    Setting("client_auth", "HOW", "Whether clients must have a certificate.", choices=("required", "optional")),
+    Setting("allow_unsupported", "", "Log what this platform cannot enforce, and serve without it.", is_flag=True),
+)
+
+# The servers' own options name the certificate where they are on the command line; these are for where they are not.
+FILES: Final = (
+    Setting("certfile", "FILE", "The certificate with its chain, PEM."),
+    Setting("keyfile", "FILE", "Its key, PEM; without it, the key is in the certificate's file."),
+    Setting("keyfile_password_file", "FILE", "A file with the password of the key."),
+)
+
+# Read elsewhere: where the local CA lives.
+_OTHERS: Final = frozenset({"ASGI_TLS_HOME"})
+
+Values = Mapping[str, str | Sequence[str] | bool | None]
+
+
+def from_environment(environ: Mapping[str, str] | None = None) -> dict[str, str | Sequence[str] | bool | None]:
+    """The settings that ASGI_TLS_… variables give, None for the others.
+
+    Raises ConfigurationError for a variable that nobody reads: a misspelt policy must not be ignored.
+    """
+    environ = os.environ if environ is None else environ
+    known = {setting.variable: setting for setting in SETTINGS + FILES}
+    for variable in environ:
+        if variable.startswith(PREFIX) and variable not in known and variable not in _OTHERS:
+            raise ConfigurationError(
+                f"the environment sets {variable}, which nothing reads", fix=f"Use one of {', '.join(sorted(known))}."
+            )
+    values: dict[str, str | Sequence[str] | bool | None] = {}
+    for variable, setting in known.items():
+        text = environ.get(variable) or None
+        if text is not None and setting.is_flag:
+            values[setting.name] = _as_flag(variable, text)
+        elif text is not None and setting.multiple:
+            values[setting.name] = text.split()
+        else:
+            values[setting.name] = text
+    return values
+
+
+def server_tls(
+    values: Values | None = None,
+    *,
+    certfile: str | None = None,
+    keyfile: str | None = None,
+    password: str | None = None,
+) -> ServerTLS:
+    """The ServerTLS for these settings, by default those of the environment, and this key pair.
+
+    Without a certificate anywhere, a development certificate for localhost is made, and a warning says so.
+
+    Raises ASGITLSError.
+    """
+    values = from_environment() if values is None else values
+    return ServerTLS(
+        _certificates(values, certfile, keyfile, password),
+        profile=profile_for(values),
+        client_ca=_path(values, "client_ca"),
+        client_auth=_client_auth(values),
+        allow_unsupported=bool(values.get("allow_unsupported")),
+    )
+
+
+def profile_for(values: Values) -> TLSProfile:
+    """The profile that these settings choose or derive.
+
+    Raises ConfigurationError, ProfileError.
+    """
+    name = _text(values, "profile") or INTERMEDIATE.name
+    if name not in PROFILES:
+        raise ConfigurationError(f"unknown profile {name!r}", fix=f"Choose from {', '.join(PROFILES)}.")
+    profile = PROFILES[name]
+    groups, ciphersuites, ciphers = (_list(values, name) for name in ("groups", "ciphersuites", "ciphers"))
+    if groups:
+        profile = profile.with_groups(*groups)
+    if ciphersuites:
+        profile = profile.with_ciphersuites(*ciphersuites)
+    if ciphers:
+        profile = profile.with_ciphers(*ciphers)
+    return profile
+
+
+def _certificates(
+    values: Values, certfile: str | None, keyfile: str | None, password: str | None
+) -> dict[str, list[CertificateSource]]:
+    certfile = certfile or _path(values, "certfile")
+    keyfile = keyfile or _path(values, "keyfile")
+    password_file = _path(values, "keyfile_password_file")
+    named: dict[str, list[CertificateSource]] = {}
+    for entry in values.get("certificate") or ():  # type: ignore[union-attr]  # a list: the setting is `multiple`
+        name, _, files = entry.partition("=")
+        parts = files.split(",")
+        if not name or len(parts) > 2 or not all(parts):
+            raise ConfigurationError(
+                f"{entry!r} does not name a certificate", fix="Write NAME=fullchain.pem,privkey.pem."
+            )
+        named.setdefault(name, []).append(PEMFiles(*parts))
+    if certfile:
+        secret = PasswordFile(password_file) if password is None and password_file else password
+        named.setdefault(DEFAULT, []).insert(0, PEMFiles(certfile, keyfile, secret))
+    elif keyfile:
+        raise ConfigurationError(f"a key ({keyfile}) without a certificate", fix="Name the certificate's file as well.")
+    elif not named:
+        named[DEFAULT] = [development_certificate()]
+    return named
+
+
+def development_certificate(names: Sequence[str] = DEVELOPMENT_NAMES) -> CertificateSource:
+    """A certificate of the local CA, made or renewed where needed. Logs that it is one."""
+    from asgi_tls.dev.ca import LocalCA
+
+    ca = LocalCA()
+    issued = ca.issue(names)
+    logger.warning(
+        "No certificate was named: serving a development certificate for %s. Clients must trust %s.",
+        ", ".join(names), ca.certificate_path,
+    )  # fmt: skip
+    return PEMFiles(issued.certfile, issued.keyfile)
+
+
+def _text(values: Values, name: str) -> str | None:
+    value = values.get(name)
+    return value if isinstance(value, str) and value else None
+
+
+def _path(values: Values, name: str) -> str | None:
+    text = _text(values, name)
+    return None if text is None else str(Path(text).expanduser())
+
+
+def _list(values: Values, name: str) -> list[str]:
+    text = _text(values, name) or ""
+    return [part for part in text.replace(",", ":").split(":") if part]
+
+
+def _client_auth(values: Values) -> ClientAuth | None:
+    how = _text(values, "client_auth")
+    if how is None or how == "required" or how == "optional":
+        return how
+    raise ConfigurationError(f"client_auth is {how!r}", fix='Choose "required" or "optional".')
+
+
+def _as_flag(variable: str, text: str) -> bool:
+    lowered = text.lower()
+    if lowered in {"1", "true", "yes", "on"}:
+        return True
+    if lowered in {"0", "false", "no", "off"}:
+        return False
+    raise ConfigurationError(f"{variable} is {text!r}", fix="Set it to 1 or 0.")

@@ -1,0 +1,109 @@
+"""gunicorn: its `ssl_context` hook, and the module for `gunicorn -c python:asgi_tls.servers.gunicorn APP`.
+
+Three things in gunicorn would quietly serve something else than what was asked for, and are closed here:
+
+- gunicorn speaks TLS only when `certfile` or `keyfile` is set, whatever the hook says: `is_ssl` is widened to be true
+  for our hook. It would break if gunicorn decided about TLS by another property; tests/servers would show plain HTTP.
+- Its ASGI worker logs an exception of the hook and goes on in plain HTTP: the hook exits instead, with the status at
+  which the arbiter stops. The certificates are checked in the arbiter as well, before it listens.
+- uvicorn's worker for gunicorn ignores the hook: it is refused.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import ssl
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import gunicorn.config
+
+from asgi_tls.errors import ASGITLSError, ConfigurationError
+from asgi_tls.servers import STARTUP_FAILURE, environment
+
+if TYPE_CHECKING:
+    from asgi_tls.server import ServerTLS
+
+_WORKERS_WITHOUT_THE_HOOK = ("uvicorn", "UvicornWorker", "UvicornH11Worker")
+
+
+class GunicornContextFactory:
+    """The value of `ssl_context`. gunicorn's sync and threaded workers call it for each connection: it caches.
+
+    `tls` None means: from the environment and from gunicorn's own `certfile` and `keyfile`.
+    """
+
+    def __init__(self, tls: ServerTLS | None) -> None:
+        _widen_is_ssl()
+        self._tls = tls
+        self._checked = False
+        self._context: tuple[int, ssl.SSLContext] | None = None
+
+    def __call__(self, config: gunicorn.config.Config, _default: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
+        """The context of this process."""
+        # A context made before a fork would share its session secrets by accident, so each process makes its own.
+        if self._context is None or self._context[0] != os.getpid():
+            try:
+                context = self._server_tls(config).create_context(alpn=_alpn(config))
+            except ASGITLSError as error:
+                _exit(error)
+            self._context = os.getpid(), context
+        return self._context[1]
+
+    def check(self, config: gunicorn.config.Config) -> None:
+        """Once, in the arbiter, before it listens: exit where a worker could not serve TLS."""
+        if self._checked:
+            return
+        self._checked = True
+        try:
+            _refuse_foreign_worker(config.worker_class_str)
+            self._server_tls(config).check()
+        except ASGITLSError as error:
+            _exit(error)
+
+    def _server_tls(self, config: gunicorn.config.Config) -> ServerTLS:
+        if self._tls is None:
+            self._tls = environment.server_tls(certfile=config.certfile, keyfile=config.keyfile)
+        return self._tls
+
+
+def _widen_is_ssl() -> None:
+    configuration: Any = gunicorn.config.Config
+    original = configuration.is_ssl.fget
+    if getattr(original, "asgi_tls", False):
+        return
+
+    def is_ssl(self: Any) -> bool:
+        hook = self.settings["ssl_context"].get()
+        if isinstance(hook, GunicornContextFactory):
+            hook.check(self)
+            return True
+        return bool(original(self))
+
+    is_ssl.asgi_tls = True  # type: ignore[attr-defined]
+    configuration.is_ssl = property(is_ssl)
+
+
+def _refuse_foreign_worker(worker_class: str) -> None:
+    if any(part in _WORKERS_WITHOUT_THE_HOOK for part in worker_class.split(".")):
+        raise ConfigurationError(
+            f"gunicorn's worker {worker_class} ignores ssl_context: it would serve without this profile",
+            fix="Use `-k asgi` (gunicorn's own ASGI worker), or `asgi-tls uvicorn --workers N`.",
+        )
+
+
+def _alpn(config: gunicorn.config.Config) -> list[str]:
+    protocols = config.http_protocols if hasattr(config, "http_protocols") else ["h1"]
+    names = {"h1": "http/1.1", "h2": "h2"}
+    return [names[protocol] for protocol in protocols or ["h1"] if protocol in names]
+
+
+def _exit(error: ASGITLSError) -> NoReturn:
+    logging.getLogger("gunicorn.error").error("TLS cannot start: %s", error)
+    sys.exit(STARTUP_FAILURE)
+
+
+# What gunicorn reads of this module as a configuration file.
+ssl_context = GunicornContextFactory(None)

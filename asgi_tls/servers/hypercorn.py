@@ -1,0 +1,162 @@
+"""hypercorn: a `Config` that makes our context, and the module that `hypercorn -c python:…` reads.
+
+hypercorn starts a task for each connection inside `connection_made`, which runs right after the handshake: the task
+inherits `current_connection` from there, and nothing else is needed.
+
+HTTP/3 is aioquic's: TLS 1.3 with its own suites and groups, read from `certfile` and `keyfile`. A profile that is
+narrower than those cannot be kept there, so it is refused together with `quic_bind`.
+"""
+
+from __future__ import annotations
+
+import logging
+import ssl
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+from hypercorn.config import Config
+
+from asgi_tls.errors import ASGITLSError, ConfigurationError
+from asgi_tls.servers import STARTUP_FAILURE, environment
+
+if TYPE_CHECKING:
+    from asgi_tls.server import ServerTLS
+
+_OURS: Final = frozenset(
+    {"certfile", "keyfile", "keyfile_password", "ca_certs", "ciphers", "cert_reqs", "verify_mode", "verify_flags"}
+)
+"""hypercorn's own TLS settings, which our context would silently ignore."""
+
+_AIOQUIC_CIPHERSUITES: Final = {"TLS_AES_256_GCM_SHA384", "TLS_AES_128_GCM_SHA256", "TLS_CHACHA20_POLY1305_SHA256"}
+_AIOQUIC_GROUPS: Final = {"X25519", "P-256", "P-384"}
+
+
+class TLSConfig(Config):
+    """hypercorn's configuration with the context of a ServerTLS. Safe to pickle, as hypercorn's workers need."""
+
+    tls: ServerTLS
+
+    @classmethod
+    def create(cls, tls: ServerTLS, **settings: Any) -> TLSConfig:
+        """Check the settings and the certificates now, before anything listens.
+
+        Raises ConfigurationError for a name that hypercorn does not know, and what `ServerTLS.check` raises.
+        """
+        for name in settings:
+            if name in _OURS:
+                raise ConfigurationError(
+                    f"hypercorn's {name} would have no effect", fix="Give certificates and policy to ServerTLS."
+                )
+            if not hasattr(Config, name) and name not in Config.__annotations__:
+                raise ConfigurationError(
+                    f"hypercorn has no setting {name!r}", fix="See hypercorn's documentation for the right name."
+                )
+        config = cls()
+        for name, value in settings.items():
+            setattr(config, name, value)
+        config.adopt(tls)
+        return config
+
+    def adopt(self, tls: ServerTLS) -> None:
+        """Serve with these certificates and this policy from now on.
+
+        Raises what `ServerTLS.check` raises.
+        """
+        if self.quic_bind:
+            self.certfile, self.keyfile = check_quic(tls)
+        tls.check()
+        self.tls = tls
+
+    @property
+    def ssl_enabled(self) -> bool:
+        """Always: hypercorn would fall back to plain HTTP without a certfile and a keyfile."""
+        return True
+
+    def create_ssl_context(self) -> ssl.SSLContext:
+        """Called once in each worker, inside its event loop. Exits with status 3 where there is no context."""
+        try:
+            return self.tls.create_context(alpn=self.alpn_protocols)
+        except ASGITLSError as error:
+            _exit(error)
+
+
+def check_quic(tls: ServerTLS) -> tuple[str, str]:
+    """The files for HTTP/3: certificate and key.
+
+    Raises ConfigurationError where HTTP/3 could not keep what the settings promise.
+    """
+    if tls.client_ca is not None:
+        raise ConfigurationError(
+            "HTTP/3 in hypercorn cannot ask for client certificates", fix="Leave out quic_bind, or client_ca."
+        )
+    left_out = _AIOQUIC_CIPHERSUITES.difference(tls.profile.ciphersuites) | _AIOQUIC_GROUPS.difference(
+        tls.profile.groups
+    )
+    if left_out and not tls.allow_unsupported:
+        raise ConfigurationError(
+            f"HTTP/3 in hypercorn negotiates {', '.join(sorted(_AIOQUIC_CIPHERSUITES))} with "
+            f"{', '.join(sorted(_AIOQUIC_GROUPS))} or X448, and profile {tls.profile.name} allows less",
+            fix="Leave out quic_bind, or set allow_unsupported.",
+        )
+    sources = tls.sources
+    source = next(iter(sources.values()))[0]
+    if len(sources) > 1 or not source.paths:
+        raise ConfigurationError(
+            "HTTP/3 in hypercorn serves one certificate, from files",
+            fix="Leave out quic_bind, or give one PEMFiles or LetsEncrypt.",
+        )
+    if getattr(source, "password", None) is not None:
+        raise ConfigurationError(
+            f"{source}: HTTP/3 in hypercorn cannot read an encrypted key",
+            fix="Leave out quic_bind, or decrypt the key.",
+        )
+    return str(source.paths[0]), str(source.paths[-1])
+
+
+def _exit(error: ASGITLSError) -> NoReturn:
+    logging.getLogger("hypercorn.error").error("TLS cannot start: %s", error)
+    sys.exit(STARTUP_FAILURE)
+
+
+# From here on: what `hypercorn -c python:asgi_tls.servers.hypercorn APP` reads. hypercorn copies each name of dir()
+# onto a plain Config, so there is no `self`: everything comes from the environment.
+
+
+def create_ssl_context() -> ssl.SSLContext:
+    """The context for the settings in the environment; an attribute of hypercorn's configuration object."""
+    try:
+        return environment.server_tls().create_context(alpn=Config.alpn_protocols)
+    except ASGITLSError as error:
+        _exit(error)
+
+
+def __dir__() -> list[str]:
+    return ["certfile", "create_ssl_context", "keyfile"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in {"certfile", "keyfile"}:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        return _files(environment.server_tls(), sys.argv)[name]
+    except ASGITLSError as error:
+        print(f"Error: {error}", file=sys.stderr)  # noqa: T201 -- hypercorn has no logging yet
+        sys.exit(STARTUP_FAILURE)
+
+
+def _files(tls: ServerTLS, arguments: list[str]) -> Mapping[str, str]:
+    """What makes hypercorn listen with TLS, and HTTP/3 find its files."""
+    given = {argument.partition("=")[0] for argument in arguments}
+    for option in sorted(given & {f"--{name.replace('_', '-')}" for name in _OURS}):
+        raise ConfigurationError(
+            f"{option} would have no effect beside -c python:{__name__}",
+            fix="Set ASGI_TLS_CERTFILE, ASGI_TLS_KEYFILE and the like, or use `asgi-tls hypercorn`.",
+        )
+    if "--quic-bind" in given:
+        certfile, keyfile = check_quic(tls)
+    else:
+        # hypercorn only asks whether they are set.
+        certfile = keyfile = str(next(iter(tls.sources.values()))[0])
+    tls.check()
+    return {"certfile": certfile, "keyfile": keyfile}

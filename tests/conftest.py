@@ -1,0 +1,35 @@
+"""Keys and certificates are made once for each worker of the test run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from cryptography.x509.oid import ExtendedKeyUsageOID
+from files import Files
+from pki import PKI
+
+from asgi_tls import PEMFiles
+
+
+@pytest.fixture(scope="session")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
+    """For localhost (ECDSA and RSA), www.example.com and *.example.org."""
+    directory = tmp_path_factory.mktemp("pki")
+    pki = PKI("Tests")
+    ca = directory / "ca.pem"
+    ca.write_bytes(pki.root_pem)
+
+    def pair(name: str, *names: str, **how: Any) -> PEMFiles:
+        return PEMFiles(*pki.leaf(*names, **how).write(directory / name))
+
+    return Files(
+        pki=pki,
+        directory=directory,
+        ca=ca,
+        ecdsa=pair("ecdsa", "localhost", "127.0.0.1"),
+        rsa=pair("rsa", "localhost", "127.0.0.1", key="rsa"),
+        example=pair("example", "www.example.com"),
+        wildcard=pair("wildcard", "*.example.org"),
+        client=pair("client", "client.example", eku=(ExtendedKeyUsageOID.CLIENT_AUTH,)),
+    )

@@ -1,0 +1,134 @@
+"""A server that cannot start safely does not start: exit status 3, one readable message, nothing in plain HTTP."""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+from files import Files
+from launch import LAUNCHES, Launch
+from servers import asgi_tls, run
+
+from asgi_tls import PEMFiles
+
+ONE_EACH = [launch for launch in LAUNCHES if launch.workers == 1] + [Launch("gunicorn", "asgi")]
+MANY = [launch for launch in LAUNCHES if launch.workers == 2]
+
+
+@pytest.mark.parametrize("launch", [*ONE_EACH, *MANY], ids=str)
+def test_a_key_of_another_certificate(files: Files, launch: Launch) -> None:
+    command, env = launch.command(PEMFiles(files.ecdsa.certfile, files.example.keyfile), {})
+    status, text = run(command, env=env)
+    assert status == 3, text
+    assert text.count(str(files.example.keyfile)) == 1, text
+    assert "Traceback" not in text
+
+
+@pytest.mark.parametrize("launch", ONE_EACH, ids=str)
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"groups": "P-257"}, "unknown group 'P-257'"),
+        ({"client_auth": "required"}, "no CA to verify clients with"),
+        ({"client_ca": "/nonexistent/ca.pem"}, "/nonexistent/ca.pem"),
+        ({"ciphers": "AES128-SHA"}, "AES128-SHA has no ephemeral"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_a_policy_that_cannot_be(files: Files, launch: Launch, settings: dict[str, str], says: str) -> None:
+    command, env = launch.command(files.ecdsa, settings)
+    status, text = run(command, env=env)
+    assert status == 3, text
+    assert text.count(says) == 1, text
+    assert "Traceback" not in text
+
+
+def test_a_misspelt_variable_is_not_ignored(files: Files) -> None:
+    command, _ = Launch("uvicorn", "asyncio").command(files.ecdsa, {})
+    status, text = run(command, env={"ASGI_TLS_PROFIL": "modern"})
+    assert status == 3
+    assert "ASGI_TLS_PROFIL, which nothing reads" in text
+
+
+@pytest.mark.parametrize(
+    ("command", "option", "says"),
+    [
+        ("uvicorn", "--ssl-ciphers=HIGH", "Use --tls-ciphersuites"),
+        ("uvicorn", "--ssl-version=5", "Use --tls-profile"),
+        ("uvicorn", "--ssl-ca-certs=ca.pem", "Use --tls-client-ca"),
+        ("uvicorn", "--ssl-cert-reqs=2", "Use --tls-client-auth"),
+        ("hypercorn", "--ciphers=HIGH", "Use --tls-ciphersuites"),
+        ("hypercorn", "--ca-certs=ca.pem", "Use --tls-client-ca"),
+        ("hypercorn", "--verify-mode=CERT_NONE", "Use --tls-client-auth"),
+    ],
+)
+def test_an_option_of_the_server_that_would_have_no_effect(command: str, option: str, says: str) -> None:
+    status, text = run(asgi_tls(command, "facts_app:app", option))
+    assert status == 3
+    assert says in text
+    assert "Traceback" not in text
+
+
+def test_gunicorns_worker_that_ignores_the_hook(files: Files) -> None:
+    launch = Launch("gunicorn", "uvicorn_worker.UvicornWorker")
+    command, env = launch.command(files.ecdsa, {})
+    status, text = run(command, env=env)
+    assert status == 3
+    assert "ignores ssl_context" in text
+
+
+def test_plain_hypercorn_with_our_module_refuses_its_own_options(files: Files) -> None:
+    command = [sys.executable, "-m", "hypercorn", "-c", "python:asgi_tls.servers.hypercorn", "--bind=127.0.0.1:0"]
+    pair = {"ASGI_TLS_CERTFILE": str(files.ecdsa.certfile), "ASGI_TLS_KEYFILE": str(files.ecdsa.keyfile)}
+    for option in ("--certfile=other.pem", "--ciphers=HIGH", "--verify-mode=CERT_NONE"):
+        status, text = run([*command, option, "facts_app:app"], env=pair)
+        assert status == 3
+        assert "would have no effect beside -c python:asgi_tls.servers.hypercorn" in text
+        assert "Traceback" not in text
+
+
+SCRIPT = """
+    import sys, {module}
+    from asgi_tls import PEMFiles, ServerTLS
+
+    if __name__ == "__main__":
+        tls = ServerTLS(PEMFiles(*sys.argv[1:3]))
+        {start}
+"""
+
+
+@pytest.mark.parametrize(
+    ("module", "start"),
+    [
+        ("uvicorn", 'uvicorn.run("facts_app:app", port=0, **tls.uvicorn_kwargs())'),
+        ("hypercorn.run", 'hypercorn.run.run(tls.hypercorn_config(bind="127.0.0.1:0", application_path="facts_app:app"))'),
+    ],
+)
+def test_from_python_the_error_is_raised_before_anything_listens(
+    files: Files, tmp_path: Path, module: str, start: str
+) -> None:
+    script = tmp_path / "start.py"
+    script.write_text(textwrap.dedent(SCRIPT.format(module=module, start=start)))
+    status, text = run([sys.executable, str(script), str(files.ecdsa.certfile), str(files.example.keyfile)])
+    assert status == 1
+    assert "KeyMismatchError" in text
+    assert "unning on" not in text
+
+
+def test_workers_whose_certificate_goes_bad_after_the_check_do_not_loop(files: Files, tmp_path: Path) -> None:
+    """The parent has checked; the workers find the key gone, and must end the parent instead of starting for ever."""
+    certfile, keyfile = files.pki.leaf("localhost").write(tmp_path)
+    script = tmp_path / "start.py"
+    start = (
+        'import pathlib; kwargs = tls.uvicorn_kwargs(); pathlib.Path(sys.argv[2]).unlink(); '
+        'uvicorn.run("facts_app:app", port=0, workers=2, **kwargs)'
+    )
+    script.write_text(textwrap.dedent(SCRIPT.format(module="uvicorn", start=start)))
+    status, text = run([sys.executable, str(script), str(certfile), str(keyfile)], env={"PYTHONPATH": "."})
+    assert "TLS cannot start" in text
+    assert str(keyfile) in text
+    assert "Traceback" not in text
+    assert "stopping the parent" in text
+    assert status == 0  # uvicorn's parent ends with 0 when a worker could not boot

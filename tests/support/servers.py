@@ -1,0 +1,111 @@
+"""Real servers in processes of their own, on a port that the system chooses."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+APP_DIRECTORY = Path(__file__).parent
+"""Where `facts_app.py` lies: servers run with it as their working directory."""
+
+_PORT = re.compile(r"(?:running on|Running on|Listening at:|serving on) (?:https?|ssl)://\S+?:(\d+)")
+
+
+@dataclass
+class Server:
+    """A running server. `log` grows while it runs."""
+
+    process: subprocess.Popen[str]
+    log: list[str] = field(default_factory=list)
+    port: int = 0
+
+    @property
+    def text(self) -> str:
+        """All that it has printed so far."""
+        return "".join(self.log)
+
+
+def asgi_tls(*arguments: str) -> list[str]:
+    """The command line `asgi-tls …` of the Python that runs the tests."""
+    return [sys.executable, "-P", "-m", "asgi_tls", *arguments]
+
+
+@contextlib.contextmanager
+def serve(
+    command: Sequence[str],
+    *,
+    ready: str,
+    count: int = 1,
+    cwd: Path = APP_DIRECTORY,
+    env: Mapping[str, str] | None = None,
+    timeout: float = 30.0,
+) -> Iterator[Server]:
+    """Start a server, wait until `ready` has matched `count` lines of its output, and stop it afterwards."""
+    process = subprocess.Popen(
+        command,
+        cwd=cwd,
+        env={**os.environ, "PYTHONUNBUFFERED": "1", **(env or {})},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    server = Server(process)
+    started = threading.Event()
+    reader = threading.Thread(target=_read, args=(server, re.compile(ready), count, started), daemon=True)
+    reader.start()
+    try:
+        if not started.wait(timeout) or process.poll() is not None:
+            raise AssertionError(f"{' '.join(command)} did not start:\n{server.text}")
+        yield server
+    finally:
+        _stop(process)
+        reader.join(5)
+
+
+def run(command: Sequence[str], *, cwd: Path = APP_DIRECTORY, env: Mapping[str, str] | None = None) -> tuple[int, str]:
+    """Run a command that ends by itself: its exit status and all that it printed."""
+    done = subprocess.run(
+        command,
+        cwd=cwd,
+        env={**os.environ, **(env or {})},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return done.returncode, done.stdout
+
+
+def _read(server: Server, ready: re.Pattern[str], count: int, started: threading.Event) -> None:
+    assert server.process.stdout is not None
+    for line in server.process.stdout:
+        server.log.append(line)
+        if found := _PORT.search(line):
+            server.port = int(found[1])
+        if sum(bool(ready.search(each)) for each in server.log) >= count:
+            started.set()
+    started.set()  # it has ended: the caller looks
+
+
+def _stop(process: subprocess.Popen[str]) -> None:
+    """Ask the server, then its whole session: workers must not outlive a test."""
+    if process.poll() is None:
+        process.terminate()
+    deadline = time.monotonic() + 5
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(deadline - time.monotonic())
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait(5)

@@ -1,0 +1,282 @@
+"""Certificates: where they come from, and what is known of one once it has been checked.
+
+A source names files or holds text; `load()` reads each file once, checks everything, and returns a `Certificate` or
+raises a `CertificateError`. The bytes that were checked are the bytes that are served. Importing this module imports
+neither `cryptography` nor `ssl`.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+from asgi_tls.errors import ConfigurationError, MissingFileError, UnreadableFileError
+from asgi_tls.material import DENIED, Material, read_material
+from asgi_tls.names import canonical_name, matches, parse_ip
+from asgi_tls.password import Password, PasswordFile, check_password
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+__all__ = [
+    "Certificate",
+    "CertificateSource",
+    "KubernetesSecret",
+    "LetsEncrypt",
+    "PEMData",
+    "PEMFiles",
+    "Password",
+    "PasswordFile",
+]
+
+StrPath = str | os.PathLike[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Certificate:
+    """A certificate with its chain and key, all checks passed. Its repr holds no secret; its pickle does."""
+
+    chain_pem: bytes = field(repr=False)  # leaf first, then what the file held after it
+    key_pem: bytes = field(repr=False)  # unencrypted PKCS#8
+    dns_names: tuple[str, ...]  # lower case, A-labels, from subjectAltName alone
+    ip_addresses: tuple[str, ...]
+    subject: str  # RFC 4514
+    issuer: str
+    serial_number: str  # hexadecimal
+    not_before: datetime  # aware, UTC
+    not_after: datetime
+    key_type: str  # 'ECDSA P-256', 'RSA 2048', 'Ed25519'
+    fingerprint_sha256: str  # lower-case hexadecimal, of the leaf's DER form
+    source: str
+    warnings: tuple[str, ...] = ()
+    ocsp_url: str | None = None
+    must_staple: bool = False
+
+    @property
+    def subject_alt_names(self) -> tuple[str, ...]:
+        """DNS names, then IP addresses."""
+        return self.dns_names + self.ip_addresses
+
+    @property
+    def leaf_der(self) -> bytes:
+        """The server's own certificate, in DER."""
+        return base64.b64decode(self.chain_pem.split(b"-----")[2])
+
+    def covers(self, name: str) -> bool:
+        """Whether a client that asks for `name` accepts this certificate (RFC 9525 section 6.3).
+
+        `name` is a DNS name, an IP address, or a wildcard (`*.example.org`), which only the same wildcard covers.
+        """
+        address = parse_ip(name)
+        if address is not None:
+            return address in self.ip_addresses
+        try:
+            host = canonical_name(name)
+        except ConfigurationError:
+            return False
+        return any(matches(pattern, host) for pattern in self.dns_names)
+
+    def lifetime_left(self, now: datetime) -> float:
+        """The share of the lifetime that is left: 1.0 at notBefore, 0.0 at notAfter. `now` is aware."""
+        whole = (self.not_after - self.not_before).total_seconds()
+        left = (self.not_after - now).total_seconds()
+        return min(1.0, max(0.0, left / whole)) if whole > 0 else 0.0
+
+
+@runtime_checkable
+class CertificateSource(Protocol):
+    """Where key material comes from. Its text describes it for logs and holds no secret."""
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The files to watch; none for material in memory."""
+
+    def load(self) -> Certificate:
+        """Read, check, return. Raises CertificateError."""
+
+
+@dataclass(frozen=True)
+class PEMFiles:
+    """A certificate chain and its key in PEM files. Without `keyfile` the key stands in `certfile`."""
+
+    certfile: StrPath
+    keyfile: StrPath | None = None
+    password: Password = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        check_password(self.password)
+        _check_path("certfile", self.certfile)
+        if self.keyfile is not None:
+            _check_path("keyfile", self.keyfile)
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        return _paths(self.certfile, self.keyfile, self.password)
+
+    def load(self) -> Certificate:
+        keyfile = None if self.keyfile is None else Path(self.keyfile)
+        return _load_files(self, Path(self.certfile), keyfile, self.password)
+
+    def __str__(self) -> str:
+        return ", ".join(dict.fromkeys(str(name) for name in (self.certfile, self.keyfile) if name is not None))
+
+
+@dataclass(frozen=True)
+class LetsEncrypt:
+    """What certbot keeps for `domain`: `fullchain.pem` and `privkey.pem` in its live directory."""
+
+    domain: str
+    directory: StrPath = "/etc/letsencrypt/live"
+
+    def __post_init__(self) -> None:
+        _check_path("directory", self.directory)
+        if self.domain.startswith("*."):
+            raise ConfigurationError(
+                f"certbot keeps the certificate for {self.domain!r} under the name without `*.`",
+                fix=f"Use LetsEncrypt({self.domain[2:]!r}).",
+            )
+        if not self.domain or self.domain.startswith(".") or set(self.domain) & set("/\\\0"):
+            raise ConfigurationError(
+                f"{self.domain!r} names no directory of certbot's",
+                fix="Give the name that `certbot certificates` shows, such as example.com.",
+            )
+
+    @property
+    def paths(self) -> tuple[Path, Path]:
+        return (self._home / "fullchain.pem", self._home / "privkey.pem")
+
+    def load(self) -> Certificate:
+        try:
+            missing = not self._home.is_dir()
+            live = sorted(path.name for path in Path(self.directory).iterdir() if path.is_dir()) if missing else []
+        except (FileNotFoundError, NotADirectoryError, ValueError):
+            raise MissingFileError(
+                "no such directory",
+                fix="Let certbot issue the certificate first, or say where it keeps them: LetsEncrypt(…, directory=…).",
+                path=Path(self.directory),
+            ) from None
+        except OSError as error:
+            raise UnreadableFileError(
+                f"cannot be read: {error.strerror}", fix=_CERTBOT_DENIED, path=Path(self.directory)
+            ) from error
+        if missing:
+            raise self._unknown_domain(live)
+        return _load_files(self, *self.paths, None, denied=_CERTBOT_DENIED)
+
+    def __str__(self) -> str:
+        return f"Let's Encrypt {self.domain} ({self._home})"
+
+    @property
+    def _home(self) -> Path:
+        return Path(self.directory) / self.domain
+
+    def _unknown_domain(self, live: list[str]) -> MissingFileError:
+        numbered = [name for name in live if name.startswith(f"{self.domain}-") and name[-4:].isdigit()]
+        if numbered:
+            fix = f"certbot numbered a second lineage: use LetsEncrypt({numbered[-1]!r})."
+        elif live:
+            fix = f"certbot has {', '.join(live[:20])}: use one of these, or issue {self.domain}."
+        else:
+            fix = f"certbot has issued nothing here yet: `certbot certonly -d {self.domain}`."
+        return MissingFileError("no such certificate", fix=fix, path=self._home)
+
+
+@dataclass(frozen=True)
+class KubernetesSecret:
+    """A mounted Secret of the type kubernetes.io/tls: `tls.crt` and `tls.key`."""
+
+    directory: StrPath
+
+    def __post_init__(self) -> None:
+        _check_path("directory", self.directory)
+
+    @property
+    def paths(self) -> tuple[Path, Path]:
+        return (Path(self.directory) / "tls.crt", Path(self.directory) / "tls.key")
+
+    def load(self) -> Certificate:
+        if not os.path.lexists(self.directory):
+            raise MissingFileError(
+                "no such directory",
+                fix="Mount the Secret there (volumes, volumeMounts), and check that it is in the pod's namespace.",
+                path=Path(self.directory),
+            )
+        # Kubernetes writes 0644 into a mount that only the pod sees: the key's mode means nothing here.
+        return _load_files(self, *self.paths, None, check_mode=False, denied=_KUBERNETES_DENIED)
+
+    def __str__(self) -> str:
+        return f"Kubernetes secret {self.directory}"
+
+
+@dataclass(frozen=True)
+class PEMData:
+    """A chain and its key in memory. Without `key` the key stands in `certificate`."""
+
+    certificate: bytes | str = field(repr=False)
+    key: bytes | str | None = field(default=None, repr=False)
+    password: Password = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        check_password(self.password)
+        for value in (self.certificate, b"" if self.key is None else self.key):
+            if not isinstance(value, (bytes, str)):
+                raise ConfigurationError(
+                    f"PEMData takes text or bytes, not {type(value).__name__}", fix="For files there is PEMFiles."
+                )
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        return _paths(None, None, self.password)
+
+    def load(self) -> Certificate:
+        key = None if self.key is None else _in_memory("key", self.key)
+        return _validate(str(self), _in_memory("certificate", self.certificate), key, self.password)
+
+    def __str__(self) -> str:
+        return "PEM data in memory"
+
+
+_CERTBOT_DENIED = (
+    "certbot lets only root into live/ and archive/: give the server's group access to both "
+    "(chgrp and chmod 0750, privkey.pem 0640), or copy the files in a deploy hook."
+)
+_KUBERNETES_DENIED = "Set the pod's securityContext.fsGroup to a group of the server's user, and defaultMode to 0440."
+
+
+def _check_path(name: str, value: object) -> None:
+    if not isinstance(value, (str, os.PathLike)) or not os.fspath(value):
+        raise ConfigurationError(f"{name}={value!r} names no file", fix="Give a path as str or Path.")
+
+
+def _paths(certfile: StrPath | None, keyfile: StrPath | None, password: Password) -> tuple[Path, ...]:
+    third = password.path if isinstance(password, PasswordFile) else None
+    return tuple(dict.fromkeys(Path(name) for name in (certfile, keyfile, third) if name is not None))
+
+
+def _in_memory(role: str, data: bytes | str) -> Material:
+    return Material(role, data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data)
+
+
+def _load_files(
+    source: object,
+    certfile: Path,
+    keyfile: Path | None,
+    password: Password,
+    *,
+    check_mode: bool = True,
+    denied: str = DENIED,
+) -> Certificate:
+    certificate = read_material(certfile, "certificate", denied=denied)
+    key = None if keyfile in {None, certfile} else read_material(keyfile, "key", denied=denied)
+    return _validate(str(source), certificate, key, password, check_mode=check_mode)
+
+
+def _validate(
+    source: str, certificate: Material, key: Material | None, password: Password, *, check_mode: bool = False
+) -> Certificate:
+    from asgi_tls.validation import validate  # cryptography takes 30 ms to import; only loading needs it
+
+    return validate(source, certificate, key, password, check_mode=check_mode)

@@ -1,0 +1,186 @@
+"""The chain in the order it is served: does it begin with the server's own certificate, and does each link hold?"""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import AuthorityInformationAccessOID as AccessOID
+from cryptography.x509.oid import ExtensionOID
+
+from asgi_tls.errors import CertificateError, ChainOrderError, LeafOnlyError, MissingIntermediateError, NotPEMError
+from asgi_tls.material import Material, read_material
+from asgi_tls.pem import CERTIFICATE_LABELS, KEY_LABELS, Block, read_blocks, wrong_label
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def load_chain(material: Material, blocks: tuple[Block, ...]) -> tuple[x509.Certificate, ...]:
+    """Every certificate among `blocks`, each part of it parsed now, so that nothing raises later."""
+    found = [block for block in blocks if block.label in CERTIFICATE_LABELS]
+    if not found and any(block.label in KEY_LABELS for block in blocks):
+        raise material.error(
+            NotPEMError,
+            "is given as the certificate and holds a private key, no certificate",
+            "Name the certificate's own file; Let's Encrypt calls it fullchain.pem.",
+        )
+    if not found:
+        raise wrong_label(material, blocks, "a certificate")
+    return tuple(_parse(material, block, number) for number, block in enumerate(found, 1))
+
+
+def check_links(material: Material, chain: Sequence[x509.Certificate]) -> None:
+    """Each certificate is signed by the next. Raises ChainOrderError or MissingIntermediateError."""
+    for index, (one, issuer) in enumerate(itertools.pairwise(chain)):
+        if not issued_by(one, issuer):
+            raise _broken_link(material, chain, index)
+        if not is_ca(issuer) and not is_self_signed(issuer):
+            raise material.error(
+                MissingIntermediateError,
+                f"certificate {index + 1} is signed by certificate {index + 2} ({name_of(issuer)}), which is no CA",
+                "Issue it from a certificate with basicConstraints CA:TRUE: clients accept no other.",
+            )
+    if len(chain) == 1 and not is_self_signed(chain[0]):
+        _check_alone(material, chain[0])
+
+
+def right_order(chain: Sequence[x509.Certificate], leaf: int) -> str:
+    """How to arrange the certificates, by their numbers in the file."""
+    order = [leaf]
+    rest = [index for index in range(len(chain)) if index != leaf]
+    while (following := next((i for i in rest if issued_by(chain[order[-1]], chain[i])), None)) is not None:
+        order.append(following)
+        rest.remove(following)
+    unused = f" and remove {_numbers(rest)}" if rest else ""
+    return f"Put them in this order: {_numbers(order)}{unused}; the leaf comes first, then each one's issuer."
+
+
+def issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+    """Whether the names fit and the signature holds."""
+    if certificate.issuer != issuer.subject:
+        return False
+    try:
+        certificate.verify_directly_issued_by(issuer)
+    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
+        return False
+    return True
+
+
+def is_self_signed(certificate: x509.Certificate) -> bool:
+    return issued_by(certificate, certificate)
+
+
+def is_ca(certificate: x509.Certificate) -> bool:
+    try:
+        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except x509.ExtensionNotFound:
+        return False
+
+
+def access_url(certificate: x509.Certificate, method: x509.ObjectIdentifier) -> str | None:
+    """The first http(s) address that authorityInfoAccess gives for `method` (RFC 5280 section 4.2.2.1)."""
+    try:
+        access = certificate.extensions.get_extension_for_class(x509.AuthorityInformationAccess).value
+    except x509.ExtensionNotFound:
+        return None
+    for entry in access:
+        if entry.access_method != method or not isinstance(entry.access_location, x509.UniformResourceIdentifier):
+            continue
+        url = entry.access_location.value
+        if url.lower().startswith(("http://", "https://")):
+            return url
+    return None
+
+
+def name_of(certificate: x509.Certificate) -> str:
+    return printable(certificate.subject.rfc4514_string()) or f"serial number {certificate.serial_number:x}"
+
+
+def printable(text: str) -> str:
+    """`text` on one line: a name in a certificate must not forge a line of a log."""
+    return "".join(char if char.isprintable() else "?" for char in text)
+
+
+def _parse(material: Material, block: Block, number: int) -> x509.Certificate:
+    try:
+        certificate = x509.load_der_x509_certificate(block.der)
+        _ = certificate.extensions, certificate.subject.rfc4514_string(), certificate.issuer.rfc4514_string()
+        _ = certificate.version, certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    except Exception as error:
+        raise material.error(
+            NotPEMError,
+            f"certificate {number} (line {block.line}) does not parse: {printable(str(error))[:200]}",
+            "Copy the file again, or have the certificate issued anew.",
+        ) from error
+    return certificate
+
+
+def _broken_link(material: Material, chain: Sequence[x509.Certificate], index: int) -> CertificateError:
+    one, following = chain[index], chain[index + 1]
+    who = f"certificate {index + 1} ({name_of(one)})"
+    if following in chain[: index + 1]:
+        problem = f"certificate {index + 2} repeats certificate {chain.index(following) + 1}"
+        return material.error(ChainOrderError, problem, right_order(chain, 0))
+    if any(issued_by(one, other) for other in chain if other is not one):
+        problem = f"{who} is not followed by its issuer"
+        return material.error(ChainOrderError, problem, right_order(chain, 0))
+    if is_self_signed(one):
+        problem = f"{who} is a root, and certificate {index + 2} ({name_of(following)}) after it belongs to no link"
+        return material.error(ChainOrderError, problem, right_order(chain, 0))
+    if one.issuer == following.subject:
+        problem = f"{who} names certificate {index + 2} as its issuer, which signed it with another key or not at all"
+    else:
+        problem = f"{who} was issued by {printable(one.issuer.rfc4514_string())}, which is not in the file"
+    return material.error(MissingIntermediateError, problem, _fetch(one))
+
+
+def _check_alone(material: Material, leaf: x509.Certificate) -> None:
+    sibling = _fuller_sibling(material, leaf)
+    if sibling is not None:
+        raise material.error(
+            LeafOnlyError,
+            f"holds the server's certificate alone; {sibling} holds the whole chain",
+            f"Use {sibling} instead.",
+        )
+    if access_url(leaf, AccessOID.CA_ISSUERS) is not None or _has_timestamps(leaf):
+        raise material.error(
+            MissingIntermediateError,
+            f"holds the server's certificate alone, without {printable(leaf.issuer.rfc4514_string())}, which issued it",
+            _fetch(leaf),
+        )
+
+
+def _fuller_sibling(material: Material, leaf: x509.Certificate) -> str | None:
+    """The file beside a leaf-only file that begins with the same leaf and goes on: certbot's and acme.sh's names."""
+    path = material.path
+    if path is None:
+        return None
+    names = ("fullchain.pem", "fullchain.cer", path.name.replace("cert", "fullchain"))
+    for other in dict.fromkeys(path.with_name(name) for name in names if name != path.name):
+        try:
+            blocks = read_blocks(read_material(other, "certificate"))
+        except CertificateError:
+            continue
+        found = [block.der for block in blocks if block.label in CERTIFICATE_LABELS]
+        if len(found) > 1 and found[0] == leaf.public_bytes(Encoding.DER):
+            return str(other)
+    return None
+
+
+def _has_timestamps(leaf: x509.Certificate) -> bool:
+    """Embedded SCTs (RFC 6962 section 3.3): only public CAs put them in."""
+    return any(extension.oid == ExtensionOID.PRECERT_SIGNED_CERTIFICATE_TIMESTAMPS for extension in leaf.extensions)
+
+
+def _fetch(certificate: x509.Certificate) -> str:
+    url = access_url(certificate, AccessOID.CA_ISSUERS)
+    where = f" (DER, from {printable(url)})" if url else ""
+    return f"Append the issuer's certificate{where}, or use the CA's full chain file (fullchain.pem)."
+
+
+def _numbers(indexes: Sequence[int]) -> str:
+    return ", ".join(str(index + 1) for index in indexes)

@@ -1,0 +1,119 @@
+"""Bytes of key material, and where they came from: read once, within a limit, and never from anything that blocks."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from asgi_tls.errors import CertificateError, EmptyFileError, MissingFileError, UnreadableFileError
+
+_E = TypeVar("_E", bound=CertificateError)
+
+# A chain of five RSA-4096 certificates takes 12 KiB; the bundle of every public root takes 220 KiB.
+MAX_SIZE = 1 << 20
+
+DENIED = "Let the server's user read it (chown or chgrp, then chmod 0640), or start the server as a user who may."
+
+
+@dataclass(frozen=True)
+class Material:
+    """What was read. `role` is 'certificate', 'key' or 'password'; `mode` holds the permission bits of a file."""
+
+    role: str
+    data: bytes = field(repr=False)
+    path: Path | None = None
+    mode: int | None = None
+
+    def error(self, kind: type[_E], problem: str, fix: str) -> _E:
+        """An error that names the file, or the argument when there is no file."""
+        if self.path is None:
+            problem = f"the {self.role} given in memory {problem}"
+        return kind(problem, fix=fix, path=self.path)
+
+    @property
+    def name(self) -> str:
+        """The file as a shell command would name it."""
+        return self.role if self.path is None else str(self.path)
+
+
+def read_material(path: Path, role: str, *, denied: str = DENIED) -> Material:
+    """Read a regular file of at most `MAX_SIZE` bytes. `denied` is the advice to give when permission is missing.
+
+    Raises MissingFileError, UnreadableFileError or EmptyFileError. A FIFO, a socket or a device is refused unread.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | _FLAGS)
+        try:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise _irregular(path, status.st_mode)
+            data = _read_all(descriptor)
+        finally:
+            os.close(descriptor)
+    except (OSError, ValueError) as error:
+        raise _cannot_read(path, role, error, denied) from error
+    if len(data) > MAX_SIZE:
+        raise UnreadableFileError(
+            f"is larger than {MAX_SIZE >> 20} MiB, so it holds no {role}", fix="Check the path.", path=path
+        )
+    if not data.strip():
+        raise EmptyFileError(
+            "is empty", fix=f"Write the {role} again; a full disk or a copy that was cut short leaves this.", path=path
+        )
+    return Material(role, data, path, stat.S_IMODE(status.st_mode))
+
+
+# O_NONBLOCK: opening a FIFO to read waits for a writer otherwise. O_BINARY exists on Windows alone.
+_FLAGS = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+
+
+def _read_all(descriptor: int) -> bytes:
+    parts: list[bytes] = []
+    left = MAX_SIZE + 1
+    while left > 0 and (part := os.read(descriptor, left)):
+        parts.append(part)
+        left -= len(part)
+    return b"".join(parts)
+
+
+def _irregular(path: Path, mode: int) -> UnreadableFileError:
+    if stat.S_ISDIR(mode):
+        return UnreadableFileError("is a directory", fix="Name the file inside it.", path=path)
+    return UnreadableFileError(
+        "is a pipe, a socket or a device", fix="Use a regular file: it is read again at each renewal.", path=path
+    )
+
+
+def _cannot_read(path: Path, role: str, error: OSError | ValueError, denied: str) -> CertificateError:
+    if isinstance(error, (FileNotFoundError, NotADirectoryError)):
+        return _missing(path)
+    if isinstance(error, IsADirectoryError) or (os.name == "nt" and path.is_dir()):
+        return _irregular(path, stat.S_IFDIR)
+    if isinstance(error, PermissionError):
+        return UnreadableFileError(f"permission denied to read the {role}", fix=denied, path=path)
+    if isinstance(error, OSError) and error.errno == errno.ENXIO:  # a socket cannot be opened at all
+        return _irregular(path, stat.S_IFSOCK)
+    reason = error.strerror if isinstance(error, OSError) else "not a file name"
+    return UnreadableFileError(f"cannot be read: {reason}", fix="Check the path.", path=path)
+
+
+def _missing(path: Path) -> MissingFileError:
+    problem = "no such file"
+    if path.is_symlink():
+        problem = f"is a link to {path.readlink()}, which is not there"
+    elif not path.is_absolute():
+        problem = f"no such file, seen from {_working_directory()}"
+    return MissingFileError(
+        problem, fix="Check the path, or make a development certificate: `asgi-tls cert localhost`.", path=path
+    )
+
+
+def _working_directory() -> str:
+    try:
+        return str(Path.cwd())
+    except OSError:
+        return "a directory that is gone"

@@ -1,0 +1,128 @@
+"""The private key: found, decrypted, judged, and proven to belong to the leaf.
+
+No message carries what a parser said of a key: a parser may quote the bytes it stumbled over.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+)
+
+from asgi_tls.errors import NotPEMError, PasswordError
+from asgi_tls.password import Password, resolve_password
+from asgi_tls.pem import CERTIFICATE_LABELS, KEY_LABELS, Block, wrong_label
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes, PublicKeyTypes
+
+    from asgi_tls.material import Material
+
+# RFC 8446 section 4.2.3 has signature schemes for these curves alone, and RFC 9325 section 4.5 asks for RSA of 2048
+# bits. The Brainpool schemes of RFC 8734 are left out: no browser has them.
+CURVES = {"secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521"}
+MIN_RSA_BITS = 2048
+
+_RSA_PSS = x509.ObjectIdentifier("1.2.840.113549.1.1.10")
+
+
+def load_key(material: Material, blocks: tuple[Block, ...], password: Password) -> tuple[PrivateKeyTypes, bool]:
+    """The first private key among `blocks`, and whether it was encrypted. Raises CertificateError."""
+    block = next((block for block in blocks if block.label in KEY_LABELS), None)
+    if block is None:
+        raise _no_key(material, blocks)
+    encrypted = block.encrypted or block.label == "ENCRYPTED PRIVATE KEY"
+    secret = resolve_password(password, material) if encrypted else None
+    if encrypted and not secret:
+        raise material.error(
+            PasswordError,
+            "is encrypted, and no password was given",
+            "Give password=…, or take the encryption off: `openssl pkey -in " + f"{material.name} -out plain.pem`.",
+        )
+    try:
+        return load_pem_private_key(block.text, secret), encrypted
+    except UnsupportedAlgorithm:
+        problem = f"holds a key on line {block.line} of a kind, or in an encryption, that cannot be read"
+        fix = "Make a new one: `openssl ecparam -name prime256v1 -genkey -noout`, and request a certificate for it."
+        raise material.error(NotPEMError, problem, fix) from None
+    except Exception:  # noqa: BLE001 - a parser at the border: whatever it raises is the file's fault
+        if encrypted:
+            raise material.error(
+                PasswordError,
+                "cannot be decrypted: the password is wrong, or the key is damaged",
+                f"Try it: `openssl pkey -in {material.name} -noout`.",
+            ) from None
+        raise material.error(
+            NotPEMError,
+            f"holds a {block.label} on line {block.line} that does not parse as a key",
+            "Copy the file again, or make a new key and request a certificate for it.",
+        ) from None
+
+
+def export_key(key: PrivateKeyTypes) -> bytes:
+    """Unencrypted PKCS#8 PEM."""
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+def same_key(one: PublicKeyTypes, other: PublicKeyTypes) -> bool:
+    """Whether two public keys are one."""
+    return _spki(one) == _spki(other)
+
+
+def key_type(certificate: x509.Certificate) -> str | None:
+    """'ECDSA P-256', 'RSA 2048', 'Ed25519' or 'Ed448'; None for what TLS clients do not accept."""
+    if certificate.public_key_algorithm_oid == _RSA_PSS:  # rsa_pss_pss_*: no browser, and the key loses its mark here
+        return None
+    try:
+        key = certificate.public_key()
+    except (UnsupportedAlgorithm, ValueError):
+        return None
+    if isinstance(key, rsa.RSAPublicKey):
+        return f"RSA {key.key_size}" if key.key_size >= MIN_RSA_BITS else None
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        return f"ECDSA {CURVES[key.curve.name]}" if key.curve.name in CURVES else None
+    if isinstance(key, ed25519.Ed25519PublicKey):
+        return "Ed25519"
+    return "Ed448" if isinstance(key, ed448.Ed448PublicKey) else None
+
+
+def describe_key(certificate: x509.Certificate) -> str:
+    """The kind of a key that `key_type` has no name for."""
+    if certificate.public_key_algorithm_oid == _RSA_PSS:
+        return "an RSASSA-PSS key"
+    try:
+        key = certificate.public_key()
+    except (UnsupportedAlgorithm, ValueError):
+        return f"a key of the kind {certificate.public_key_algorithm_oid.dotted_string}"
+    if isinstance(key, rsa.RSAPublicKey):
+        return f"an RSA key of {key.key_size} bits"
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        return f"a key on the curve {key.curve.name}"
+    return f"a {type(key).__name__.removesuffix('PublicKey')} key"
+
+
+def _spki(key: PublicKeyTypes) -> bytes:
+    return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+def _no_key(material: Material, blocks: tuple[Block, ...]) -> NotPEMError:
+    if material.role == "certificate":  # no key file was named
+        return material.error(
+            NotPEMError, "holds no private key, and no key file was given", "Name the key file: keyfile=…."
+        )
+    if any(block.label in CERTIFICATE_LABELS for block in blocks):
+        return material.error(
+            NotPEMError,
+            "is given as the key and holds a certificate, no private key",
+            "Name the key's own file; Let's Encrypt calls it privkey.pem.",
+        )
+    return wrong_label(material, blocks, "a private key")

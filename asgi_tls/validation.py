@@ -1,0 +1,254 @@
+"""From bytes to a `Certificate`: every check, in the order in which one mistake would hide the next."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import AuthorityInformationAccessOID as AccessOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, SignatureAlgorithmOID
+
+from asgi_tls.certificate import Certificate
+from asgi_tls.chain import (
+    access_url,
+    check_links,
+    is_ca,
+    is_self_signed,
+    load_chain,
+    name_of,
+    printable,
+    right_order,
+)
+from asgi_tls.errors import (
+    CAAsLeafError,
+    ChainOrderError,
+    EmptyFileError,
+    ExpiredError,
+    KeyMismatchError,
+    NoSubjectAltNameError,
+    NotPEMError,
+    NotYetValidError,
+    WeakKeyError,
+    WeakSignatureError,
+)
+from asgi_tls.names import parse_ip
+from asgi_tls.pem import CERTIFICATE_LABELS, KEY_LABELS, Block, read_blocks
+from asgi_tls.private_key import describe_key, export_key, key_type, load_key, same_key
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+
+    from asgi_tls.material import Material
+    from asgi_tls.password import Password
+
+# RFC 9155; MD5 fell in 2008, MD2 before it.
+_WEAK_SIGNATURES = {
+    SignatureAlgorithmOID.RSA_WITH_MD5: "MD5",
+    SignatureAlgorithmOID.RSA_WITH_SHA1: "SHA-1",
+    x509.ObjectIdentifier("1.3.14.3.2.29"): "SHA-1",  # the older name of RSA with SHA-1
+    SignatureAlgorithmOID.DSA_WITH_SHA1: "SHA-1",
+    SignatureAlgorithmOID.ECDSA_WITH_SHA1: "SHA-1",
+    x509.ObjectIdentifier("1.2.840.113549.1.1.2"): "MD2",
+}
+
+_NEW_KEY = "Make a new key (`openssl ecparam -name prime256v1 -genkey -noout`) and have a certificate issued for it."
+
+
+def validate(
+    source: str, certificate: Material, key: Material | None, password: Password, *, check_mode: bool = False
+) -> Certificate:
+    """Parse and check. `key` is None when the key stands beside the certificate. Raises CertificateError."""
+    holder = key or certificate
+    chain, private_key, encrypted = _parse(certificate, key, password)
+    leaf = chain[0]
+    _check_keys(certificate, chain)
+    _check_key_belongs(certificate, holder, chain, private_key)
+    _check_leaf(certificate, leaf)
+    dns_names, addresses = _subject_alt_names(leaf)
+    if not dns_names and not addresses:
+        raise _no_names(certificate, leaf)
+    _check_signatures(certificate, chain)
+    check_links(certificate, chain)
+    _check_dates(certificate, chain, datetime.now(UTC))
+    warnings = (*_key_warnings(holder, password, encrypted, check_mode), *_chain_warnings(chain, dns_names))
+    return Certificate(
+        chain_pem=b"".join(one.public_bytes(Encoding.PEM) for one in chain),
+        key_pem=export_key(private_key),
+        dns_names=dns_names,
+        ip_addresses=addresses,
+        subject=leaf.subject.rfc4514_string(),
+        issuer=leaf.issuer.rfc4514_string(),
+        serial_number=f"{leaf.serial_number:x}",
+        not_before=leaf.not_valid_before_utc,
+        not_after=leaf.not_valid_after_utc,
+        key_type=key_type(leaf) or "",
+        fingerprint_sha256=leaf.fingerprint(hashes.SHA256()).hex(),
+        source=source,
+        warnings=warnings,
+        ocsp_url=access_url(leaf, AccessOID.OCSP),
+        must_staple=_must_staple(leaf),
+    )
+
+
+def _parse(
+    certificate: Material, key: Material | None, password: Password
+) -> tuple[tuple[x509.Certificate, ...], PrivateKeyTypes, bool]:
+    for material in (certificate, key):
+        if material is not None and not material.data.strip():
+            raise material.error(EmptyFileError, "is empty", "Give the PEM text.")
+    blocks = read_blocks(certificate)
+    if key is None:
+        return (load_chain(certificate, blocks), *load_key(certificate, blocks, password))
+    key_blocks = read_blocks(key)
+    _check_swapped(certificate, blocks, key, key_blocks)
+    return (load_chain(certificate, blocks), *load_key(key, key_blocks, password))
+
+
+def _check_swapped(certificate: Material, blocks: Sequence[Block], key: Material, key_blocks: Sequence[Block]) -> None:
+    labels, key_labels = {block.label for block in blocks}, {block.label for block in key_blocks}
+    if labels & CERTIFICATE_LABELS or key_labels & KEY_LABELS:
+        return
+    if labels & KEY_LABELS and key_labels & CERTIFICATE_LABELS:
+        raise certificate.error(
+            NotPEMError,
+            f"holds the private key, and {key.name} the certificate: the two are swapped",
+            "Exchange them: the certificate comes first, the key second.",
+        )
+
+
+def _check_keys(material: Material, chain: Sequence[x509.Certificate]) -> None:
+    for number, one in enumerate(chain, 1):
+        if key_type(one) is None and (number == 1 or not is_self_signed(one)):
+            problem = f"certificate {number} ({name_of(one)}) has {describe_key(one)}, which clients refuse"
+            raise material.error(WeakKeyError, problem, f"{_NEW_KEY} RSA needs 2048 bits or more.")
+
+
+def _check_key_belongs(
+    certificate: Material, holder: Material, chain: Sequence[x509.Certificate], key: PrivateKeyTypes
+) -> None:
+    public = key.public_key()
+    if same_key(chain[0].public_key(), public):
+        return
+    for number, one in enumerate(chain[1:], 2):
+        if key_type(one) is not None and same_key(one.public_key(), public):
+            raise certificate.error(
+                ChainOrderError,
+                f"the key belongs to certificate {number} ({name_of(one)}), not to the first",
+                right_order(chain, number - 1),
+            )
+    problem = f"does not belong to the certificate of {name_of(chain[0])}"
+    if certificate.path is not None and certificate is not holder:
+        problem += f" in {certificate.path}"
+    fix = "Use the key that the certificate was requested with, or have one issued for this key."
+    if is_ca(chain[0]):
+        problem += ", which is a CA's"
+        fix = "Use the file that starts with the server's own certificate (fullchain.pem, not chain.pem)."
+    if certificate is holder:
+        problem = f"its private key {problem}"
+    raise holder.error(KeyMismatchError, problem, fix)
+
+
+def _check_leaf(material: Material, leaf: x509.Certificate) -> None:
+    if is_ca(leaf):
+        raise material.error(
+            CAAsLeafError,
+            f"the certificate of {name_of(leaf)} is a CA's (CA:TRUE), which is what `openssl req -x509` makes",
+            "Make a server certificate: `asgi-tls cert NAME`, or add `-addext basicConstraints=CA:FALSE`.",
+        )
+
+
+def _no_names(material: Material, leaf: x509.Certificate) -> NoSubjectAltNameError:
+    return material.error(
+        NoSubjectAltNameError,
+        f"the certificate of {name_of(leaf)} names no host in subjectAltName, and clients ignore the common name",
+        "Have it issued with its names: `asgi-tls cert NAME`, or openssl's `-addext subjectAltName=DNS:NAME`.",
+    )
+
+
+def _check_signatures(material: Material, chain: Sequence[x509.Certificate]) -> None:
+    for number, one in enumerate(chain, 1):
+        weak = _WEAK_SIGNATURES.get(one.signature_algorithm_oid)
+        if weak is not None and (number == 1 or one.subject != one.issuer):
+            problem = f"certificate {number} ({name_of(one)}) is signed with {weak}, which clients refuse"
+            raise material.error(WeakSignatureError, problem, "Have it issued anew with SHA-256.")
+
+
+def _check_dates(material: Material, chain: Sequence[x509.Certificate], now: datetime) -> None:
+    clock = f"this machine's clock says {_date(now)}: if that is wrong, set it"
+    for number, one in enumerate(chain, 1):
+        if number > 1 and one.subject == one.issuer:
+            continue  # clients use their own copy of a root
+        who = f"certificate {number} ({name_of(one)})"
+        if now > one.not_valid_after_utc:
+            fix = "Renew it" if number == 1 else "Get the current chain from the CA"
+            problem = f"{who} expired on {_date(one.not_valid_after_utc)}"
+            raise material.error(ExpiredError, problem, f"{fix}; {clock}.")
+        if now < one.not_valid_before_utc:
+            problem = f"{who} is not valid before {_date(one.not_valid_before_utc)}"
+            raise material.error(NotYetValidError, problem, f"Wait until then; {clock}.")
+
+
+def _subject_alt_names(leaf: x509.Certificate) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    try:
+        names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return (), ()
+    dns_names = (name.lower() for name in names.get_values_for_type(x509.DNSName) if name)
+    addresses = (str(address) for address in names.get_values_for_type(x509.IPAddress))
+    return tuple(dict.fromkeys(dns_names)), tuple(dict.fromkeys(addresses))
+
+
+def _must_staple(leaf: x509.Certificate) -> bool:
+    try:
+        features = leaf.extensions.get_extension_for_class(x509.TLSFeature).value
+    except x509.ExtensionNotFound:
+        return False
+    return x509.TLSFeatureType.status_request in features
+
+
+def _key_warnings(holder: Material, password: Password, encrypted: bool, check_mode: bool) -> Iterator[str]:
+    if password is not None and not encrypted:
+        yield f"{holder.name}: a password was given, and the key is not encrypted"
+    if check_mode and os.name == "posix" and holder.mode is not None and holder.mode & 0o077:
+        who = "everyone" if holder.mode & 0o007 else "its group"
+        yield f"{holder.name}: the key is open to {who} (mode {holder.mode:04o}); chmod 0600"
+
+
+def _chain_warnings(chain: Sequence[x509.Certificate], dns_names: Sequence[str]) -> Iterator[str]:
+    leaf, last = chain[0], chain[-1]
+    kind = key_type(leaf)
+    if kind in {"Ed25519", "Ed448", "ECDSA P-521"}:
+        yield f"no common browser accepts {kind} certificates; ECDSA P-256 works everywhere"
+    if is_self_signed(leaf):
+        yield "the certificate is self-signed: every client must be told to trust this very certificate"
+    elif len(chain) == 1:
+        issuer = printable(leaf.issuer.rfc4514_string())
+        yield f"the file holds no intermediate: every client must trust {issuer} itself"
+    elif is_self_signed(last):
+        yield f"the chain ends with the root {name_of(last)}, which clients ignore; leave it out"
+    if "(STAGING)" in leaf.issuer.rfc4514_string():
+        yield "the certificate is from Let's Encrypt's staging environment, which no client trusts"
+    for name in dns_names:
+        if parse_ip(name) is not None:
+            yield f"{name} stands in the certificate as a DNS name; clients look for an IP address entry"
+    yield from _usage_warnings(leaf)
+
+
+def _usage_warnings(leaf: x509.Certificate) -> Iterator[str]:
+    for extension in leaf.extensions:
+        usage = extension.value
+        if isinstance(usage, x509.ExtendedKeyUsage):
+            if not {ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE} & set(usage):
+                yield "extendedKeyUsage lacks serverAuth: most clients refuse the certificate for a server"
+        elif isinstance(usage, x509.KeyUsage) and not usage.digital_signature:
+            yield "keyUsage lacks digitalSignature, which TLS 1.3 needs (RFC 8446 section 4.4.2.2)"
+
+
+def _date(when: datetime) -> str:
+    return when.strftime("%Y-%m-%d %H:%M UTC")

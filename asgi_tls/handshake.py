@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import ssl
-from typing import cast
+from typing import Any
 
 from asgi_tls import _openssl
 from asgi_tls.connection import TLSConnection, current_connection
@@ -55,9 +55,9 @@ def _verified_chain(connection: ssl.SSLObject | ssl.SSLSocket) -> tuple[bytes, .
         return ()
     if hasattr(connection, "get_verified_chain"):  # Python 3.13
         return tuple(connection.get_verified_chain())
-    inner = getattr(connection, "_sslobj", None)
+    inner: Any = getattr(connection, "_sslobj", None)
     chain = inner.get_verified_chain() if hasattr(inner, "get_verified_chain") else None
     if not chain:
         return (leaf,)
     # Python 3.10 to 3.12 have the method on the inner object only, which gives certificates that export themselves.
-    return tuple(cast("bytes", ssl.PEM_cert_to_DER_cert(certificate.public_bytes())) for certificate in chain)
+    return tuple(ssl.PEM_cert_to_DER_cert(certificate.public_bytes()) for certificate in chain)

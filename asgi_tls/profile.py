@@ -108,7 +108,7 @@ class TLSProfile:
             )
         if not self.groups:
             raise ProfileError(f"profile {self.name!r} has no group", fix='Name at least one, "X25519" for instance.')
-        if isinstance(self.hsts_max_age, bool) or not isinstance(self.hsts_max_age, int) or self.hsts_max_age < 0:
+        if type(self.hsts_max_age) is not int or self.hsts_max_age < 0:
             raise ProfileError(
                 f"hsts_max_age is {self.hsts_max_age!r}", fix="Give whole seconds; 63072000 is two years."
             )

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asgi_tls.certificate import Certificate, CertificateSource
+from asgi_tls.certificate.names import canonical_name, parse_ip
 from asgi_tls.context import DEFAULT, ClientAuth, ServerContext
 from asgi_tls.errors import ConfigurationError
 from asgi_tls.profile import INTERMEDIATE, TLSProfile
@@ -139,7 +140,7 @@ def _by_name(certificates: object) -> dict[str, tuple[CertificateSource, ...]]:
         raise ConfigurationError("certificates is an empty mapping", fix='Map a host name, or "default", to a source.')
     named: dict[str, tuple[CertificateSource, ...]] = {}
     for spelling, sources in certificates.items():
-        name = _host_name(spelling)
+        name = spelling if spelling == DEFAULT else _host_name(spelling)
         if name in named:
             raise ConfigurationError(f"certificates maps {name!r} twice", fix="Keep one of the entries.")
         named[name] = _as_sources(sources, name)
@@ -163,14 +164,13 @@ def _as_sources(value: object, name: str) -> tuple[CertificateSource, ...]:
 
 def _host_name(spelling: object) -> str:
     """A name as clients send it: A-labels in lower case, with an optional "*." in front."""
-    if isinstance(spelling, str):
-        prefix, rest = ("*.", spelling[2:]) if spelling.startswith("*.") else ("", spelling)
-        try:
-            name = rest.rstrip(".").lower().encode("idna").decode("ascii")
-        except UnicodeError:
-            name = ""
-        if name and "*" not in name and not any(sign in name for sign in "/:@ "):
-            return prefix + name
-    raise ConfigurationError(
-        f"{spelling!r} in certificates is no host name", fix='Give "example.com", "*.example.org" or "default".'
-    )
+    fix = 'Give "example.com", "*.example.org" or "default".'
+    if not isinstance(spelling, str):
+        raise ConfigurationError(f"{spelling!r} in certificates is no host name", fix=fix)
+    name = canonical_name(spelling)
+    if parse_ip(name) is not None:
+        raise ConfigurationError(
+            f"{spelling!r} in certificates is an address, and clients name none in a handshake (RFC 6066 section 3)",
+            fix=fix,
+        )
+    return name

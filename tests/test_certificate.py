@@ -273,7 +273,7 @@ def test_each_file_is_read_once(pki: PKI, tmp_path: Path) -> None:
     names = pki.leaf().write(tmp_path)
     opened: list[str] = []
     script = (
-        "import sys\nfrom asgi_tls.certificate import PEMFiles\nimport asgi_tls.validation\n"
+        "import sys\nfrom asgi_tls.certificate import PEMFiles\nimport asgi_tls.certificate.validation\n"
         "opened = []\nsys.addaudithook(lambda event, args: opened.append(str(args[0])) if event == 'open' else None)\n"
         "PEMFiles(*sys.argv[1:]).load()\nprint('\\n'.join(opened))"
     )

@@ -318,7 +318,7 @@ def test_a_key_that_only_another_may_read(tmp_path: Path) -> None:
     _, keyfile = good().write(tmp_path)
     keyfile.chmod(0)
     script = (
-        "import os, sys\nfrom asgi_tls.certificate import PEMFiles\nimport asgi_tls.validation\n"
+        "import os, sys\nfrom asgi_tls.certificate import PEMFiles\nimport asgi_tls.certificate.validation\n"
         "fd = os.open(sys.argv[1], os.O_RDONLY | os.O_DIRECTORY)\nos.fchdir(fd)\n"
         "if os.geteuid() == 0: os.seteuid(65534)\n"
         "try: PEMFiles('fullchain.pem', 'privkey.pem').load()\n"

@@ -193,8 +193,12 @@ def _list(values: Values, name: str) -> list[str]:
 
 def _client_auth(values: Values) -> ClientAuth | None:
     how = _text(values, "client_auth")
-    if how is None or how == "required" or how == "optional":
-        return how
+    if how is None:
+        return None
+    if how == "required":
+        return "required"
+    if how == "optional":
+        return "optional"
     raise ConfigurationError(f"client_auth is {how!r}", fix='Choose "required" or "optional".')
 
 

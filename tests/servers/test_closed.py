@@ -103,7 +103,10 @@ SCRIPT = """
     ("module", "start"),
     [
         ("uvicorn", 'uvicorn.run("facts_app:app", port=0, **tls.uvicorn_kwargs())'),
-        ("hypercorn.run", 'hypercorn.run.run(tls.hypercorn_config(bind="127.0.0.1:0", application_path="facts_app:app"))'),
+        (
+            "hypercorn.run",
+            'hypercorn.run.run(tls.hypercorn_config(bind="127.0.0.1:0", application_path="facts_app"))',
+        ),
     ],
 )
 def test_from_python_the_error_is_raised_before_anything_listens(
@@ -122,7 +125,7 @@ def test_workers_whose_certificate_goes_bad_after_the_check_do_not_loop(files: F
     certfile, keyfile = files.pki.leaf("localhost").write(tmp_path)
     script = tmp_path / "start.py"
     start = (
-        'import pathlib; kwargs = tls.uvicorn_kwargs(); pathlib.Path(sys.argv[2]).unlink(); '
+        "import pathlib; kwargs = tls.uvicorn_kwargs(); pathlib.Path(sys.argv[2]).unlink(); "
         'uvicorn.run("facts_app:app", port=0, workers=2, **kwargs)'
     )
     script.write_text(textwrap.dedent(SCRIPT.format(module="uvicorn", start=start)))

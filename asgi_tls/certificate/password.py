@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
+from asgi_tls.certificate.material import Material, read_material
 from asgi_tls.errors import ConfigurationError, PasswordError
-from asgi_tls.material import Material, read_material
 
 if TYPE_CHECKING:
     import os

@@ -11,9 +11,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import AuthorityInformationAccessOID as AccessOID
 from cryptography.x509.oid import ExtensionOID
 
+from asgi_tls.certificate.material import Material, read_material
+from asgi_tls.certificate.pem import CERTIFICATE_LABELS, KEY_LABELS, Block, read_blocks, wrong_label
 from asgi_tls.errors import CertificateError, ChainOrderError, LeafOnlyError, MissingIntermediateError, NotPEMError
-from asgi_tls.material import Material, read_material
-from asgi_tls.pem import CERTIFICATE_LABELS, KEY_LABELS, Block, read_blocks, wrong_label
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from asgi_tls.errors import NotPEMError, TruncatedFileError
 
 if TYPE_CHECKING:
-    from asgi_tls.material import Material
+    from asgi_tls.certificate.material import Material
 
 CERTIFICATE_LABELS = frozenset({"CERTIFICATE", "X509 CERTIFICATE"})
 KEY_LABELS = frozenset(

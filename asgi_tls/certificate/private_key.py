@@ -18,14 +18,14 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+from asgi_tls.certificate.password import Password, resolve_password
+from asgi_tls.certificate.pem import CERTIFICATE_LABELS, KEY_LABELS, Block, wrong_label
 from asgi_tls.errors import NotPEMError, PasswordError
-from asgi_tls.password import Password, resolve_password
-from asgi_tls.pem import CERTIFICATE_LABELS, KEY_LABELS, Block, wrong_label
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes, PublicKeyTypes
 
-    from asgi_tls.material import Material
+    from asgi_tls.certificate.material import Material
 
 # RFC 8446 section 4.2.3 has signature schemes for these curves alone, and RFC 9325 section 4.5 asks for RSA of 2048
 # bits. The Brainpool schemes of RFC 8734 are left out: no browser has them.

@@ -1,101 +1,17 @@
-"""Certificates: where they come from, and what is known of one once it has been checked.
-
-A source names files or holds text; `load()` reads each file once, checks everything, and returns a `Certificate` or
-raises a `CertificateError`. The bytes that were checked are the bytes that are served. Importing this module imports
-neither `cryptography` nor `ssl`.
-"""
+"""Where certificates come from: files, certbot, a Kubernetes Secret, or memory."""
 
 from __future__ import annotations
 
-import base64
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from asgi_tls.certificate.loaded import Certificate
+from asgi_tls.certificate.material import DENIED, Material, read_material
+from asgi_tls.certificate.password import Password, PasswordFile, check_password
 from asgi_tls.errors import ConfigurationError, MissingFileError, UnreadableFileError
-from asgi_tls.material import DENIED, Material, read_material
-from asgi_tls.names import canonical_name, matches, parse_ip
-from asgi_tls.password import Password, PasswordFile, check_password
-
-if TYPE_CHECKING:
-    from datetime import datetime
-
-__all__ = [
-    "Certificate",
-    "CertificateSource",
-    "KubernetesSecret",
-    "LetsEncrypt",
-    "PEMData",
-    "PEMFiles",
-    "Password",
-    "PasswordFile",
-]
 
 StrPath = str | os.PathLike[str]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Certificate:
-    """A certificate with its chain and key, all checks passed. Its repr holds no secret; its pickle does."""
-
-    chain_pem: bytes = field(repr=False)  # leaf first, then what the file held after it
-    key_pem: bytes = field(repr=False)  # unencrypted PKCS#8
-    dns_names: tuple[str, ...]  # lower case, A-labels, from subjectAltName alone
-    ip_addresses: tuple[str, ...]
-    subject: str  # RFC 4514
-    issuer: str
-    serial_number: str  # hexadecimal
-    not_before: datetime  # aware, UTC
-    not_after: datetime
-    key_type: str  # 'ECDSA P-256', 'RSA 2048', 'Ed25519'
-    fingerprint_sha256: str  # lower-case hexadecimal, of the leaf's DER form
-    source: str
-    warnings: tuple[str, ...] = ()
-    ocsp_url: str | None = None
-    must_staple: bool = False
-
-    @property
-    def subject_alt_names(self) -> tuple[str, ...]:
-        """DNS names, then IP addresses."""
-        return self.dns_names + self.ip_addresses
-
-    @property
-    def leaf_der(self) -> bytes:
-        """The server's own certificate, in DER."""
-        return base64.b64decode(self.chain_pem.split(b"-----")[2])
-
-    def covers(self, name: str) -> bool:
-        """Whether a client that asks for `name` accepts this certificate (RFC 9525 section 6.3).
-
-        `name` is a DNS name, an IP address, or a wildcard (`*.example.org`), which only the same wildcard covers.
-        """
-        address = parse_ip(name)
-        if address is not None:
-            return address in self.ip_addresses
-        try:
-            host = canonical_name(name)
-        except ConfigurationError:
-            return False
-        return any(matches(pattern, host) for pattern in self.dns_names)
-
-    def lifetime_left(self, now: datetime) -> float:
-        """The share of the lifetime that is left: 1.0 at notBefore, 0.0 at notAfter. `now` is aware."""
-        whole = (self.not_after - self.not_before).total_seconds()
-        left = (self.not_after - now).total_seconds()
-        return min(1.0, max(0.0, left / whole)) if whole > 0 else 0.0
-
-
-@runtime_checkable
-class CertificateSource(Protocol):
-    """Where key material comes from. Its text describes it for logs and holds no secret."""
-
-    @property
-    def paths(self) -> tuple[Path, ...]:
-        """The files to watch; none for material in memory."""
-
-    def load(self) -> Certificate:
-        """Read, check, return. Raises CertificateError."""
 
 
 @dataclass(frozen=True)
@@ -277,6 +193,6 @@ def _load_files(
 def _validate(
     source: str, certificate: Material, key: Material | None, password: Password, *, check_mode: bool = False
 ) -> Certificate:
-    from asgi_tls.validation import validate  # cryptography takes 30 ms to import; only loading needs it
+    from asgi_tls.certificate.validation import validate  # cryptography takes 30 ms to import; only loading needs it
 
     return validate(source, certificate, key, password, check_mode=check_mode)

@@ -12,8 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import AuthorityInformationAccessOID as AccessOID
 from cryptography.x509.oid import ExtendedKeyUsageOID, SignatureAlgorithmOID
 
-from asgi_tls.certificate import Certificate
-from asgi_tls.chain import (
+from asgi_tls.certificate.chain import (
     access_url,
     check_links,
     is_ca,
@@ -23,6 +22,10 @@ from asgi_tls.chain import (
     printable,
     right_order,
 )
+from asgi_tls.certificate.loaded import Certificate
+from asgi_tls.certificate.names import parse_ip
+from asgi_tls.certificate.pem import CERTIFICATE_LABELS, KEY_LABELS, Block, read_blocks
+from asgi_tls.certificate.private_key import describe_key, export_key, key_type, load_key, same_key
 from asgi_tls.errors import (
     CAAsLeafError,
     ChainOrderError,
@@ -35,17 +38,14 @@ from asgi_tls.errors import (
     WeakKeyError,
     WeakSignatureError,
 )
-from asgi_tls.names import parse_ip
-from asgi_tls.pem import CERTIFICATE_LABELS, KEY_LABELS, Block, read_blocks
-from asgi_tls.private_key import describe_key, export_key, key_type, load_key, same_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
-    from asgi_tls.material import Material
-    from asgi_tls.password import Password
+    from asgi_tls.certificate.material import Material
+    from asgi_tls.certificate.password import Password
 
 # RFC 9155; MD5 fell in 2008, MD2 before it.
 _WEAK_SIGNATURES = {

@@ -1,0 +1,82 @@
+"""The files of ACME's http-01 challenge (RFC 8555 section 8.3), from the webroot that certbot and others write to."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from asgi_tls.errors import ConfigurationError
+from asgi_tls.middleware.answer import Answer
+
+if TYPE_CHECKING:
+    from starlette.types import Receive, Scope, Send
+
+CHALLENGE_PATH = "/.well-known/acme-challenge/"
+# RFC 8555 section 8.3: a token is base64url without padding: no dot, no slash, nothing that could climb.
+_TOKEN = re.compile(r"[A-Za-z0-9_-]{1,512}")
+# A key authorization is the token, a dot and 43 characters. Whatever is much longer is no challenge.
+_LARGEST_FILE = 4096
+_NOT_FOUND = Answer.text(404, "Not Found")
+_HEADERS = ((b"content-type", b"application/octet-stream"), (b"x-content-type-options", b"nosniff"))
+
+
+def challenge_token(scope: Scope) -> str | None:
+    """The token that a validation request asks for; None for every other request."""
+    if scope["type"] != "http" or scope["method"] not in ("GET", "HEAD"):
+        return None
+    before, found, token = scope["path"].rpartition(CHALLENGE_PATH)
+    # Before the prefix there may be root_path, and nothing else.
+    if not found or before not in ("", (scope.get("root_path") or "").rstrip("/")):
+        return None
+    return token if _TOKEN.fullmatch(token) else None
+
+
+class ChallengeFiles:
+    """An ASGI application that serves `WEBROOT/.well-known/acme-challenge/TOKEN`, and 404 for all else.
+
+    The webroot may be a symbolic link; below it none is followed, and only regular files are read. The webroot must
+    exist when this is made; the directories below it may come and go.
+    """
+
+    def __init__(self, webroot: str | os.PathLike[str]) -> None:
+        self.webroot = Path(webroot).absolute()
+        if not self.webroot.is_dir():
+            raise ConfigurationError(
+                f"The webroot {self.webroot} is not a directory",
+                fix="Create it, and give the same path to the ACME client (certbot certonly --webroot -w PATH).",
+            )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # Under trio as well as asyncio: hypercorn runs both.
+        from anyio import to_thread
+
+        token = challenge_token(scope)
+        content = None if token is None else await to_thread.run_sync(self.read, token)
+        answer = _NOT_FOUND if content is None else Answer(200, _HEADERS, content)
+        await answer(scope, receive, send)
+
+    def read(self, token: str) -> bytes | None:
+        """The content of the challenge file; None when there is none that may be served. Blocks on the disk."""
+        try:
+            directory = os.open(self.webroot, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            for name in CHALLENGE_PATH.strip("/").split("/"):
+                directory = _descend(directory, name, os.O_DIRECTORY)
+            # Without O_NONBLOCK, opening a FIFO would wait for a writer.
+            with os.fdopen(_descend(directory, token, os.O_NONBLOCK), "rb") as file:
+                facts = os.fstat(file.fileno())
+                if not stat.S_ISREG(facts.st_mode) or facts.st_size > _LARGEST_FILE:
+                    return None
+                return file.read(_LARGEST_FILE)
+        except OSError:
+            return None
+
+
+def _descend(directory: int, name: str, flags: int) -> int:
+    """Open a name inside an open directory without following a link, and close the directory."""
+    try:
+        return os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | flags, dir_fd=directory)
+    finally:
+        os.close(directory)

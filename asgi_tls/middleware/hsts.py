@@ -1,0 +1,60 @@
+"""Strict-Transport-Security (RFC 6797)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from asgi_tls.errors import ConfigurationError
+
+# Mozilla server-side TLS 6.0: at least two years, in seconds.
+TWO_YEARS = 63_072_000
+# hstspreload.org: the least age that the list accepts, in seconds.
+PRELOAD_MIN_AGE = 31_536_000
+
+_MAX_AGE = re.compile(r'max-age=(?:([0-9]+)|"([0-9]+)")', re.IGNORECASE)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HSTS:
+    """What browsers are told about this host, and for how long (`max_age`, in seconds).
+
+    `preload` asks to be built into browsers, which is hard to take back: it needs `include_subdomains` and a max_age of
+    at least 31536000. A max_age of 0 makes browsers forget. Raises ConfigurationError when the settings contradict.
+    """
+
+    max_age: int = TWO_YEARS
+    include_subdomains: bool = True
+    preload: bool = False
+
+    def __post_init__(self) -> None:
+        if type(self.max_age) is not int or self.max_age < 0:
+            raise ConfigurationError(f"HSTS max-age is {self.max_age!r}", fix="Give a number of seconds.")
+        if self.preload and not (self.include_subdomains and self.max_age >= PRELOAD_MIN_AGE):
+            raise ConfigurationError(
+                f"HSTS preload without its conditions: {self.value}",
+                fix=f"Preloading needs includeSubDomains and a max-age of at least {PRELOAD_MIN_AGE}.",
+            )
+
+    @property
+    def value(self) -> str:
+        """The field value, such as `max-age=63072000; includeSubDomains`."""
+        subdomains = "; includeSubDomains" if self.include_subdomains else ""
+        return f"max-age={self.max_age}{subdomains}{'; preload' if self.preload else ''}"
+
+    @classmethod
+    def parse(cls, value: str) -> HSTS:
+        """Read a field value (section 6.1): directives in any order and case, each once, max-age always.
+
+        A directive that RFC 6797 and the preload list do not know is an error: browsers would ignore the misspelt word.
+        """
+        directives = [each.strip() for each in value.split(";") if each.strip()]
+        names = [each.partition("=")[0].strip().lower() for each in directives]
+        ages = [match[1] or match[2] for match in map(_MAX_AGE.fullmatch, directives) if match]
+        flags = {each.lower() for each in directives if not _MAX_AGE.fullmatch(each)}
+        if len(set(names)) != len(names) or len(ages) != 1 or not flags <= {"includesubdomains", "preload"}:
+            raise ConfigurationError(
+                f"Strict-Transport-Security is {value!r}",
+                fix="It needs max-age once, and may have includeSubDomains and preload, each once.",
+            )
+        return cls(max_age=int(ages[0]), include_subdomains="includesubdomains" in flags, preload="preload" in flags)

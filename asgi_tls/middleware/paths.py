@@ -1,0 +1,70 @@
+"""Settings that hold for some paths: `/docs` is that path alone, `/static/*` is everything below /static/."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from asgi_tls.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from starlette.types import Scope
+
+T = TypeVar("T")
+U = TypeVar("U")
+
+
+class PathTable(Generic[T]):
+    """Looks up a request's path: the exact rule first, then the longest prefix, then the default.
+
+    Paths are those of the application, after root_path. A prefix never matches a path with dot segments or
+    backslashes, which something behind us might resolve to another place.
+    """
+
+    def __init__(self, rules: Mapping[str, T], default: T) -> None:
+        for path in rules:
+            _check(path)
+        self._rules = {**rules}
+        self._default = default
+        self._exact = {path: value for path, value in rules.items() if not path.endswith("/*")}
+        prefixes = [(path[:-1], value) for path, value in rules.items() if path.endswith("/*")]
+        self._prefixes = sorted(prefixes, key=lambda each: len(each[0]), reverse=True)
+
+    def map(self, function: Callable[[T], U]) -> PathTable[U]:
+        """The same rules with other values."""
+        return PathTable({path: function(value) for path, value in self._rules.items()}, function(self._default))
+
+    def find(self, scope: Scope) -> T:
+        path = scope["path"]
+        if scope.get("root_path"):
+            path = route_path(path, scope["root_path"])
+        if path in self._exact:
+            return self._exact[path]
+        return self._below_prefix(path) if self._prefixes else self._default
+
+    def _below_prefix(self, path: str) -> T:
+        if _is_plain(path):
+            for prefix, value in self._prefixes:
+                if path.startswith(prefix):
+                    return value
+        return self._default
+
+
+def route_path(path: str, root_path: str) -> str:
+    """The path below root_path. uvicorn has root_path at its front, as ASGI asks; hypercorn leaves it out."""
+    root = root_path.rstrip("/")
+    below = path.removeprefix(root)
+    return below if below.startswith("/") else path
+
+
+def _is_plain(path: str) -> bool:
+    return "\\" not in path and not {".", ".."}.intersection(path.split("/"))
+
+
+def _check(path: str) -> None:
+    if not path.startswith("/") or "*" in path.removesuffix("/*"):
+        raise ConfigurationError(
+            f"{path!r} is not a path rule",
+            fix="Write '/health' for that path alone, or '/health/*' for everything below it.",
+        )

@@ -1,0 +1,51 @@
+"""The application for a plain port that does nothing but lead to https."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from asgi_tls.middleware.answer import Answer
+from asgi_tls.middleware.redirect import HTTPSRedirectMiddleware
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterable, Mapping
+
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+_NOT_FOUND = Answer.text(404, "Not Found")
+
+
+def redirect_app(
+    *,
+    hosts: Iterable[str],
+    canonical_host: str | None = None,
+    https_port: int = 443,
+    port_map: Mapping[int, int] | None = None,
+    redirect_status: int = 308,
+    webroot: str | os.PathLike[str] | None = None,
+) -> ASGIApp:
+    """An ASGI application that redirects every request, and serves ACME challenges when a webroot is given.
+
+    The settings are those of HTTPSRedirectMiddleware. What is not to be redirected (a challenge without a webroot, a
+    request that the server says came over TLS) gets 404.
+    """
+    return HTTPSRedirectMiddleware(
+        _nothing_here,
+        hosts=hosts,
+        canonical_host=canonical_host,
+        https_port=https_port,
+        port_map=port_map,
+        redirect_status=redirect_status,
+        webroot=webroot,
+    )
+
+
+async def _nothing_here(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "lifespan":
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await send({"type": "lifespan.shutdown.complete"})
+    else:
+        await _NOT_FOUND(scope, receive, send)

@@ -1,0 +1,87 @@
+"""Everything in one line, in the right order: headers outermost, then the redirect, then early data."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from asgi_tls.errors import ConfigurationError
+from asgi_tls.middleware.early_data import SAFE_METHODS, EarlyDataMiddleware
+from asgi_tls.middleware.headers import DEFAULT_HSTS, SecurityHeadersMiddleware
+from asgi_tls.middleware.redirect import HTTPSRedirectMiddleware
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterable, Mapping
+
+    from secure import Secure
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+    from asgi_tls.middleware.csp import Content
+    from asgi_tls.middleware.hsts import HSTS
+
+
+class TLSMiddleware:
+    """Redirects to https, adds security headers and refuses unsafe early data.
+
+    Use it as `app.add_middleware(TLSMiddleware, hosts=["example.com"])`, or, to cover the framework's own error pages
+    as well, as `app = TLSMiddleware(app, hosts=["example.com"])`. Only `hosts` is needed.
+
+    hosts, canonical_host, https_port, port_map, redirect_status, exempt, webroot: see HTTPSRedirectMiddleware.
+    content, hsts, secure, headers, paths, override: see SecurityHeadersMiddleware.
+    safe_methods: see EarlyDataMiddleware.
+
+    Raises ConfigurationError when a setting is wrong, or when two of them contradict each other.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        hosts: Iterable[str],
+        canonical_host: str | None = None,
+        https_port: int = 443,
+        port_map: Mapping[int, int] | None = None,
+        redirect_status: int = 308,
+        exempt: Iterable[str] = (),
+        webroot: str | os.PathLike[str] | None = None,
+        content: Content = "api",
+        hsts: HSTS | None = DEFAULT_HSTS,
+        secure: Secure | None = None,
+        headers: Mapping[str, str | None] | None = None,
+        paths: Mapping[str, Mapping[str, str | None]] | None = None,
+        override: bool = False,
+        safe_methods: Iterable[str] = SAFE_METHODS,
+    ) -> None:
+        self.app = app
+        headers_part = SecurityHeadersMiddleware(
+            app, content=content, hsts=hsts, secure=secure, headers=headers, paths=paths, override=override
+        )
+        self._redirect = HTTPSRedirectMiddleware(
+            app,
+            hosts=hosts,
+            canonical_host=canonical_host,
+            https_port=https_port,
+            port_map=port_map,
+            redirect_status=redirect_status,
+            exempt=exempt,
+            webroot=webroot,
+        )
+        self._early_data = EarlyDataMiddleware(app, safe_methods=safe_methods)
+        self._wrap = headers_part.wrap
+        # Over TLS, these methods need no further look.
+        self._undisputed = frozenset() if self._redirect.serves_challenges else self._early_data.safe_methods
+        if headers_part.preloads and self._redirect.leaves_host:
+            raise ConfigurationError(
+                "HSTS preload comes with a canonical_host, so that http://host leads to another host at once",
+                fix="The preload list wants the first redirect on the same host: leave canonical_host out.",
+            )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        app = self.app
+        # One decision and one call, where three nested middlewares would cost three. The order is theirs: whatever
+        # answers, its response gets the headers.
+        if scope["type"] in ("http", "websocket"):
+            send = self._wrap(scope, send)
+            if scope.get("method") not in self._undisputed or scope.get("scheme") != "https":
+                app = self._redirect.intercept(scope) or self._early_data.intercept(scope) or app
+        await app(scope, receive, send)

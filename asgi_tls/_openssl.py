@@ -77,10 +77,7 @@ def supported_groups() -> tuple[str, ...] | None:
 
 
 def set_groups(context: ssl.SSLContext, groups: Iterable[str]) -> None:
-    """Offer and accept these groups only. An unknown name fails the whole list.
-
-    Raises UnsupportedError.
-    """
+    """Offer and accept these groups only. Raises UnsupportedError: one unknown name fails the whole list."""
     names = ":".join(groups)
     if not _try_groups(context, names):
         raise UnsupportedError(
@@ -90,10 +87,7 @@ def set_groups(context: ssl.SSLContext, groups: Iterable[str]) -> None:
 
 
 def set_ciphersuites(context: ssl.SSLContext, ciphersuites: Iterable[str]) -> None:
-    """Offer and accept these TLS 1.3 suites only, and read them back.
-
-    Raises UnsupportedError.
-    """
+    """Offer and accept these TLS 1.3 suites only, and read them back. Raises UnsupportedError."""
     wanted = tuple(ciphersuites)
     names = ":".join(wanted)
     if not _native(context, "set_ciphersuites", names):

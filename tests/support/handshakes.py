@@ -6,7 +6,7 @@ import json
 import socket
 import ssl
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from asgi_tls import _openssl
@@ -58,19 +58,19 @@ def connect(
         socket.create_connection(("127.0.0.1", port), timeout=10) as raw,
         context.wrap_socket(raw, server_hostname=server_name) as secure,
     ):
-        facts = {} if path is None else _ask(secure, path)
         cipher = secure.cipher()
         certificate = secure.getpeercert(binary_form=True)
         assert cipher is not None
         assert certificate is not None
-        return Result(
+        seen = Result(
             protocol=secure.version() or "",
             cipher=cipher[0],
             group=_openssl.negotiated_group(secure),
             alpn=secure.selected_alpn_protocol(),
             certificate=certificate,
-            facts=facts,
+            facts={},
         )
+        return seen if path is None else replace(seen, facts=_ask(secure, path))
 
 
 def _ask(secure: ssl.SSLSocket, path: str) -> dict[str, Any]:

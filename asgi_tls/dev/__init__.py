@@ -1,0 +1,1 @@
+"""Development certificates: a certificate authority of one's own."""

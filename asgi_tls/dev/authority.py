@@ -1,0 +1,137 @@
+"""The certificates that the local CA makes: itself, and those it signs. No files here."""
+
+from __future__ import annotations
+
+import getpass
+import ipaddress
+import os
+import socket
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from asgi_tls.names import parse_ip
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+ORGANIZATION = "asgi-tls development CA"
+
+CA_LIFETIME = timedelta(days=3650)
+
+# A container or a virtual machine that woke up may lag behind the machine that issued.
+_CLOCK_SKEW = timedelta(hours=1)
+_MAX_COMMON_NAME = 64  # ub-common-name, RFC 5280 appendix A.1
+
+_NO_USAGE = dict.fromkeys(
+    (
+        "digital_signature",
+        "content_commitment",
+        "key_encipherment",
+        "data_encipherment",
+        "key_agreement",
+        "key_cert_sign",
+        "crl_sign",
+        "encipher_only",
+        "decipher_only",
+    ),
+    False,
+)
+
+
+def new_authority(now: datetime) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+    """A self-signed CA that may sign leafs and no further CA. Its name says whose machine made it."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = _subject(f"asgi-tls local CA ({_user()}@{socket.gethostname()})")
+    identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+    certificate = (
+        _builder(subject, key, now - _CLOCK_SKEW, now + CA_LIFETIME)
+        .issuer_name(subject)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(x509.KeyUsage(**{**_NO_USAGE, "key_cert_sign": True, "crl_sign": True}), critical=True)
+        .add_extension(identifier, critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    return certificate, key
+
+
+def new_leaf(
+    names: Sequence[str], ca: x509.Certificate, ca_key: ec.EllipticCurvePrivateKey, now: datetime, lifetime: timedelta
+) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+    """A server certificate for canonical names, which never outlives the CA."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    not_before = max(now - _CLOCK_SKEW, ca.not_valid_before_utc)
+    not_after = min(now + lifetime, ca.not_valid_after_utc)
+    authority = x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key())
+    certificate = (
+        _builder(_subject(names[0]), key, not_before, not_after)
+        .issuer_name(ca.subject)
+        .add_extension(x509.SubjectAlternativeName([_general_name(name) for name in names]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(x509.KeyUsage(**{**_NO_USAGE, "digital_signature": True}), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(authority, critical=False)
+        .sign(ca_key, hashes.SHA256())
+    )
+    return certificate, key
+
+
+def certificate_pem(certificate: x509.Certificate) -> bytes:
+    return certificate.public_bytes(Encoding.PEM)
+
+
+def key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+def names_of(certificate: x509.Certificate) -> frozenset[str]:
+    """The canonical names in subjectAltName."""
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    dns_names = names.get_values_for_type(x509.DNSName)
+    return frozenset(dns_names) | {str(address) for address in names.get_values_for_type(x509.IPAddress)}
+
+
+def is_ours(certificate: x509.Certificate) -> bool:
+    """Whether some local CA made it, this one or one before it."""
+    return any(
+        name.value == ORGANIZATION for name in certificate.issuer.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)
+    )
+
+
+def _builder(
+    subject: x509.Name, key: ec.EllipticCurvePrivateKey, not_before: datetime, not_after: datetime
+) -> x509.CertificateBuilder:
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(not_before)
+        .not_valid_after(not_after)
+    )
+
+
+def _subject(common_name: str) -> x509.Name:
+    return x509.Name(
+        [
+            x509.NameAttribute(NameOID.ORGANIZATION_NAME, ORGANIZATION),
+            x509.NameAttribute(NameOID.COMMON_NAME, common_name[:_MAX_COMMON_NAME]),
+        ]
+    )
+
+
+def _general_name(name: str) -> x509.GeneralName:
+    return x509.DNSName(name) if parse_ip(name) is None else x509.IPAddress(ipaddress.ip_address(name))
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):  # a container's user id without an entry in /etc/passwd
+        return str(os.getuid()) if hasattr(os, "getuid") else "someone"

@@ -1,0 +1,214 @@
+"""A certificate authority for development: made on first use, kept in the user's data directory."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from asgi_tls.dev.authority import certificate_pem, is_ours, key_pem, names_of, new_authority, new_leaf
+from asgi_tls.dev.files import data_directory, locked, make_private, publish_directory, replace_files
+from asgi_tls.errors import ConfigurationError
+from asgi_tls.names import canonical_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+__all__ = ["IssuedCertificate", "LocalCA", "data_directory"]
+
+CERTIFICATE = "fullchain.pem"
+KEY = "privkey.pem"
+
+# Apple's platforms refuse longer ones, from private CAs too.
+_MAX_DAYS = 825
+
+# 'Near its end' is a share of the lifetime, not a number of days: lifetimes keep falling.
+RENEW_BELOW = 1 / 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class IssuedCertificate:
+    """A pair of files. `created` is False when a pair that was there is still good."""
+
+    certfile: Path
+    keyfile: Path
+    certificate_names: tuple[str, ...]
+    not_after: datetime
+    created: bool
+
+
+@dataclass(frozen=True)
+class _Authority:
+    certificate: x509.Certificate
+    key: ec.EllipticCurvePrivateKey
+
+
+class LocalCA:
+    """The CA in `directory`, by default `data_directory()`.
+
+    The directory holds `ca/` (ca.pem and ca-key.pem, which appear together or not at all and are never replaced),
+    `certificates/` (one directory for each first name), and a lock file.
+    """
+
+    def __init__(self, directory: Path | None = None) -> None:
+        self._directory = directory
+
+    @property
+    def directory(self) -> Path:
+        return data_directory() if self._directory is None else Path(self._directory)
+
+    @property
+    def certificate_path(self) -> Path:
+        """What clients have to trust. It exists after `ensure` or `issue`."""
+        return self.directory / "ca" / "ca.pem"
+
+    @property
+    def key_path(self) -> Path:
+        return self.directory / "ca" / "ca-key.pem"
+
+    def ensure(self) -> None:
+        """Make the CA unless it is there. Raises ConfigurationError when it is damaged, expired or cannot be written.
+
+        Any number of processes may do this at once: one of them makes the CA, all of them find the same.
+        """
+        self._load(datetime.now(UTC))
+
+    def issue(
+        self, names: Sequence[str], *, directory: Path | None = None, days: float = 90, now: datetime | None = None
+    ) -> IssuedCertificate:
+        """A certificate for host names, wildcards and IP addresses, in `directory` or under the CA's own.
+
+        A pair that is there is kept when it is for the same names, from this CA, and has more than a third of its
+        lifetime left. Otherwise both files are written and then renamed, the key first: for as long as one rename
+        takes, a reader can see the new key beside the old certificate. Files that no local CA made are never replaced.
+        The certificate file holds the leaf alone: the root signed it directly, so there is no intermediate, and a
+        server does not send the root (RFC 8446 section 4.4.2), which every client must have already.
+
+        Raises ConfigurationError.
+        """
+        canonical = _canonical(names)
+        if not 0 < days <= _MAX_DAYS:
+            raise ConfigurationError(f"a certificate cannot last {days} days", fix=f"Take 1 to {_MAX_DAYS} days.")
+        now = now or datetime.now(UTC)
+        authority = self._load(now)
+        target = (
+            self.directory / "certificates" / _directory_name(canonical[0]) if directory is None else Path(directory)
+        )
+        with _advice(target):
+            make_private(target)
+        with _advice(self.directory), locked(self.directory / "lock"):
+            return self._issue(authority, canonical, target, timedelta(days=days), now, own=directory is None)
+
+    def _issue(
+        self,
+        authority: _Authority,
+        names: tuple[str, ...],
+        target: Path,
+        lifetime: timedelta,
+        now: datetime,
+        *,
+        own: bool,
+    ) -> IssuedCertificate:
+        certfile, keyfile = target / CERTIFICATE, target / KEY
+        present = _read_pair(certfile, keyfile)
+        if present is not None and _still_good(*present, authority, names, now):
+            return _issued(target, names, present[0], created=False)
+        if not own and (certfile.exists() or keyfile.exists()) and (present is None or not is_ours(present[0])):
+            raise ConfigurationError(
+                f"{target} holds a {CERTIFICATE} or {KEY} that is not known to come from asgi-tls",
+                fix="Choose another directory, or move these files away.",
+            )
+        certificate, key = new_leaf(names, authority.certificate, authority.key, now, lifetime)
+        with _advice(target):
+            files = {KEY: (key_pem(key), 0o600), CERTIFICATE: (certificate_pem(certificate), 0o644)}
+            replace_files(target, files)
+        return _issued(target, names, certificate, created=True)
+
+    def _load(self, now: datetime) -> _Authority:
+        with _advice(self.directory):
+            if not self.certificate_path.parent.is_dir():
+                make_private(self.directory)
+                certificate, key = new_authority(now)
+                files = {"ca.pem": (certificate_pem(certificate), 0o644), "ca-key.pem": (key_pem(key), 0o400)}
+                publish_directory(self.certificate_path.parent, files)
+            return self._read(now)
+
+    def _read(self, now: datetime) -> _Authority:
+        problem = "is damaged"
+        try:
+            certificate = x509.load_pem_x509_certificate(self.certificate_path.read_bytes())
+            key = load_pem_private_key(self.key_path.read_bytes(), None)
+            whole = isinstance(key, ec.EllipticCurvePrivateKey) and key.public_key() == certificate.public_key()
+        except FileNotFoundError as error:
+            problem, whole = f"lacks {Path(error.filename).name}", False
+        except (ValueError, TypeError):
+            whole = False
+        if whole and now > certificate.not_valid_after_utc:
+            problem, whole = f"expired on {certificate.not_valid_after_utc:%Y-%m-%d}", False
+        if not whole or not isinstance(key, ec.EllipticCurvePrivateKey):
+            raise ConfigurationError(
+                f"the local CA in {self.certificate_path.parent} {problem}",
+                fix="Remove that directory, run the command again, and trust the new CA: it is never replaced unasked.",
+            )
+        return _Authority(certificate, key)
+
+
+def _canonical(names: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(names, str) or not names:
+        raise ConfigurationError("a certificate needs a list of names", fix="Name at least one host: localhost.")
+    return tuple(dict.fromkeys(canonical_name(name) for name in names))
+
+
+def _directory_name(name: str) -> str:
+    return name.replace("*", "_wildcard").replace(":", "_")
+
+
+def _read_pair(certfile: Path, keyfile: Path) -> tuple[x509.Certificate, bool] | None:
+    """The certificate, and whether the key belongs to it. None when either cannot be read."""
+    try:
+        certificate = x509.load_pem_x509_certificate(certfile.read_bytes())
+        key = load_pem_private_key(keyfile.read_bytes(), None)
+        return certificate, key.public_key() == certificate.public_key()
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _still_good(
+    certificate: x509.Certificate, key_fits: bool, authority: _Authority, names: tuple[str, ...], now: datetime
+) -> bool:
+    try:
+        certificate.verify_directly_issued_by(authority.certificate)
+        same_names = names_of(certificate) == frozenset(names)
+    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm, x509.ExtensionNotFound):
+        return False
+    begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    return key_fits and same_names and begin <= now and (end - now) / (end - begin) > RENEW_BELOW
+
+
+def _issued(target: Path, names: tuple[str, ...], certificate: x509.Certificate, *, created: bool) -> IssuedCertificate:
+    return IssuedCertificate(
+        certfile=target / CERTIFICATE,
+        keyfile=target / KEY,
+        certificate_names=names,
+        not_after=certificate.not_valid_after_utc,
+        created=created,
+    )
+
+
+@contextlib.contextmanager
+def _advice(directory: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ConfigurationError(
+            f"{error.filename or directory}: {error.strerror or os.fspath(directory)}",
+            fix="Set ASGI_TLS_HOME to a directory that this user may write to, or name another one.",
+        ) from error

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from asgi_tls.names import parse_ip
+from asgi_tls.certificate.names import parse_ip
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -14,10 +14,10 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from asgi_tls.certificate.names import canonical_name
 from asgi_tls.dev.authority import certificate_pem, is_ours, key_pem, names_of, new_authority, new_leaf
 from asgi_tls.dev.files import data_directory, locked, make_private, publish_directory, replace_files
 from asgi_tls.errors import ConfigurationError
-from asgi_tls.names import canonical_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -227,7 +227,7 @@ import sys
 from pathlib import Path
 from asgi_tls.certificate import PEMFiles
 from asgi_tls.dev.ca import LocalCA
-import asgi_tls.validation
+import asgi_tls.certificate.validation
 print("ready", flush=True)
 sys.stdin.readline()
 ca = LocalCA(Path(sys.argv[1]))

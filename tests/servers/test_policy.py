@@ -33,14 +33,15 @@ def test_modern_refuses_tls_1_2_and_keeps_the_order_of_groups(files: Files, laun
             assert result.facts["extension"]["cipher_suite"] in {0x1301, 0x1302, 0x1303}
             assert ssl.PEM_cert_to_DER_cert(result.facts["extension"]["server_cert"]) == result.certificate
         else:
-            assert result.facts == {"text": "https"}
+            assert "https" in result.facts["text"]
 
 
 @pytest.mark.parametrize("launch", LAUNCHES, ids=str)
 def test_intermediate_speaks_both_versions_with_its_suites_only(files: Files, launch: Launch) -> None:
     with launch.start(files.ecdsa, {"profile": "intermediate", "groups": "X25519:P-384"}) as server:
         for version in (V12, V13):
-            peer = client(ca=files.ca_text, minimum=version, maximum=version, groups=["P-384", "X25519"])
+            # TLS 1.2 takes the groups for the curve of the certificate's key as well: P-256 must be among them.
+            peer = client(ca=files.ca_text, minimum=version, maximum=version, groups=["P-384", "X25519", "P-256"])
             result = connect(server.port, peer)
             assert (result.protocol, result.group) == (version.name.replace("_", "."), "X25519")
             if launch.speaks_asgi:

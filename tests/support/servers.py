@@ -70,6 +70,8 @@ def serve(
     finally:
         _stop(process)
         reader.join(5)
+        assert process.stdout is not None
+        process.stdout.close()
 
 
 def run(command: Sequence[str], *, cwd: Path = APP_DIRECTORY, env: Mapping[str, str] | None = None) -> tuple[int, str]:

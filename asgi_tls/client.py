@@ -37,7 +37,7 @@ def create_client_context(
     else:
         context.load_verify_locations(cadata=load_ca_bundle(Path(cafile)))
     if certificate is not None:
-        load_cert_chain(context, certificate.load())
+        load_cert_chain(context, certificate.load("client"))
     return context
 
 

@@ -31,5 +31,6 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
         rsa=pair("rsa", "localhost", "127.0.0.1", key="rsa"),
         example=pair("example", "www.example.com"),
         wildcard=pair("wildcard", "*.example.org"),
+        nameless_client=pair("nameless", "Alice", san=False, eku=(ExtendedKeyUsageOID.CLIENT_AUTH,)),
         client=pair("client", "client.example", eku=(ExtendedKeyUsageOID.CLIENT_AUTH,)),
     )

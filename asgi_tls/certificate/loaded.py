@@ -6,10 +6,13 @@ import base64
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 from asgi_tls.certificate.names import canonical_name, matches, parse_ip
 from asgi_tls.errors import ConfigurationError
+
+Purpose = Literal["server", "client"]
+"""Which end of a connection shows the certificate."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,5 +74,5 @@ class CertificateSource(Protocol):
     def paths(self) -> tuple[Path, ...]:
         """The files to watch; none for material in memory."""
 
-    def load(self) -> Certificate:
-        """Read, check, return. Raises CertificateError."""
+    def load(self, purpose: Purpose = "server") -> Certificate:
+        """Read, check, return. A client's certificate needs no host name. Raises CertificateError."""

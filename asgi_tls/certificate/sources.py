@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from asgi_tls.certificate.loaded import Certificate
+from asgi_tls.certificate.loaded import Certificate, Purpose
 from asgi_tls.certificate.material import DENIED, Material, read_material
 from asgi_tls.certificate.password import Password, PasswordFile, check_password
 from asgi_tls.errors import ConfigurationError, MissingFileError, UnreadableFileError
@@ -32,9 +32,9 @@ class PEMFiles:
     def paths(self) -> tuple[Path, ...]:
         return _paths(self.certfile, self.keyfile, self.password)
 
-    def load(self) -> Certificate:
+    def load(self, purpose: Purpose = "server") -> Certificate:
         keyfile = None if self.keyfile is None else Path(self.keyfile)
-        return _load_files(self, Path(self.certfile), keyfile, self.password)
+        return _load_files(self, Path(self.certfile), keyfile, self.password, purpose)
 
     def __str__(self) -> str:
         return ", ".join(dict.fromkeys(str(name) for name in (self.certfile, self.keyfile) if name is not None))
@@ -64,7 +64,7 @@ class LetsEncrypt:
     def paths(self) -> tuple[Path, Path]:
         return (self._home / "fullchain.pem", self._home / "privkey.pem")
 
-    def load(self) -> Certificate:
+    def load(self, purpose: Purpose = "server") -> Certificate:
         try:
             missing = not self._home.is_dir()
             live = sorted(path.name for path in Path(self.directory).iterdir() if path.is_dir()) if missing else []
@@ -80,7 +80,7 @@ class LetsEncrypt:
             ) from error
         if missing:
             raise self._unknown_domain(live)
-        return _load_files(self, *self.paths, None, denied=_CERTBOT_DENIED)
+        return _load_files(self, *self.paths, None, purpose, denied=_CERTBOT_DENIED)
 
     def __str__(self) -> str:
         return f"Let's Encrypt {self.domain} ({self._home})"
@@ -113,7 +113,7 @@ class KubernetesSecret:
     def paths(self) -> tuple[Path, Path]:
         return (Path(self.directory) / "tls.crt", Path(self.directory) / "tls.key")
 
-    def load(self) -> Certificate:
+    def load(self, purpose: Purpose = "server") -> Certificate:
         if not os.path.lexists(self.directory):
             raise MissingFileError(
                 "no such directory",
@@ -121,7 +121,7 @@ class KubernetesSecret:
                 path=Path(self.directory),
             )
         # Kubernetes writes 0644 into a mount that only the pod sees: the key's mode means nothing here.
-        return _load_files(self, *self.paths, None, check_mode=False, denied=_KUBERNETES_DENIED)
+        return _load_files(self, *self.paths, None, purpose, check_mode=False, denied=_KUBERNETES_DENIED)
 
     def __str__(self) -> str:
         return f"Kubernetes secret {self.directory}"
@@ -147,9 +147,9 @@ class PEMData:
     def paths(self) -> tuple[Path, ...]:
         return _paths(None, None, self.password)
 
-    def load(self) -> Certificate:
+    def load(self, purpose: Purpose = "server") -> Certificate:
         key = None if self.key is None else _in_memory("key", self.key)
-        return _validate(str(self), _in_memory("certificate", self.certificate), key, self.password)
+        return _validate(str(self), _in_memory("certificate", self.certificate), key, self.password, purpose)
 
     def __str__(self) -> str:
         return "PEM data in memory"
@@ -181,18 +181,25 @@ def _load_files(
     certfile: Path,
     keyfile: Path | None,
     password: Password,
+    purpose: Purpose,
     *,
     check_mode: bool = True,
     denied: str = DENIED,
 ) -> Certificate:
     certificate = read_material(certfile, "certificate", denied=denied)
     key = None if keyfile in {None, certfile} else read_material(keyfile, "key", denied=denied)
-    return _validate(str(source), certificate, key, password, check_mode=check_mode)
+    return _validate(str(source), certificate, key, password, purpose, check_mode=check_mode)
 
 
 def _validate(
-    source: str, certificate: Material, key: Material | None, password: Password, *, check_mode: bool = False
+    source: str,
+    certificate: Material,
+    key: Material | None,
+    password: Password,
+    purpose: Purpose,
+    *,
+    check_mode: bool = False,
 ) -> Certificate:
     from asgi_tls.certificate.validation import validate  # cryptography takes 30 ms to import; only loading needs it
 
-    return validate(source, certificate, key, password, check_mode=check_mode)
+    return validate(source, certificate, key, password, purpose, check_mode=check_mode)

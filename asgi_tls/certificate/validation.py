@@ -22,7 +22,7 @@ from asgi_tls.certificate.chain import (
     printable,
     right_order,
 )
-from asgi_tls.certificate.loaded import Certificate
+from asgi_tls.certificate.loaded import Certificate, Purpose
 from asgi_tls.certificate.names import parse_ip
 from asgi_tls.certificate.pem import CERTIFICATE_LABELS, KEY_LABELS, Block, read_blocks
 from asgi_tls.certificate.private_key import describe_key, export_key, key_type, load_key, same_key
@@ -57,11 +57,23 @@ _WEAK_SIGNATURES = {
     x509.ObjectIdentifier("1.2.840.113549.1.1.2"): "MD2",
 }
 
+# What extendedKeyUsage must say, and who looks.
+_USAGES: dict[Purpose, tuple[x509.ObjectIdentifier, str, str]] = {
+    "server": (ExtendedKeyUsageOID.SERVER_AUTH, "serverAuth", "clients"),
+    "client": (ExtendedKeyUsageOID.CLIENT_AUTH, "clientAuth", "servers"),
+}
+
 _NEW_KEY = "Make a new key (`openssl ecparam -name prime256v1 -genkey -noout`) and have a certificate issued for it."
 
 
 def validate(
-    source: str, certificate: Material, key: Material | None, password: Password, *, check_mode: bool = False
+    source: str,
+    certificate: Material,
+    key: Material | None,
+    password: Password,
+    purpose: Purpose,
+    *,
+    check_mode: bool = False,
 ) -> Certificate:
     """Parse and check. `key` is None when the key stands beside the certificate. Raises CertificateError."""
     holder = key or certificate
@@ -71,12 +83,16 @@ def validate(
     _check_key_belongs(certificate, holder, chain, private_key)
     _check_leaf(certificate, leaf)
     dns_names, addresses = _subject_alt_names(leaf)
-    if not dns_names and not addresses:
+    if purpose == "server" and not dns_names and not addresses:
         raise _no_names(certificate, leaf)
     _check_signatures(certificate, chain)
     check_links(certificate, chain)
     _check_dates(certificate, chain, datetime.now(UTC))
-    warnings = (*_key_warnings(holder, password, encrypted, check_mode), *_chain_warnings(chain, dns_names))
+    warnings = (
+        *_key_warnings(holder, password, encrypted, check_mode),
+        *(_chain_warnings(chain, dns_names) if purpose == "server" else ()),
+        *_usage_warnings(leaf, purpose),
+    )
     return Certificate(
         chain_pem=b"".join(one.public_bytes(Encoding.PEM) for one in chain),
         key_pem=export_key(private_key),
@@ -237,15 +253,15 @@ def _chain_warnings(chain: Sequence[x509.Certificate], dns_names: Sequence[str])
     for name in dns_names:
         if parse_ip(name) is not None:
             yield f"{name} stands in the certificate as a DNS name; clients look for an IP address entry"
-    yield from _usage_warnings(leaf)
 
 
-def _usage_warnings(leaf: x509.Certificate) -> Iterator[str]:
+def _usage_warnings(leaf: x509.Certificate, purpose: Purpose) -> Iterator[str]:
+    name, label, peers = _USAGES[purpose]
     for extension in leaf.extensions:
         usage = extension.value
         if isinstance(usage, x509.ExtendedKeyUsage):
-            if not {ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE} & set(usage):
-                yield "extendedKeyUsage lacks serverAuth: most clients refuse the certificate for a server"
+            if not {name, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE} & set(usage):
+                yield f"extendedKeyUsage lacks {label}: most {peers} refuse the certificate for a {purpose}"
         elif isinstance(usage, x509.KeyUsage) and not usage.digital_signature:
             yield "keyUsage lacks digitalSignature, which TLS 1.3 needs (RFC 8446 section 4.4.2.2)"
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from asgi_tls.certificate import CertificateSource, PasswordFile, PEMFiles
+from asgi_tls.certificate import Certificate, CertificateSource, PasswordFile, PEMFiles, Purpose
 from asgi_tls.context import DEFAULT, ClientAuth
 from asgi_tls.errors import ConfigurationError
 from asgi_tls.profile import INTERMEDIATE, PROFILES, TLSProfile
@@ -163,6 +163,13 @@ def _certificates(
     return named
 
 
+class DevelopmentFiles(PEMFiles):
+    """A pair of the local CA. Its warnings, that the root must be trusted, are said once and for all when it is made."""
+
+    def load(self, purpose: Purpose = "server") -> Certificate:
+        return replace(super().load(purpose), warnings=())
+
+
 def development_certificate(names: Sequence[str] = DEVELOPMENT_NAMES) -> CertificateSource:
     """A certificate of the local CA, made or renewed where needed. Logs that it is one."""
     from asgi_tls.dev.ca import LocalCA
@@ -173,7 +180,7 @@ def development_certificate(names: Sequence[str] = DEVELOPMENT_NAMES) -> Certifi
         "No certificate was named: serving a development certificate for %s. Clients must trust %s.",
         ", ".join(names), ca.certificate_path,
     )  # fmt: skip
-    return PEMFiles(issued.certfile, issued.keyfile)
+    return DevelopmentFiles(issued.certfile, issued.keyfile)
 
 
 def _text(values: Values, name: str) -> str | None:

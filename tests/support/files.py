@@ -22,6 +22,7 @@ class Files:
     example: PEMFiles
     wildcard: PEMFiles
     client: PEMFiles
+    nameless_client: PEMFiles
 
     @property
     def ca_text(self) -> str:

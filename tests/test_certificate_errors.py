@@ -356,7 +356,7 @@ def test_wrong_passwords_stay_secret(tmp_path: Path) -> None:
 def test_the_key_beside_the_certificate(tmp_path: Path) -> None:
     both = tmp_path / "both.pem"
     both.write_bytes(good().chain_pem)
-    fails(errors.NotPEMError, "holds no private key, and no key file.*keyfile", PEMFiles(both))
+    fails(errors.NotPEMError, "holds no private key, and no other file.*keyfile", PEMFiles(both))
     both.write_bytes(good().chain_pem + key_to_pem(make_key()))
     fails(errors.KeyMismatchError, "its private key does not belong", PEMFiles(both))
 

@@ -1,9 +1,8 @@
 """What OpenSSL can do and the standard library cannot ask of it: groups, TLS 1.3 suites, the group in use.
 
-The only place with ctypes. A native method is preferred where Python has one (3.15). Otherwise libssl is called on the
+The only place with ctypes. Python's own method is preferred where it has one (3.15). Otherwise libssl is called on the
 SSL_CTX behind an `ssl.SSLContext`, after `_prove` has shown that we hold the right pointers into the right library.
-Where that is out of reach (libssl linked statically, another Python than CPython), each function says so by
-UnsupportedError, and `capabilities()` says so in words.
+Where it is out of reach, functions raise UnsupportedError, and `capabilities()` says why.
 
 What would break it: a CPython whose `PySSLContext` no longer starts with the SSL_CTX, or whose `PySSLSocket` no longer
 starts with `Socket, ssl, ctx` (Modules/_ssl.c, the same from 3.11 to 3.15). `_prove` notices, and refuses.
@@ -39,10 +38,7 @@ _HELLOS_REMEMBERED: Final = 256
 
 @dataclass(frozen=True, kw_only=True)
 class Capabilities:
-    """What this process can set and read. Each field says how, in words, or is None where it cannot be done.
-
-    `reason` says why libssl could not be reached, None where it was.
-    """
+    """What this process can set and read: how, in words, or None. `reason` says why libssl could not be reached."""
 
     groups: str | None
     ciphersuites: str | None

@@ -6,7 +6,6 @@ import os
 import pickle
 import socket
 import subprocess
-import sys
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import cache
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from nobody import load_as_nobody
 from pki import PKI, Pair, key_to_pem, make_key
 
 from asgi_tls import errors
@@ -317,16 +317,8 @@ def test_what_would_block_is_refused(tmp_path: Path) -> None:
 def test_a_key_that_only_another_may_read(tmp_path: Path) -> None:
     _, keyfile = good().write(tmp_path)
     keyfile.chmod(0)
-    script = (
-        "import os, sys\nfrom asgi_tls.certificate import PEMFiles\nimport asgi_tls.certificate.validation\n"
-        "fd = os.open(sys.argv[1], os.O_RDONLY | os.O_DIRECTORY)\nos.fchdir(fd)\n"
-        "if os.geteuid() == 0: os.seteuid(65534)\n"
-        "try: PEMFiles('fullchain.pem', 'privkey.pem').load()\n"
-        "except Exception as error: print(type(error).__name__, error)"
-    )
-    tmp_path.chmod(0o755)
-    done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=True)
-    assert done.stdout.startswith("UnreadableFileError privkey.pem: permission denied to read the key. Let the server")
+    message = load_as_nobody("PEMFiles('fullchain.pem', 'privkey.pem')", tmp_path)
+    assert message.startswith("UnreadableFileError privkey.pem: permission denied to read the key. Let the server")
 
 
 @pytest.mark.parametrize(
@@ -364,7 +356,7 @@ def test_wrong_passwords_stay_secret(tmp_path: Path) -> None:
 def test_the_key_beside_the_certificate(tmp_path: Path) -> None:
     both = tmp_path / "both.pem"
     both.write_bytes(good().chain_pem)
-    fails(errors.NotPEMError, "holds no private key, and no key file.*keyfile", PEMFiles(both))
+    fails(errors.NotPEMError, "holds no private key, and no other file.*keyfile", PEMFiles(both))
     both.write_bytes(good().chain_pem + key_to_pem(make_key()))
     fails(errors.KeyMismatchError, "its private key does not belong", PEMFiles(both))
 

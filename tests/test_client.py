@@ -58,15 +58,15 @@ def test_it_reaches_a_server_through_httpx_in_both_colours(files: Files) -> None
 
 
 def test_a_wrong_ca_names_the_cause(files: Files) -> None:
-    with answering(ServerTLS(files.ecdsa).create_context()) as port:
-        with pytest.raises(httpx.ConnectError, match="unable to get local issuer certificate"):
-            httpx.get(f"https://localhost:{port}/", verify=create_client_context())
+    unknown = "unable to get local issuer certificate"
+    with answering(ServerTLS(files.ecdsa).create_context()) as port, pytest.raises(httpx.ConnectError, match=unknown):
+        httpx.get(f"https://localhost:{port}/", verify=create_client_context())
 
 
 def test_a_wrong_name_names_the_cause(files: Files) -> None:
-    with answering(ServerTLS(files.example).create_context()) as port:
-        with pytest.raises(httpx.ConnectError, match="not valid for 'localhost'"):
-            httpx.get(f"https://localhost:{port}/", verify=create_client_context(cafile=files.ca))
+    wrong = "not valid for 'localhost'"
+    with answering(ServerTLS(files.example).create_context()) as port, pytest.raises(httpx.ConnectError, match=wrong):
+        httpx.get(f"https://localhost:{port}/", verify=create_client_context(cafile=files.ca))
 
 
 def test_a_server_of_tls_1_2_names_the_cause(files: Files) -> None:

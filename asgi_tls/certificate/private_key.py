@@ -117,7 +117,7 @@ def _spki(key: PublicKeyTypes) -> bytes:
 def _no_key(material: Material, blocks: tuple[Block, ...]) -> NotPEMError:
     if material.role == "certificate":  # no key file was named
         return material.error(
-            NotPEMError, "holds no private key, and no key file was given", "Name the key file: keyfile=…."
+            NotPEMError, "holds no private key, and no other file was given for it", "Name the key file: keyfile=…."
         )
     if any(block.label in CERTIFICATE_LABELS for block in blocks):
         return material.error(

@@ -164,7 +164,7 @@ def _certificates(
 
 
 class DevelopmentFiles(PEMFiles):
-    """A pair of the local CA. Its warnings, that the root must be trusted, are said once and for all when it is made."""
+    """A pair of the local CA. That its root must be trusted is said when the pair is made, not again at each load."""
 
     def load(self, purpose: Purpose = "server") -> Certificate:
         return replace(super().load(purpose), warnings=())

@@ -216,6 +216,7 @@ class PKI:
         not_before: datetime | None,
         not_after: datetime | None,
     ) -> x509.CertificateBuilder:
+        above = key if issuer is None else issuer.key
         return (
             x509.CertificateBuilder()
             .subject_name(subject)
@@ -225,6 +226,7 @@ class PKI:
             .not_valid_before(not_before or self.now - DAY)
             .not_valid_after(not_after or self.now + 89 * DAY)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(above.public_key()), critical=False)
         )
 
 

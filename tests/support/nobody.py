@@ -1,0 +1,31 @@
+"""Load a source as a user who may not read everything: root may, so tests that run as root step down first."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# The directory is entered before the step, since a user's temporary directories are closed to others.
+_SCRIPT = """
+import os, sys
+from asgi_tls.certificate import LetsEncrypt, PEMFiles
+import asgi_tls.certificate.validation
+os.chdir(sys.argv[1])
+if os.geteuid() == 0:
+    os.chown(".", 65534, 65534)
+    os.seteuid(65534)
+try:
+    print(eval(sys.argv[2]).load())
+except Exception as error:
+    print(type(error).__name__, error)
+"""
+
+
+def load_as_nobody(source: str, directory: Path) -> str:
+    """What `source`, an expression with paths relative to `directory`, comes to when nobody loads it."""
+    command = [sys.executable, "-c", _SCRIPT, str(directory), source]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout

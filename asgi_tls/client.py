@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import ssl
 from pathlib import Path
@@ -12,6 +13,8 @@ from asgi_tls.context import apply_profile
 from asgi_tls.errors import ConfigurationError
 from asgi_tls.profile import INTERMEDIATE, TLSProfile
 from asgi_tls.trust import load_ca_bundle
+
+logger = logging.getLogger("asgi_tls")
 
 
 def create_client_context(
@@ -29,7 +32,9 @@ def create_client_context(
     Raises CertificateError, UnsupportedError.
     """
     context = _VerifyingContext(ssl.PROTOCOL_TLS_CLIENT)
-    apply_profile(context, profile, allow_unsupported=allow_unsupported)
+    _, notes = apply_profile(context, profile, allow_unsupported=allow_unsupported)
+    for note in notes:
+        logger.warning("%s", note)
     # What ssl.create_default_context does from Python 3.13 on: RFC 5280 to the letter, and any CA may be an anchor.
     context.verify_flags |= ssl.VERIFY_X509_STRICT | ssl.VERIFY_X509_PARTIAL_CHAIN
     if cafile is None:

@@ -8,7 +8,6 @@ the pair is bad. Each set of certificates gets a context of its own, and the Cli
 from __future__ import annotations
 
 import functools
-import logging
 import ssl
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Literal
@@ -24,8 +23,6 @@ ClientAuth = Literal["required", "optional"]
 
 DEFAULT: Final = "default"
 """The name in a mapping of certificates that answers for every name that is not in it."""
-
-logger = logging.getLogger("asgi_tls")
 
 _VERSION: Final[dict[Version, ssl.TLSVersion]] = {
     "TLSv1.2": ssl.TLSVersion.TLSv1_2,
@@ -45,8 +42,8 @@ class ServerContext:
     """The live context (`ssl_context`) and the certificates behind it.
 
     `alpn` are the server's application protocols, the most wanted first. With `client_auth`, clients are asked for a
-    certificate of one of the CAs given to `use`. With `allow_unsupported`, what this platform cannot enforce of the
-    profile is logged instead of raised.
+    certificate of one of the CAs given to `use`. `notes` are sentences on what this platform leaves out of the profile:
+    groups that its OpenSSL lacks, and with `allow_unsupported` whatever else it cannot enforce, which raises otherwise.
 
     Raises UnsupportedError, and ConfigurationError from `use`.
     """
@@ -64,10 +61,11 @@ class ServerContext:
         self._client_auth: ClientAuth | None = client_auth
         self._names: dict[str, ssl.SSLContext] = {}
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        groups = apply_profile(context, profile, allow_unsupported=allow_unsupported)
+        groups, notes = apply_profile(context, profile, allow_unsupported=allow_unsupported)
         if len(groups) > 1:
             prefer = functools.partial(_openssl.prefer_own_groups, client_auth=client_auth is not None)
-            _enforce(prefer, context, groups, allow_unsupported=allow_unsupported)
+            notes += _enforce(prefer, context, groups, allow_unsupported=allow_unsupported)
+        self.notes = notes
         context.verify_mode = _VERIFY[client_auth]
         if self._alpn:
             context.set_alpn_protocols(list(self._alpn))
@@ -139,10 +137,12 @@ class _CertifiedContext(ssl.SSLContext):
     leaf: bytes | None = None
 
 
-def apply_profile(context: ssl.SSLContext, profile: TLSProfile, *, allow_unsupported: bool = False) -> tuple[str, ...]:
+def apply_profile(
+    context: ssl.SSLContext, profile: TLSProfile, *, allow_unsupported: bool = False
+) -> tuple[tuple[str, ...], list[str]]:
     """Give a context the versions, suites and groups of a profile, and check that it took them.
 
-    Returns the groups: those that this OpenSSL lacks are left out and logged.
+    Returns the groups without those that this OpenSSL lacks, and sentences on what was left out.
 
     Raises UnsupportedError.
     """
@@ -151,11 +151,11 @@ def apply_profile(context: ssl.SSLContext, profile: TLSProfile, *, allow_unsuppo
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
     context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE  # the client knows whether it has AES in hardware
     set_ciphers(context, profile)
+    groups, notes = usable_groups(profile)
     if profile.ciphersuites:
-        _enforce(_openssl.set_ciphersuites, context, profile.ciphersuites, allow_unsupported=allow_unsupported)
-    groups = usable_groups(profile)
-    _enforce(_openssl.set_groups, context, groups, allow_unsupported=allow_unsupported)
-    return groups
+        notes += _enforce(_openssl.set_ciphersuites, context, profile.ciphersuites, allow_unsupported=allow_unsupported)
+    notes += _enforce(_openssl.set_groups, context, groups, allow_unsupported=allow_unsupported)
+    return groups, notes
 
 
 def set_ciphers(context: ssl.SSLContext, profile: TLSProfile) -> None:
@@ -165,14 +165,14 @@ def set_ciphers(context: ssl.SSLContext, profile: TLSProfile) -> None:
     context.set_ciphers(":".join((*names, _SECURITY_LEVEL)))
 
 
-def usable_groups(profile: TLSProfile) -> tuple[str, ...]:
-    """The profile's groups that this OpenSSL has, in order. What is left out is logged.
+def usable_groups(profile: TLSProfile) -> tuple[tuple[str, ...], list[str]]:
+    """The profile's groups that this OpenSSL has, in order, and a sentence on those that it lacks.
 
     Raises UnsupportedError when none is left.
     """
     supported = _openssl.supported_groups()
     if supported is None:
-        return profile.groups
+        return profile.groups, []
     usable = tuple(name for name in profile.groups if name in supported)
     missing = [name for name in profile.groups if name not in supported]
     if not usable:
@@ -180,12 +180,10 @@ def usable_groups(profile: TLSProfile) -> tuple[str, ...]:
             f"{ssl.OPENSSL_VERSION} has none of the groups {', '.join(profile.groups)}",
             fix=f"Choose from {', '.join(supported)}.",
         )
-    if missing:
-        logger.warning(
-            "%s lacks the groups %s of profile %s: serving without them. OpenSSL 3.5 has all of them.",
-            ssl.OPENSSL_VERSION, ", ".join(missing), profile.name,
-        )  # fmt: skip
-    return usable
+    if not missing:
+        return usable, []
+    lacking = f"{ssl.OPENSSL_VERSION} lacks the groups {', '.join(missing)} of profile {profile.name}"
+    return usable, [f"{lacking}, which are left out. OpenSSL 3.5 has all of them."]
 
 
 def check_group(name: str, certificates: Sequence[Certificate]) -> None:
@@ -215,10 +213,11 @@ def _enforce(
     values: Sequence[str],
     *,
     allow_unsupported: bool,
-) -> None:
+) -> list[str]:
     try:
         setter(context, values)
     except UnsupportedError as error:
         if not allow_unsupported:
             raise
-        logger.warning("%s Serving without it, as allow_unsupported says.", error)
+        return [f"{error} It is left out, as allow_unsupported says."]
+    return []

@@ -14,6 +14,8 @@ from asgi_tls.certificate import Certificate, CertificateSource
 from asgi_tls.certificate.names import canonical_name, parse_ip
 from asgi_tls.context import DEFAULT, ClientAuth, ServerContext
 from asgi_tls.errors import ConfigurationError
+from asgi_tls.events import CertificateLoadedEvent, Listener, notify
+from asgi_tls.listeners.log import log_events
 from asgi_tls.profile import INTERMEDIATE, TLSProfile
 from asgi_tls.trust import load_ca_bundle
 
@@ -40,6 +42,8 @@ class ServerTLS:
 
     `allow_unsupported` logs what this platform cannot enforce of the profile, where it would raise.
 
+    `listeners` are told each event of `asgi_tls.events`; by default each becomes a log record.
+
     Raises ConfigurationError.
     """
 
@@ -49,6 +53,7 @@ class ServerTLS:
     client_ca: str | os.PathLike[str] | None = None
     client_auth: ClientAuth | None = None
     allow_unsupported: bool = False
+    listeners: Sequence[Listener] = (log_events,)
 
     def __post_init__(self) -> None:
         if not isinstance(self.profile, TLSProfile):
@@ -90,16 +95,23 @@ class ServerTLS:
 
         Raises CertificateError, ConfigurationError, UnsupportedError: no context is better than a weak one.
         """
+        context, certificates = self._build(alpn)
+        for note in context.notes:
+            logger.warning("%s", note)
+        for certificate in dict.fromkeys(one for group in certificates.values() for one in group):
+            notify(self.listeners, loaded_event(certificate))
+            for warning in certificate.warnings:
+                logger.warning("%s: %s", certificate.source, warning)
+        return context
+
+    def _build(self, alpn: Sequence[str] = ()) -> tuple[ServerContext, dict[str, tuple[Certificate, ...]]]:
         certificates = self.load()
         client_ca = None if self.client_ca is None else load_ca_bundle(Path(self.client_ca))
         context = ServerContext(
             self.profile, alpn=alpn, client_auth=self.client_auth, allow_unsupported=self.allow_unsupported
         )
         context.use(certificates, client_ca=client_ca)
-        for certificate in dict.fromkeys(one for group in certificates.values() for one in group):
-            for warning in certificate.warnings:
-                logger.warning("%s: %s", certificate.source, warning)
-        return context
+        return context, certificates
 
     def create_context(self, *, alpn: Sequence[str] = ()) -> ssl.SSLContext:
         """An `ssl.SSLContext` for any asyncio server and any protocol over TLS.
@@ -109,8 +121,8 @@ class ServerTLS:
         return self.create_server_context(alpn=alpn).ssl_context
 
     def check(self) -> None:
-        """Raise what serving would raise, before anything listens."""
-        self.create_server_context()
+        """Raise what serving would raise, before anything listens. Nobody is told."""
+        self._build()
 
     def uvicorn_kwargs(self) -> dict[str, Any]:
         """Keyword arguments for `uvicorn.run` and `uvicorn.Config`, checked: a bad certificate raises here."""
@@ -131,6 +143,16 @@ class ServerTLS:
         from asgi_tls.servers.gunicorn import GunicornContextFactory
 
         return GunicornContextFactory(self)
+
+
+def loaded_event(certificate: Certificate) -> CertificateLoadedEvent:
+    """The event for a certificate that is served from now on."""
+    return CertificateLoadedEvent(
+        source=certificate.source,
+        subject_alt_names=certificate.subject_alt_names,
+        not_after=certificate.not_after,
+        fingerprint_sha256=certificate.fingerprint_sha256,
+    )
 
 
 def _by_name(certificates: object) -> dict[str, tuple[CertificateSource, ...]]:

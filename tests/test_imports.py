@@ -37,7 +37,11 @@ BESIDE: dict[str, set[str]] = {
     "audit": {"errors", "profile", "certificate", "connection"},
 }
 # And these layers may use them.
-USERS: dict[str, set[str]] = {"servers": {"dev"}, "cli": {"dev", "export", "audit"}}
+USERS: dict[str, set[str]] = {
+    "server": {"listeners"},
+    "servers": {"dev", "listeners", "middleware"},
+    "cli": {"dev", "export", "audit", "listeners", "middleware"},
+}
 
 
 def modules() -> Iterator[Path]:

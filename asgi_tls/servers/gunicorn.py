@@ -22,6 +22,7 @@ import gunicorn.config
 
 from asgi_tls.errors import ASGITLSError, ConfigurationError
 from asgi_tls.servers import STARTUP_FAILURE, environment
+from asgi_tls.servers.logs import follow
 
 if TYPE_CHECKING:
     from asgi_tls.server import ServerTLS
@@ -45,6 +46,7 @@ class GunicornContextFactory:
         """The context of this process."""
         # A context made before a fork would share its session secrets by accident, so each process makes its own.
         if self._context is None or self._context[0] != os.getpid():
+            follow("gunicorn.error")
             try:
                 context = self._server_tls(config).create_context(alpn=_alpn(config))
             except ASGITLSError as error:

@@ -19,6 +19,7 @@ from hypercorn.config import Config
 
 from asgi_tls.errors import ASGITLSError, ConfigurationError
 from asgi_tls.servers import STARTUP_FAILURE, environment
+from asgi_tls.servers.logs import follow
 
 if TYPE_CHECKING:
     from asgi_tls.server import ServerTLS
@@ -75,6 +76,7 @@ class TLSConfig(Config):
 
     def create_ssl_context(self) -> ssl.SSLContext:
         """Called once in each worker, inside its event loop. Exits with status 3 where there is no context."""
+        follow("hypercorn.error")
         try:
             return self.tls.create_context(alpn=self.alpn_protocols)
         except ASGITLSError as error:
@@ -125,6 +127,7 @@ def _exit(error: ASGITLSError) -> NoReturn:
 
 def create_ssl_context() -> ssl.SSLContext:
     """The context for the settings in the environment; an attribute of hypercorn's configuration object."""
+    follow("hypercorn.error")
     try:
         return environment.server_tls().create_context(alpn=Config.alpn_protocols)
     except ASGITLSError as error:

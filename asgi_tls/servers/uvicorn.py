@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from asgi_tls.connection import HasConnection, current_connection
 from asgi_tls.errors import ASGITLSError
 from asgi_tls.servers import STARTUP_FAILURE
+from asgi_tls.servers.logs import follow
 
 if TYPE_CHECKING:
     import uvicorn
@@ -34,6 +35,7 @@ class UvicornContextFactory:
 
     def __call__(self, config: uvicorn.Config, _default: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
         """Make the context, once in each worker, inside its event loop. Exits with status 3 where it cannot be made."""
+        follow("uvicorn.error")
         # Set by protocols that speak HTTP/2; the others leave ALPN to us.
         alpn = getattr(config.http_protocol_class, "alpn_protocols", None) or ["http/1.1"]
         try:

@@ -9,13 +9,16 @@ import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import ClassVar, Literal, Protocol, runtime_checkable
 
 logger = logging.getLogger("asgi_tls")
 
 
 def _now() -> datetime:
     return datetime.now(UTC)
+
+
+Severity = Literal["warning", "error", "critical"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,12 +81,16 @@ class ReloadFailedEvent(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class CertificateExpiringEvent(Event):
-    """Little is left of a certificate's lifetime."""
+    """A third of a certificate's lifetime is left, or less. `days_left` is negative once it is over.
+
+    `severity` grows: "warning" from a third on, "error" from a tenth on, "critical" when it has expired.
+    """
 
     event: ClassVar[str] = "tls_certificate_expiring"
     source: str
     not_after: datetime
     days_left: float
+    severity: Severity
 
 
 @runtime_checkable

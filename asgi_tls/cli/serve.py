@@ -8,6 +8,7 @@ another name, which is checked before each start.
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Callable, Sequence
 from types import FunctionType
@@ -16,6 +17,7 @@ from typing import Any, Final
 import click
 
 from asgi_tls.errors import ConfigurationError, UnsupportedError
+from asgi_tls.hangup import forward_hangups
 from asgi_tls.servers import environment
 
 # uvicorn's and hypercorn's options that a context of ours would silently ignore, and what to use instead.
@@ -98,6 +100,8 @@ def _uvicorn_command() -> click.Command:
         tls.check()
 
         def run(app: Any, **settings: Any) -> None:
+            if settings["reload"] or _workers(settings["workers"]) > 1:
+                forward_hangups()
             uvicorn.run(app, **settings, ssl_context_factory=UvicornContextFactory(tls))
 
         _with_run(plain.callback, run, "uvicorn")(**parameters)
@@ -156,7 +160,14 @@ def _run_hypercorn(config: Any, tls_values: dict[str, Any]) -> int:
             tls_values, certfile=config.certfile, keyfile=config.keyfile, password=config.keyfile_password
         )
     )
+    if tls_config.workers:
+        forward_hangups()
     return hypercorn.run.run(tls_config)
+
+
+def _workers(given: int | None) -> int:
+    """As uvicorn counts them."""
+    return given or int(os.environ.get("WEB_CONCURRENCY", 1))
 
 
 def _log_to_stderr() -> None:

@@ -23,7 +23,6 @@ _LEVELS: Final[dict[type[Event], int]] = {
     ClientErrorEvent: logging.INFO,
     CertificateLoadedEvent: logging.INFO,
     ReloadFailedEvent: logging.ERROR,
-    CertificateExpiringEvent: logging.WARNING,
 }
 
 _WORDS: Final[dict[type[Event], str]] = {
@@ -43,12 +42,18 @@ def fields_of(event: Event) -> dict[str, Any]:
 
 def log_events(event: Event, /) -> None:
     """The listener that every server has by default."""
-    level = _LEVELS.get(type(event), logging.INFO)
+    level = _level(event)
     if logger.isEnabledFor(level):
         fields = fields_of(event)
         words = _WORDS.get(type(event), "{event}").format_map({**fields, "subject_alt_names": _names(fields)})
         # A message of its own, without arguments: what a peer sent is data, never a format.
         logger.log(level, "%s", words, extra=fields)
+
+
+def _level(event: Event) -> int:
+    if isinstance(event, CertificateExpiringEvent):
+        return logging.getLevelNamesMapping()[event.severity.upper()]
+    return _LEVELS.get(type(event), logging.INFO)
 
 
 def _names(fields: dict[str, Any]) -> str:

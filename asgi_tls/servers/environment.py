@@ -56,6 +56,9 @@ SETTINGS: Final = (
     ),
     Setting("client_ca", "FILE", "Ask clients for a certificate of a CA in this PEM file."),
     Setting("client_auth", "HOW", "Whether clients must have a certificate.", choices=("required", "optional")),
+    Setting("client_crl", "FILE", "Refuse clients that the CRLs in this PEM file revoke; each client CA needs one."),
+    Setting("directory", "DIR", "More key pairs, each served for its names; taken up and dropped while serving."),
+    Setting("reload_interval", "SECONDS", "How often the files of certificates are looked at; 5 by default."),
     Setting("allow_unsupported", "", "Log what this platform cannot enforce, and serve without it.", is_flag=True),
 )
 
@@ -115,6 +118,9 @@ def server_tls(
         profile=profile_for(values),
         client_ca=_path(values, "client_ca"),
         client_auth=_client_auth(values),
+        client_crl=_path(values, "client_crl"),
+        directory=_path(values, "directory"),
+        reload_interval=_seconds(values, "reload_interval", 5.0),
         allow_unsupported=bool(values.get("allow_unsupported")),
     )
 
@@ -158,7 +164,7 @@ def _certificates(
         named.setdefault(DEFAULT, []).insert(0, PEMFiles(certfile, keyfile, secret))
     elif keyfile:
         raise ConfigurationError(f"a key ({keyfile}) without a certificate", fix="Name the certificate's file as well.")
-    elif not named:
+    elif not named and not _path(values, "directory"):
         named[DEFAULT] = [development_certificate()]
     return named
 
@@ -191,6 +197,14 @@ def _text(values: Values, name: str) -> str | None:
 def _path(values: Values, name: str) -> str | None:
     text = _text(values, name)
     return None if text is None else str(Path(text).expanduser())
+
+
+def _seconds(values: Values, name: str, default: float) -> float:
+    text = _text(values, name)
+    try:
+        return default if text is None else float(text)
+    except ValueError:
+        raise ConfigurationError(f"{name} is {text!r}", fix="Give a number of seconds.") from None
 
 
 def _list(values: Values, name: str) -> list[str]:

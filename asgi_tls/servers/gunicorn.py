@@ -48,7 +48,8 @@ class GunicornContextFactory:
         if self._context is None or self._context[0] != os.getpid():
             follow("gunicorn.error")
             try:
-                context = self._server_tls(config).create_context(alpn=_alpn(config))
+                # SIGHUP stays gunicorn's: it makes new workers, and those load what is there.
+                context = self._server_tls(config).create_server_context(alpn=_alpn(config), watch=True).ssl_context
             except ASGITLSError as error:
                 _exit(error)
             self._context = os.getpid(), context

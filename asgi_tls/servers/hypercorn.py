@@ -3,22 +3,25 @@
 hypercorn starts a task for each connection inside `connection_made`, which runs right after the handshake: the task
 inherits `current_connection` from there, and nothing else is needed.
 
-HTTP/3 is aioquic's: TLS 1.3 with its own suites and groups, read from `certfile` and `keyfile`. A profile that is
-narrower than those cannot be kept there, so it is refused together with `quic_bind`.
+HTTP/3 is aioquic's: TLS 1.3 with its own suites and groups, and a certificate from `certfile` and `keyfile`, which
+quic.py keeps fresh. A profile that is narrower than those cannot be kept there, so it is refused together with
+`quic_bind`.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import ssl
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from hypercorn.config import Config
 
 from asgi_tls.errors import ASGITLSError, ConfigurationError
-from asgi_tls.servers import STARTUP_FAILURE, environment
+from asgi_tls.hangup import reload_on_hangup
+from asgi_tls.servers import STARTUP_FAILURE, environment, quic
 from asgi_tls.servers.logs import follow
 
 if TYPE_CHECKING:
@@ -31,6 +34,10 @@ _OURS: Final = frozenset(
 
 _AIOQUIC_CIPHERSUITES: Final = {"TLS_AES_256_GCM_SHA384", "TLS_AES_128_GCM_SHA256", "TLS_CHACHA20_POLY1305_SHA256"}
 _AIOQUIC_GROUPS: Final = {"X25519", "P-256", "P-384"}
+
+
+# Seconds after which hypercorn has said that it runs, and so has set up its logging.
+_LOGGING_IS_UP: Final = 1.0
 
 
 class TLSConfig(Config):
@@ -76,11 +83,24 @@ class TLSConfig(Config):
 
     def create_ssl_context(self) -> ssl.SSLContext:
         """Called once in each worker, inside its event loop. Exits with status 3 where there is no context."""
+        return _live_context(self.tls, self.alpn_protocols, self)
+
+
+def _live_context(tls: ServerTLS | None, alpn: Sequence[str], owner: object) -> ssl.SSLContext:
+    """The context of this process, from the environment without `tls`; `owner` is how HTTP/3 finds it."""
+    if isinstance(owner, Config):
+        _ = owner.log  # hypercorn sets up its logging when it is first asked for it
         follow("hypercorn.error")
-        try:
-            return self.tls.create_context(alpn=self.alpn_protocols)
-        except ASGITLSError as error:
-            _exit(error)
+    else:
+        asyncio.get_running_loop().call_later(_LOGGING_IS_UP, follow, "hypercorn.error")
+    try:
+        tls = environment.server_tls() if tls is None else tls
+        context = tls.create_server_context(alpn=alpn, watch=True)
+    except ASGITLSError as error:
+        _exit(error)
+    reload_on_hangup(context)
+    quic.follow(owner, context)
+    return context.ssl_context
 
 
 def check_quic(tls: ServerTLS) -> tuple[str, str]:
@@ -127,11 +147,7 @@ def _exit(error: ASGITLSError) -> NoReturn:
 
 def create_ssl_context() -> ssl.SSLContext:
     """The context for the settings in the environment; an attribute of hypercorn's configuration object."""
-    follow("hypercorn.error")
-    try:
-        return environment.server_tls().create_context(alpn=Config.alpn_protocols)
-    except ASGITLSError as error:
-        _exit(error)
+    return _live_context(None, Config.alpn_protocols, create_ssl_context)
 
 
 def __dir__() -> list[str]:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from asgi_tls.connection import HasConnection, current_connection
 from asgi_tls.errors import ASGITLSError
+from asgi_tls.hangup import reload_on_hangup
 from asgi_tls.servers import STARTUP_FAILURE
 from asgi_tls.servers.logs import follow
 
@@ -39,13 +40,14 @@ class UvicornContextFactory:
         # Set by protocols that speak HTTP/2; the others leave ALPN to us.
         alpn = getattr(config.http_protocol_class, "alpn_protocols", None) or ["http/1.1"]
         try:
-            context = self.tls.create_context(alpn=alpn)
+            context = self.tls.create_server_context(alpn=alpn, watch=True)
         except ASGITLSError as error:
             # An exception would end the worker with status 1, and a parent would start it again for ever.
             logging.getLogger("uvicorn.error").error("TLS cannot start: %s", error)  # noqa: TRY400 -- no traceback
             sys.exit(STARTUP_FAILURE)
+        reload_on_hangup(context)
         config.http_protocol_class = _observed(config.http_protocol_class)
-        return context
+        return context.ssl_context
 
 
 class _Slot:

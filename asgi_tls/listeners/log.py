@@ -46,6 +46,9 @@ def log_events(event: Event, /) -> None:
     if logger.isEnabledFor(level):
         fields = fields_of(event)
         words = _WORDS.get(type(event), "{event}").format_map({**fields, "subject_alt_names": _names(fields)})
+        # In `extra` the field `msg` is called `reason`: logging keeps the name `msg` for itself.
+        if "msg" in fields:
+            fields["reason"] = fields.pop("msg")
         # A message of its own, without arguments: what a peer sent is data, never a format.
         logger.log(level, "%s", words, extra=fields)
 

@@ -1,4 +1,4 @@
-"""Renewal on every server: whatever way the files are replaced, and with SIGHUP, all workers serve the new pair soon."""
+"""Renewal on every server: however the files are replaced, and with SIGHUP, all workers soon serve the new pair."""
 
 from __future__ import annotations
 

@@ -170,12 +170,14 @@ class _LibSSL(ctypes.PyDLL):
 
     def extension(self, connection: int, number: int) -> bytes:
         """The body of one extension of the ClientHello that is being looked at, empty without it."""
-        data, size = ctypes.c_void_p(), ctypes.c_size_t()
-        if not self.SSL_client_hello_get0_ext(connection, number, ctypes.byref(data), ctypes.byref(size)):
-            return b""
-        return ctypes.string_at(data.value or 0, size.value)
+        found = _PointerAndSize()
+        address = ctypes.addressof(found)
+        if self.SSL_client_hello_get0_ext(connection, number, address, address + _WORD):
+            return ctypes.string_at(*found)
+        return b""
 
 
+_PointerAndSize = ctypes.c_size_t * 2  # one object for both, since this runs in each handshake
 _HelloFunction = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
 
 

@@ -77,7 +77,7 @@ def test_an_authority_has_one_normal_form(value: bytes, host: str, port: int | N
         b"example.com:+80",
         b"example.com:-1",
         b"example.com:8o",
-        "example.com:８０".encode(),
+        b"example.com:\xef\xbc\x98",
         b"example.com:80:80",
         b"::1",
         b"[::1",

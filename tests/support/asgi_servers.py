@@ -122,7 +122,7 @@ def _in_thread(serve: Any, stop: Any) -> Iterator[None]:
     def run() -> None:
         try:
             asyncio.run(serve())
-        except BaseException as failure:
+        except BaseException as failure:  # noqa: BLE001 - raised again in the caller's thread
             failures.append(failure)
 
     thread = threading.Thread(target=run, daemon=True)

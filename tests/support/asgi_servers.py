@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import datetime
+import hashlib
 import ipaddress
 import socket
 import ssl
@@ -25,7 +27,9 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp, Message, Scope
 
-NAMES = ["localhost", "example.com", "www.example.com", "site.test", "cdn.jsdelivr.net", "fastapi.tiangolo.com"]
+# Whose pages FastAPI's documentation loads from.
+CDN_NAMES = ["cdn.jsdelivr.net", "fastapi.tiangolo.com", "fonts.googleapis.com", "fonts.gstatic.com", "cdn.redoc.ly"]
+NAMES = ["localhost", "example.com", "www.example.com", "site.test", *CDN_NAMES]
 PATIENCE = 15.0
 
 
@@ -33,6 +37,12 @@ PATIENCE = 15.0
 class KeyPair:
     certificate: Path
     key: Path
+
+    def public_key_hash(self) -> str:
+        """As Chromium's --ignore-certificate-errors-spki-list wants it."""
+        key = x509.load_pem_x509_certificate(self.certificate.read_bytes()).public_key()
+        info = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+        return base64.b64encode(hashlib.sha256(info).digest()).decode()
 
     def client_context(self) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=str(self.certificate))
@@ -62,6 +72,13 @@ def make_key_pair(directory: Path) -> KeyPair:
         key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
     return pair
+
+
+def free_port() -> int:
+    """For programs that cannot be given a socket. Somebody else might take the port first: unlikely, and loud."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
 
 
 def listening_socket() -> socket.socket:

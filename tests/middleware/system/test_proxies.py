@@ -65,7 +65,10 @@ backend app
 
 
 async def echo(scope: Any, receive: Any, send: Any) -> None:
-    body = json.dumps({"scheme": scope["scheme"], "client": scope["client"][0], "method": scope["method"]}).encode()
+    seen = {"scheme": scope["scheme"], "client": scope["client"][0], "method": scope["method"]}
+    if b"early-data" in dict(scope["headers"]):
+        seen["early"] = "marked"
+    body = json.dumps(seen).encode()
     headers = [(b"content-length", b"%d" % len(body))]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": body})
@@ -171,10 +174,20 @@ def test_real_early_data_through_nginx(tmp_path: Path, key_pair: KeyPair) -> Non
                 check=False,
             ).stdout
 
-        resumed = ["-sess_in", str(session), "-early_data"]
-        for method, status in (("GET", "200 OK"), ("POST", "425")):
-            # A ticket is good for one early flight, and this connection shows that the method as such is fine.
+        def early(method: str) -> str:
+            # A ticket is good for one early flight; this connection also shows that the method as such is fine.
             assert "HTTP/1.1 200 OK" in exchange(method, "-sess_out", str(session))
-            answer = exchange(method, *resumed)
+            answer = exchange(method, "-sess_in", str(session), "-early_data")
             assert "Early data was accepted" in answer
-            assert f"HTTP/1.1 {status}" in answer
+            return answer
+
+        assert "HTTP/1.1 200 OK" in early("GET")
+        # nginx does not mark a request when the handshake was complete before it looked, as a busy machine may have
+        # it: such a request is nobody's replay. Soon there is one that it marks.
+        for _ in range(10):
+            answer = early("POST")
+            if "HTTP/1.1 425" in answer:
+                break
+            assert "HTTP/1.1 200 OK" in answer
+            assert "marked" not in answer
+        assert "HTTP/1.1 425" in answer

@@ -262,7 +262,9 @@ def test_http2_under_hypercorn(key_pair: KeyPair, http2: bool) -> None:
             assert response.headers.get_list(HSTS) == ["max-age=63072000; includeSubDomains"]
             nonces.add(response.headers["content-security-policy"])
         assert len(nonces) == 2
-        early = client.post(f"https://localhost:{port}/", headers={"Early-Data": "1"})
+        # Not POST: hypercorn 0.18 ends the connection when an answer comes before the request's body does (its pull
+        # request 334), whoever answers.
+        early = client.delete(f"https://localhost:{port}/", headers={"Early-Data": "1"})
         assert early.status_code == 425
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from asgi_tls.errors import ConfigurationError
+from asgi_tls.middleware.answer import is_secure
 from asgi_tls.middleware.early_data import SAFE_METHODS, EarlyDataMiddleware
 from asgi_tls.middleware.headers import DEFAULT_HSTS, SecurityHeadersMiddleware
 from asgi_tls.middleware.redirect import HTTPSRedirectMiddleware
@@ -81,7 +82,8 @@ class TLSMiddleware:
         # One decision and one call, where three nested middlewares would cost three. The order is theirs: whatever
         # answers, its response gets the headers.
         if scope["type"] in ("http", "websocket"):
-            send = self._wrap(scope, send)
-            if scope.get("method") not in self._undisputed or scope.get("scheme") != "https":
+            over_tls = scope.get("scheme") == "https" or is_secure(scope)
+            send = self._wrap(scope, send, over_tls=over_tls)
+            if not over_tls or scope.get("method") not in self._undisputed:
                 app = self._redirect.intercept(scope) or self._early_data.intercept(scope) or app
         await app(scope, receive, send)

@@ -63,7 +63,7 @@ def serving(*arguments: str) -> Iterator[Running]:
 
 
 def connect_and_get(port: int, context: ssl.SSLContext, count: int) -> list[float]:
-    """So many connections one after the other, each with a full handshake and a GET; the seconds each handshake took."""
+    """Connections one after the other, each with a full handshake and a GET; the seconds that each handshake took."""
     durations = []
     request = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
     for _ in range(count):

@@ -96,9 +96,10 @@ def _uvicorn_command() -> click.Command:
             password=parameters["ssl_keyfile_password"],
         )
         tls.check()
+        plain = environment.plain_listener(tls_values, parameters["host"], parameters["port"])
 
         def run(app: Any, **settings: Any) -> None:
-            uvicorn.run(app, **settings, ssl_context_factory=UvicornContextFactory(tls))
+            uvicorn.run(app, **settings, ssl_context_factory=UvicornContextFactory(tls, plain))
 
         _with_run(plain.callback, run, "uvicorn")(**parameters)
 
@@ -156,6 +157,8 @@ def _run_hypercorn(config: Any, tls_values: dict[str, Any]) -> int:
             tls_values, certfile=config.certfile, keyfile=config.keyfile, password=config.keyfile_password
         )
     )
+    host, _, port = tls_config.bind[0].rpartition(":")
+    tls_config.plain = environment.plain_listener(tls_values, host.strip("[]"), int(port) if port.isdecimal() else 0)
     return hypercorn.run.run(tls_config)
 
 

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from asgi_tls.certificate import Certificate, CertificateSource, PasswordFile, PEMFiles, Purpose
 from asgi_tls.context import DEFAULT, ClientAuth
@@ -16,6 +16,9 @@ from asgi_tls.profile import INTERMEDIATE, PROFILES, TLSProfile
 from asgi_tls.server import ServerTLS
 
 logger = logging.getLogger("asgi_tls")
+
+if TYPE_CHECKING:
+    from asgi_tls.servers.plain import PlainListener
 
 PREFIX: Final = "ASGI_TLS_"
 
@@ -56,6 +59,8 @@ SETTINGS: Final = (
     ),
     Setting("client_ca", "FILE", "Ask clients for a certificate of a CA in this PEM file."),
     Setting("client_auth", "HOW", "Whether clients must have a certificate.", choices=("required", "optional")),
+    Setting("redirect_port", "PORT", "Listen in plain HTTP as well, and redirect to https."),
+    Setting("redirect_webroot", "DIR", "Serve ACME challenges (HTTP-01) from this directory on that port."),
     Setting("allow_unsupported", "", "Log what this platform cannot enforce, and serve without it.", is_flag=True),
 )
 
@@ -168,6 +173,32 @@ class DevelopmentFiles(PEMFiles):
 
     def load(self, purpose: Purpose = "server") -> Certificate:
         return replace(super().load(purpose), warnings=())
+
+
+def plain_listener(values: Values, host: str, https_port: int) -> PlainListener | None:
+    """The plain port that the settings ask for, bound.
+
+    Raises ConfigurationError.
+    """
+    port, webroot = _text(values, "redirect_port"), _path(values, "redirect_webroot")
+    if port is None:
+        if webroot is not None:
+            raise ConfigurationError("a redirect webroot without a redirect port", fix="Set the port as well.")
+        return None
+    if not port.isdecimal() or not 0 < int(port) < 65536:
+        raise ConfigurationError(f"the redirect port is {port!r}", fix="Give a number from 1 to 65535.")
+    from asgi_tls.servers.plain import PlainListener
+
+    return PlainListener.bind(host, int(port), https_port=https_port, webroot=webroot)
+
+
+def refuse_plain_listener(values: Values, server: str) -> None:
+    """Raise ConfigurationError where a server has no plain port beside the TLS port."""
+    if _text(values, "redirect_port") is not None:
+        raise ConfigurationError(
+            f"{server} cannot run the plain port beside the TLS port",
+            fix="Run asgi_tls.middleware.redirect_app in a process of its own, or use `asgi-tls uvicorn`.",
+        )
 
 
 def development_certificate(names: Sequence[str] = DEVELOPMENT_NAMES) -> CertificateSource:

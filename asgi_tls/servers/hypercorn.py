@@ -9,6 +9,7 @@ narrower than those cannot be kept there, so it is refused together with `quic_b
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import ssl
 import sys
@@ -23,6 +24,7 @@ from asgi_tls.servers.logs import follow
 
 if TYPE_CHECKING:
     from asgi_tls.server import ServerTLS
+    from asgi_tls.servers.plain import PlainListener
 
 _OURS: Final = frozenset(
     {"certfile", "keyfile", "keyfile_password", "ca_certs", "ciphers", "cert_reqs", "verify_mode", "verify_flags"}
@@ -37,6 +39,7 @@ class TLSConfig(Config):
     """hypercorn's configuration with the context of a ServerTLS. Safe to pickle, as hypercorn's workers need."""
 
     tls: ServerTLS
+    plain: PlainListener | None = None
 
     @classmethod
     def create(cls, tls: ServerTLS, **settings: Any) -> TLSConfig:
@@ -78,9 +81,29 @@ class TLSConfig(Config):
         """Called once in each worker, inside its event loop. Exits with status 3 where there is no context."""
         follow("hypercorn.error")
         try:
-            return self.tls.create_context(alpn=self.alpn_protocols)
+            context = self.tls.create_context(alpn=self.alpn_protocols)
+            if self.plain is not None:
+                _serve_plain(self.plain.app(self.tls), self.plain)
         except ASGITLSError as error:
             _exit(error)
+        return context
+
+
+_plain_tasks: set[asyncio.Task[None]] = set()
+
+
+def _serve_plain(app: Any, plain: PlainListener) -> None:
+    """Serve the plain port with a hypercorn of its own, for as long as this event loop runs."""
+    import hypercorn.asyncio
+
+    config = Config()
+    config.bind = [f"fd://{plain.socket.fileno()}"]
+    config.include_server_header = False
+    # Without a trigger it would take the signals; the loop cancels what is left at its end.
+    served = hypercorn.asyncio.serve(app, config, shutdown_trigger=asyncio.Event().wait)
+    task = asyncio.get_running_loop().create_task(served)
+    _plain_tasks.add(task)  # a loop holds its tasks weakly
+    task.add_done_callback(_plain_tasks.discard)
 
 
 def check_quic(tls: ServerTLS) -> tuple[str, str]:
@@ -129,7 +152,7 @@ def create_ssl_context() -> ssl.SSLContext:
     """The context for the settings in the environment; an attribute of hypercorn's configuration object."""
     follow("hypercorn.error")
     try:
-        return environment.server_tls().create_context(alpn=Config.alpn_protocols)
+        return _server_tls().create_context(alpn=Config.alpn_protocols)
     except ASGITLSError as error:
         _exit(error)
 
@@ -142,10 +165,16 @@ def __getattr__(name: str) -> Any:
     if name not in {"certfile", "keyfile"}:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
-        return _files(environment.server_tls(), sys.argv)[name]
+        return _files(_server_tls(), sys.argv)[name]
     except ASGITLSError as error:
         print(f"Error: {error}", file=sys.stderr)  # noqa: T201 -- hypercorn has no logging yet
         sys.exit(STARTUP_FAILURE)
+
+
+def _server_tls() -> ServerTLS:
+    values = environment.from_environment()
+    environment.refuse_plain_listener(values, "plain hypercorn")
+    return environment.server_tls(values)
 
 
 def _files(tls: ServerTLS, arguments: list[str]) -> Mapping[str, str]:

@@ -12,7 +12,7 @@ import quart
 from asgi_servers import KeyPair, raw_request, running_uvicorn
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.requests import Request  # noqa: TC002 - read at run time
+from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 

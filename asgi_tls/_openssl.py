@@ -66,7 +66,7 @@ def capabilities() -> Capabilities:
 
 @functools.cache
 def supported_groups() -> tuple[str, ...] | None:
-    """Those groups of the profile's table that this OpenSSL has, None where it cannot be asked."""
+    """The groups of the profile's table that this OpenSSL has, None where it cannot be asked."""
     if capabilities().groups is None:
         return None
     return tuple(name for name in GROUPS if _try_groups(_scratch(), name))
@@ -199,7 +199,7 @@ def _libssl() -> tuple[_LibSSL | None, str | None]:
 
 
 def _prove(lib: _LibSSL) -> str | None:
-    """Say what is wrong with our pointers, None when each check agrees with what `ssl` says by itself."""
+    """What is wrong with our pointers; None when each check agrees with what `ssl` says."""
     if lib.OpenSSL_version_num() != ssl.OPENSSL_VERSION_NUMBER:
         return "the libssl that was found is another version than the one that `ssl` uses"
     context = _scratch()
@@ -254,15 +254,13 @@ def _group(connection: ssl.SSLObject | ssl.SSLSocket) -> str | None:
         return name
     lib, _ = _libssl()
     pointer = None if lib is None else lib.connection(connection)
+    raw: bytes | None = None
     if lib is None or pointer is None:
         return None
-    raw: bytes | None
     if hasattr(lib, "SSL_get0_group_name"):
         raw = lib.SSL_get0_group_name(pointer)
     elif hasattr(lib, "SSL_group_to_name"):
         raw = lib.SSL_group_to_name(pointer, lib.SSL_ctrl(pointer, _SSL_CTRL_GET_NEGOTIATED_GROUP, 0, None))
-    else:
-        raw = None
     return None if raw is None else raw.decode("ascii")
 
 

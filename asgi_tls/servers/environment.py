@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from asgi_tls.certificate import Certificate, CertificateSource, PasswordFile, PEMFiles, Purpose
 from asgi_tls.context import DEFAULT, ClientAuth
@@ -16,9 +16,6 @@ from asgi_tls.profile import INTERMEDIATE, PROFILES, TLSProfile
 from asgi_tls.server import ServerTLS
 
 logger = logging.getLogger("asgi_tls")
-
-if TYPE_CHECKING:
-    from asgi_tls.servers.plain import PlainListener
 
 PREFIX: Final = "ASGI_TLS_"
 
@@ -175,8 +172,8 @@ class DevelopmentFiles(PEMFiles):
         return replace(super().load(purpose), warnings=())
 
 
-def plain_listener(values: Values, host: str, https_port: int) -> PlainListener | None:
-    """The plain port that the settings ask for, bound.
+def plain_port(values: Values) -> tuple[int, str | None] | None:
+    """The port and the webroot of the plain listener that the settings ask for, None without one.
 
     Raises ConfigurationError.
     """
@@ -187,12 +184,10 @@ def plain_listener(values: Values, host: str, https_port: int) -> PlainListener 
         return None
     if not port.isdecimal() or not 0 < int(port) < 65536:
         raise ConfigurationError(f"the redirect port is {port!r}", fix="Give a number from 1 to 65535.")
-    from asgi_tls.servers.plain import PlainListener
-
-    return PlainListener.bind(host, int(port), https_port=https_port, webroot=webroot)
+    return int(port), webroot
 
 
-def refuse_plain_listener(values: Values, server: str) -> None:
+def refuse_plain_port(values: Values, server: str) -> None:
     """Raise ConfigurationError where a server has no plain port beside the TLS port."""
     if _text(values, "redirect_port") is not None:
         raise ConfigurationError(

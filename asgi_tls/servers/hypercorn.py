@@ -9,7 +9,6 @@ narrower than those cannot be kept there, so it is refused together with `quic_b
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import ssl
 import sys
@@ -24,7 +23,6 @@ from asgi_tls.servers.logs import follow
 
 if TYPE_CHECKING:
     from asgi_tls.server import ServerTLS
-    from asgi_tls.servers.plain import PlainListener
 
 _OURS: Final = frozenset(
     {"certfile", "keyfile", "keyfile_password", "ca_certs", "ciphers", "cert_reqs", "verify_mode", "verify_flags"}
@@ -39,7 +37,6 @@ class TLSConfig(Config):
     """hypercorn's configuration with the context of a ServerTLS. Safe to pickle, as hypercorn's workers need."""
 
     tls: ServerTLS
-    plain: PlainListener | None = None
 
     @classmethod
     def create(cls, tls: ServerTLS, **settings: Any) -> TLSConfig:
@@ -81,29 +78,9 @@ class TLSConfig(Config):
         """Called once in each worker, inside its event loop. Exits with status 3 where there is no context."""
         follow("hypercorn.error")
         try:
-            context = self.tls.create_context(alpn=self.alpn_protocols)
-            if self.plain is not None:
-                _serve_plain(self.plain.app(self.tls), self.plain)
+            return self.tls.create_context(alpn=self.alpn_protocols)
         except ASGITLSError as error:
             _exit(error)
-        return context
-
-
-_plain_tasks: set[asyncio.Task[None]] = set()
-
-
-def _serve_plain(app: Any, plain: PlainListener) -> None:
-    """Serve the plain port with a hypercorn of its own, for as long as this event loop runs."""
-    import hypercorn.asyncio
-
-    config = Config()
-    config.bind = [f"fd://{plain.socket.fileno()}"]
-    config.include_server_header = False
-    # Without a trigger it would take the signals; the loop cancels what is left at its end.
-    served = hypercorn.asyncio.serve(app, config, shutdown_trigger=asyncio.Event().wait)
-    task = asyncio.get_running_loop().create_task(served)
-    _plain_tasks.add(task)  # a loop holds its tasks weakly
-    task.add_done_callback(_plain_tasks.discard)
 
 
 def check_quic(tls: ServerTLS) -> tuple[str, str]:
@@ -173,7 +150,7 @@ def __getattr__(name: str) -> Any:
 
 def _server_tls() -> ServerTLS:
     values = environment.from_environment()
-    environment.refuse_plain_listener(values, "plain hypercorn")
+    environment.refuse_plain_port(values, "plain hypercorn")
     return environment.server_tls(values)
 
 

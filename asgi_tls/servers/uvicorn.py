@@ -9,15 +9,11 @@ uvicorn took the app from elsewhere, and tests/servers would show it: the demo w
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import socket
 import ssl
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
-
-import uvicorn
 
 from asgi_tls.connection import HasConnection, current_connection
 from asgi_tls.errors import ASGITLSError
@@ -25,16 +21,16 @@ from asgi_tls.servers import STARTUP_FAILURE
 from asgi_tls.servers.logs import follow
 
 if TYPE_CHECKING:
+    import uvicorn
+
     from asgi_tls.server import ServerTLS
-    from asgi_tls.servers.plain import PlainListener
 
 
 class UvicornContextFactory:
     """The value of `ssl_context_factory`. Picklable: uvicorn's workers and reloader are spawned."""
 
-    def __init__(self, tls: ServerTLS, plain: PlainListener | None = None) -> None:
+    def __init__(self, tls: ServerTLS) -> None:
         self.tls = tls
-        self.plain = plain
 
     def __call__(self, config: uvicorn.Config, _default: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
         """Make the context, once in each worker, inside its event loop. Exits with status 3 where it cannot be made."""
@@ -43,41 +39,12 @@ class UvicornContextFactory:
         alpn = getattr(config.http_protocol_class, "alpn_protocols", None) or ["http/1.1"]
         try:
             context = self.tls.create_context(alpn=alpn)
-            if self.plain is not None:
-                _serve_plain(self.plain.app(self.tls), self.plain)
         except ASGITLSError as error:
             # An exception would end the worker with status 1, and a parent would start it again for ever.
             logging.getLogger("uvicorn.error").error("TLS cannot start: %s", error)  # noqa: TRY400 -- no traceback
             sys.exit(STARTUP_FAILURE)
         config.http_protocol_class = _observed(config.http_protocol_class)
         return context
-
-
-def _serve_plain(app: Any, plain: PlainListener) -> None:
-    """Serve the plain port with a uvicorn of its own, for as long as this event loop runs."""
-    server = _PlainServer(
-        uvicorn.Config(app, lifespan="off", log_config=None, proxy_headers=False, server_header=False)
-    )
-    task = asyncio.get_running_loop().create_task(server.run_beside(plain.socket))
-    _plain_tasks.add(task)  # a loop holds its tasks weakly
-    task.add_done_callback(_plain_tasks.discard)
-
-
-_plain_tasks: set[asyncio.Task[None]] = set()
-
-
-class _PlainServer(uvicorn.Server):
-    """Leaves the signals to the main server, and ends when the loop cancels what is left."""
-
-    def capture_signals(self) -> contextlib.AbstractContextManager[None]:
-        return contextlib.nullcontext()
-
-    async def run_beside(self, sock: socket.socket) -> None:
-        try:
-            await self.serve(sockets=[sock])
-        except asyncio.CancelledError:
-            await self.shutdown(sockets=[sock])
-            raise
 
 
 class _Slot:

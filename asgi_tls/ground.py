@@ -13,7 +13,7 @@ from asgi_tls import _openssl
 from asgi_tls.profile import PROFILES, TLSProfile
 
 # The floors that pyproject.toml declares.
-SERVERS: Final = {"uvicorn": (0, 47), "hypercorn": (0, 17, 3), "gunicorn": (25, 0)}
+SERVERS: Final = {"uvicorn": (0, 53), "hypercorn": (0, 17, 3), "gunicorn": (25, 0)}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -139,7 +139,7 @@ async def measure(reloads: int, directory: Path) -> Figures:
     config = uvicorn.Config(app, port=0, log_level="warning", access_log=False, lifespan="off", **tls.uvicorn_kwargs())
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve())
-    while not server.started:  # noqa: ASYNC110 -- uvicorn has no event for it
+    while not server.started:  # uvicorn has no event for it
         await asyncio.sleep(0.01)
     port = server.servers[0].sockets[0].getsockname()[1]
     # A module of its own name: the client must not import what the server needs.
@@ -227,10 +227,11 @@ def run(reloads: int = RELOADS) -> Figures:
     """Measure, and print the four figures."""
     with tempfile.TemporaryDirectory() as directory:
         figures = asyncio.run(measure(reloads, Path(directory)))
-    print(f"{reloads} reloads, ECDSA and RSA by turns, under {figures.handshakes} handshakes and {figures.requests} requests")
-    print(f"failed handshakes and requests:  {len(figures.failures):8}  (0) {' '.join(figures.failures)}")
-    print(f"longest stall in a reload:       {figures.stall_ms:8.1f} ms  (under 10; typical {figures.typical_stall_ms:.1f})")
-    print(f"longest stall without reloads:   {figures.stall_without_ms:8.1f} ms")
+    print(f"{reloads} reloads, ECDSA and RSA by turns; {figures.handshakes} handshakes, {figures.requests} requests")
+    print(f"failed handshakes and requests:  {len(figures.failures):8}      (0) {' '.join(figures.failures)}")
+    print(f"longest stall in a reload:       {figures.stall_ms:8.1f} ms   (under 10)")
+    print(f"  typical longest stall:         {figures.typical_stall_ms:8.1f} ms")
+    print(f"  longest without reloads:       {figures.stall_without_ms:8.1f} ms")
     print(f"memory, after the last 90 %:     {figures.growth_mib:+8.2f} MiB  (within 2)")
     return figures
 

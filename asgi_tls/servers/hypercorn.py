@@ -94,7 +94,7 @@ def _live_context(tls: ServerTLS | None, alpn: Sequence[str], owner: object) -> 
     else:
         asyncio.get_running_loop().call_later(_LOGGING_IS_UP, follow, "hypercorn.error")
     try:
-        tls = environment.server_tls() if tls is None else tls
+        tls = _server_tls() if tls is None else tls
         context = tls.create_server_context(alpn=alpn, watch=True)
     except ASGITLSError as error:
         _exit(error)
@@ -158,10 +158,16 @@ def __getattr__(name: str) -> Any:
     if name not in {"certfile", "keyfile"}:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
-        return _files(environment.server_tls(), sys.argv)[name]
+        return _files(_server_tls(), sys.argv)[name]
     except ASGITLSError as error:
         print(f"Error: {error}", file=sys.stderr)  # noqa: T201 -- hypercorn has no logging yet
         sys.exit(STARTUP_FAILURE)
+
+
+def _server_tls() -> ServerTLS:
+    values = environment.from_environment()
+    environment.refuse_plain_port(values, "plain hypercorn")
+    return environment.server_tls(values)
 
 
 def _files(tls: ServerTLS, arguments: list[str]) -> Mapping[str, str]:

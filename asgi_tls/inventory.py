@@ -111,18 +111,30 @@ class Inventory:
         if self.directory is not None:
             self.listing = Kept(name=str(self.directory), paths=lambda: (), load=self.directory.entries)
 
-    def load(self) -> None:
-        """Everything, for the first time.
+    def load(self, known: Mapping[str, Any] | None = None) -> None:
+        """Everything, for the first time. What cannot be used now is taken from `known`, where it is there by name.
 
-        Raises what is wrong with the first that cannot be used.
+        Raises what is wrong with the first that cannot be used and is not known.
         """
+        known = known or {}
+        if self.listing is not None:
+            self.listing.value = known.get(self.listing.name)
         self.list_directory()
         for kept in self.all:
-            if kept.value is None:
+            if kept is not self.listing:
+                kept.value = known.get(kept.name)
                 kept.attempt()
-            if kept.error is not None:
-                raise kept.error
+        if known:
+            self.check_candidates()
+        for kept in self.all:
             kept.accept()
+            if kept.value is None and kept.error is not None:
+                raise kept.error
+
+    @property
+    def good(self) -> dict[str, Any]:
+        """What `load` takes as known."""
+        return {kept.name: kept.value for kept in self.all if kept.value is not None}
 
     @property
     def all(self) -> list[Kept[Any]]:

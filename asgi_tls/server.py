@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from asgi_tls.certificate import Certificate, CertificateSource, PEMDirectory
 from asgi_tls.certificate.names import canonical_name, parse_ip
 from asgi_tls.context import DEFAULT, ClientAuth, ServerContext
-from asgi_tls.errors import ConfigurationError
+from asgi_tls.errors import ASGITLSError, ConfigurationError
 from asgi_tls.events import Listener, notify
 from asgi_tls.inventory import Inventory
 from asgi_tls.listeners.log import log_events
@@ -106,15 +106,18 @@ class ServerTLS:
         inventory.load()
         return inventory.by_name()
 
-    def create_server_context(self, *, alpn: Sequence[str] = (), watch: bool | None = None) -> ServerContext:
+    def create_server_context(
+        self, *, alpn: Sequence[str] = (), watch: bool | None = None, known: Mapping[str, Any] | None = None
+    ) -> ServerContext:
         """The live context with its certificates loaded. `alpn` names application protocols, the most wanted first.
 
         While the event loop that runs now is there, the files are watched and read again; without a loop they are not,
-        unless `watch` says so. Its `reload()` has them read at once.
+        unless `watch` says so. Its `reload()` has them read at once. `known` is what `good` gave: it is served where
+        the files are bad, so that a worker which is started again does not fail on what its siblings survive.
 
         Raises CertificateError, ConfigurationError, UnsupportedError: no context is better than a weak one.
         """
-        context, inventory = self._build(alpn)
+        context, inventory = self._build(alpn, known)
         for note in context.notes:
             logger.warning("%s", note)
         for certificate in dict.fromkeys(one for group in context.certificates.values() for one in group):
@@ -128,9 +131,11 @@ class ServerTLS:
             reloader.start()
         return context
 
-    def _build(self, alpn: Sequence[str] = ()) -> tuple[ServerContext, Inventory]:
+    def _build(
+        self, alpn: Sequence[str] = (), known: Mapping[str, Any] | None = None
+    ) -> tuple[ServerContext, Inventory]:
         inventory = self._inventory()
-        inventory.load()
+        inventory.load(known)
         context = ServerContext(
             self.profile,
             alpn=alpn,
@@ -162,9 +167,18 @@ class ServerTLS:
         """
         return self.create_server_context(alpn=alpn).ssl_context
 
-    def check(self) -> None:
+    def check(self, known: Mapping[str, Any] | None = None) -> None:
         """Raise what serving would raise, before anything listens. Nobody is told."""
-        self._build()
+        self._build(known=known)
+
+    def good(self, before: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What is on disk as far as it is good, and what was good `before` in the place of the rest. It holds keys."""
+        inventory = self._inventory()
+        try:
+            inventory.load(before)
+        except ASGITLSError:
+            return before
+        return inventory.good
 
     def uvicorn_kwargs(self) -> dict[str, Any]:
         """Keyword arguments for `uvicorn.run` and `uvicorn.Config`, checked: a bad certificate raises here."""

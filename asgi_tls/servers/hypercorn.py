@@ -15,6 +15,7 @@ import logging
 import ssl
 import sys
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from hypercorn.config import Config
@@ -44,6 +45,13 @@ class TLSConfig(Config):
     """hypercorn's configuration with the context of a ServerTLS. Safe to pickle, as hypercorn's workers need."""
 
     tls: ServerTLS
+    _known: Mapping[str, Any] = MappingProxyType({})
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Pickled for each worker that is started, also for those that take the place of others: they get what was good
+        # last, so that bad files take down no server that runs.
+        self._known = self.tls.good(self._known)
+        return self.__dict__
 
     @classmethod
     def create(cls, tls: ServerTLS, **settings: Any) -> TLSConfig:
@@ -83,10 +91,12 @@ class TLSConfig(Config):
 
     def create_ssl_context(self) -> ssl.SSLContext:
         """Called once in each worker, inside its event loop. Exits with status 3 where there is no context."""
-        return _live_context(self.tls, self.alpn_protocols, self)
+        return _live_context(self.tls, self.alpn_protocols, self, self._known)
 
 
-def _live_context(tls: ServerTLS | None, alpn: Sequence[str], owner: object) -> ssl.SSLContext:
+def _live_context(
+    tls: ServerTLS | None, alpn: Sequence[str], owner: object, known: Mapping[str, Any] | None = None
+) -> ssl.SSLContext:
     """The context of this process, from the environment without `tls`; `owner` is how HTTP/3 finds it."""
     if isinstance(owner, Config):
         _ = owner.log  # hypercorn sets up its logging when it is first asked for it
@@ -95,7 +105,7 @@ def _live_context(tls: ServerTLS | None, alpn: Sequence[str], owner: object) -> 
         asyncio.get_running_loop().call_later(_LOGGING_IS_UP, follow, "hypercorn.error")
     try:
         tls = _server_tls() if tls is None else tls
-        context = tls.create_server_context(alpn=alpn, watch=True)
+        context = tls.create_server_context(alpn=alpn, watch=True, known=known)
     except ASGITLSError as error:
         _exit(error)
     reload_on_hangup(context)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -15,7 +16,7 @@ from handshakes import client, connect
 from launch import Launch
 from pki import Pair
 from renewals import WAYS, Site, renamed, without_events
-from servers import Server
+from servers import APP_DIRECTORY, Server, serve
 
 INTERVAL = 0.6
 
@@ -132,8 +133,6 @@ def test_a_handler_of_the_applications_own_is_called_as_well(
     )
     command, env = launch.command(site.source, {"reload_interval": "600"})
     command = [part.replace("facts_app:app", "hangup_app:app") for part in command]
-    from servers import APP_DIRECTORY, serve
-
     env |= {"PYTHONPATH": f"{tmp_path}{os.pathsep}{APP_DIRECTORY}"}
     ready, count = launch.readiness()
     with serve(command, env=env, ready=ready, count=count) as server:
@@ -189,8 +188,6 @@ def test_what_is_bad_is_named_and_never_served(files: Files, tmp_path: Path, at_
     site = Site(files.pki, tmp_path, password=b"secret")
     launch = Launch("uvicorn", "asyncio")
     command, _ = launch.command(site.source, {"reload_interval": "0.5"})
-    from servers import serve
-
     ready, count = launch.readiness()
     with serve([*command, "--ssl-keyfile-password=secret"], ready=ready, count=count) as server:
         good = served(launch, server)
@@ -215,3 +212,43 @@ def test_what_is_bad_is_named_and_never_served(files: Files, tmp_path: Path, at_
             wait_until_all_serve(launch, server, pair, 2.0)
             good = pair.der
         assert "secret" not in server.text
+
+
+RESTARTS = [Launch("uvicorn", "asyncio", 2), Launch("hypercorn", "asyncio"), Launch("gunicorn", "asgi", 2)]
+
+
+@pytest.mark.parametrize("launch", RESTARTS, ids=str)
+def test_a_worker_that_is_started_again_beside_bad_files_serves_what_was_good(
+    files: Files, tmp_path: Path, launch: Launch
+) -> None:
+    site = Site(files.pki, tmp_path)
+    command, env = launch.command(site.source, {"reload_interval": "0.5"})
+    if launch.server == "hypercorn":
+        command.append("--max-requests=3")
+    ready, count = launch.readiness()
+    with serve(command, env=env, ready=ready, count=count) as server:
+        good = served(launch, server)
+        Path(site.source.certfile).write_bytes(b"")
+        if launch.server == "gunicorn":
+            os.kill(server.process.pid, signal.SIGHUP)
+        elif launch.server == "uvicorn":
+            worker = next(line for line in server.log if "Started server process" in line)
+            os.kill(int(worker.split("[")[1].split("]")[0]), signal.SIGKILL)
+        again = {"uvicorn": "Started server process", "hypercorn": "Running on https", "gunicorn": "Booting worker"}
+        deadline = time.monotonic() + 15
+        while sum(again[launch.server] in line for line in server.log) <= launch.workers:
+            assert time.monotonic() < deadline, server.text
+            if launch.server == "hypercorn":
+                with contextlib.suppress(OSError):
+                    connect(server.port, client(alpn=["http/1.1"]))  # until it has had enough requests
+            time.sleep(0.05)
+        said = server.text.count("kept the old certificate: ")
+        while server.text.count("kept the old certificate: ") <= min(said, 1):
+            assert time.monotonic() < deadline, server.text
+            assert served(launch, server) == good
+            time.sleep(0.05)
+        assert "is empty" in server.text
+        pair = site.next_pair()
+        renamed(site, pair)
+        wait_until_all_serve(launch, server, pair, 3.0)
+    assert "TLS cannot start" not in server.text

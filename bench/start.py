@@ -13,8 +13,9 @@ ROUNDS = 15
 def run() -> None:
     """Print medians. The aims: 40 ms over starlette alone, and help within 300 ms."""
     starlette = _milliseconds("-c", "import starlette.applications")
-    both = _milliseconds("-c", "import starlette.applications, asgi_tls")
-    print(f"import asgi_tls: {both - starlette:.0f} ms more than starlette alone ({starlette:.0f} ms)")
+    for what in ("import asgi_tls", "from asgi_tls import TLSMiddleware", "from asgi_tls import *"):
+        both = _milliseconds("-c", f"import starlette.applications\n{what}")
+        print(f"{what}: {both - starlette:.0f} ms more than starlette alone ({starlette:.0f} ms)")
     print(f"asgi-tls --help: {_milliseconds('-m', 'asgi_tls', '--help'):.0f} ms")
 
 

@@ -67,6 +67,8 @@ def serve(
     try:
         if not started.wait(timeout) or process.poll() is not None:
             raise AssertionError(f"{' '.join(command)} did not start:\n{server.text}")
+        if server.port:
+            await_port(server.port)  # some servers say so a moment before they listen
         yield server
     finally:
         _stop(process)

@@ -31,7 +31,7 @@ def load_cert_chain(context: ssl.SSLContext, certificate: Certificate) -> None:
 
 def load_crls(context: ssl.SSLContext, crls: str) -> None:
     """Add revocation lists, PEM text, which `load_verify_locations` takes from a file alone."""
-    if _MEMORY_FILES:
+    if _has_memory_files():
         with _in_memory(crls.encode("ascii")) as name:
             context.load_verify_locations(name)
         return
@@ -41,7 +41,8 @@ def load_crls(context: ssl.SSLContext, crls: str) -> None:
         context.load_verify_locations(listed)
 
 
-_MEMORY_FILES = hasattr(os, "memfd_create") and Path("/proc/self/fd").is_dir()
+def _has_memory_files() -> bool:
+    return hasattr(os, "memfd_create") and Path("/proc/self/fd").is_dir()
 
 
 @contextlib.contextmanager
@@ -57,7 +58,7 @@ def _in_memory(data: bytes) -> Iterator[str]:
 @contextlib.contextmanager
 def _as_file(certificate: Certificate) -> Iterator[tuple[str, str | None]]:
     """A path to key and chain, and the password of the key there."""
-    if _MEMORY_FILES:
+    if _has_memory_files():
         with _in_memory(certificate.key_pem + certificate.chain_pem) as name:
             yield name, None
         return

@@ -57,8 +57,11 @@ class Kept(Generic[T]):
         except ASGITLSError as error:
             self.refuse(error)
         except Exception as error:  # noqa: BLE001 -- a source of the user's own: it must not end the reloading
-            problem = f"{self.name}: loading failed with {type(error).__name__}: {error}"
-            self.refuse(CertificateError(problem, fix="Make the source raise a CertificateError that says why."))
+            # Its type alone: what it says may hold anything, a key too.
+            problem = f"{self.name}: loading failed with {type(error).__name__}"
+            found = CertificateError(problem, fix="Make the source raise a CertificateError that says why.")
+            found.__cause__ = error
+            self.refuse(found)
 
     def refuse(self, error: ASGITLSError) -> None:
         """Drop the candidate, and keep what is in use."""

@@ -72,13 +72,13 @@ def free_port() -> int:
 
 def wrapped(site: Site, port: int, loop: str) -> tuple[list[str], dict[str, str]]:
     cert, key = site.source.paths
-    own = ["--bind=127.0.0.1:0", f"--quic-bind=127.0.0.1:{port}", f"--worker-class={loop}"]
+    own = ["--bind=127.0.0.1:0", "--graceful-timeout=0", f"--quic-bind=127.0.0.1:{port}", f"--worker-class={loop}"]
     return asgi_tls("hypercorn", "facts_app:app", *own, f"--certfile={cert}", f"--keyfile={key}"), {}
 
 
 def plain(site: Site, port: int, loop: str) -> tuple[list[str], dict[str, str]]:
     cert, key = site.source.paths
-    own = ["--bind=127.0.0.1:0", f"--quic-bind=127.0.0.1:{port}", f"--worker-class={loop}"]
+    own = ["--bind=127.0.0.1:0", "--graceful-timeout=0", f"--quic-bind=127.0.0.1:{port}", f"--worker-class={loop}"]
     command = [sys.executable, "-m", "hypercorn", "-c", "python:asgi_tls.servers.hypercorn", *own, "facts_app:app"]
     return command, {"ASGI_TLS_CERTFILE": str(cert), "ASGI_TLS_KEYFILE": str(key), "ASGI_TLS_RELOAD_INTERVAL": "0.5"}
 

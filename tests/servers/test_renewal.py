@@ -113,8 +113,16 @@ def test_sighup_of_gunicorn_makes_new_workers_that_load_the_new_pair(
         assert "Hang up" in server.text
 
 
-@pytest.mark.parametrize("where", ["import", "lifespan", "loop"])
-@pytest.mark.parametrize("launch", [Launch("uvicorn", "asyncio"), Launch("uvicorn", "uvloop")], ids=str)
+@pytest.mark.parametrize(
+    ("launch", "where"),
+    [
+        (Launch("uvicorn", "asyncio"), "import"),
+        (Launch("uvicorn", "uvloop"), "lifespan"),
+        (Launch("uvicorn", "asyncio"), "loop"),
+        (Launch("uvicorn", "uvloop"), "loop"),
+    ],
+    ids=str,
+)
 def test_a_handler_of_the_applications_own_is_called_as_well(
     files: Files, tmp_path: Path, launch: Launch, where: str
 ) -> None:
@@ -191,7 +199,7 @@ def test_what_is_bad_is_named_and_never_served(files: Files, tmp_path: Path, at_
     ready, count = launch.readiness()
     with serve([*command, "--ssl-keyfile-password=secret"], ready=ready, count=count) as server:
         good = served(launch, server)
-        for how, says in BAD.items():
+        for how, says in BAD.items() if at_once else list(BAD.items())[::3]:
             before = server.text.count("kept the old certificate")
             spoil(site, how)
             if at_once:

@@ -73,13 +73,13 @@ def overwritten(site: Site, pair: Pair) -> None:
 
 def key_first(site: Site, pair: Pair) -> None:
     (site.mount / KEY).write_bytes(pair.key_pem)
-    time.sleep(0.4)
+    time.sleep(0.3)
     (site.mount / CERT).write_bytes(pair.chain_pem)
 
 
 def certificate_first(site: Site, pair: Pair) -> None:
     (site.mount / CERT).write_bytes(pair.chain_pem)
-    time.sleep(0.4)
+    time.sleep(0.3)
     (site.mount / KEY).write_bytes(pair.key_pem)
 
 

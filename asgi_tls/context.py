@@ -15,9 +15,9 @@ from typing import Final, Literal
 
 from asgi_tls import _openssl, _sessions
 from asgi_tls._keyfile import load_cert_chain, load_crls
+from asgi_tls.behind import CertifiedContext, Trust, TrustedObject
 from asgi_tls.certificate import Certificate
 from asgi_tls.errors import ConfigurationError, UnsupportedError
-from asgi_tls.handshake import TLSObject
 from asgi_tls.profile import TLSProfile, Version
 
 ClientAuth = Literal["required", "optional"]
@@ -69,6 +69,7 @@ class ServerContext:
         self.reload = _nobody_watches
         self._alpn = tuple(alpn)
         self._client_auth: ClientAuth | None = client_auth
+        self._trust = Trust()
         self._names: Mapping[str, ssl.SSLContext] = {}
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         groups, notes = apply_profile(context, profile, allow_unsupported=allow_unsupported)
@@ -85,7 +86,7 @@ class ServerContext:
         self.notes = notes
         if self._alpn:
             context.set_alpn_protocols(list(self._alpn))
-        context.sslobject_class = TLSObject
+        context.sslobject_class = TrustedObject
         context.sni_callback = self._on_server_name
         self.ssl_context = context
 
@@ -122,34 +123,40 @@ class ServerContext:
             raise ConfigurationError(
                 "client certificates are asked for, and there is no CA to verify them", fix="Give client_ca."
             )
+        trust = self._trust
+        if (client_ca, client_crl) != (trust.client_ca, trust.client_crl):
+            trust = Trust(client_ca, client_crl)
         built: dict[tuple[int, ...], ssl.SSLContext] = {}
         names: dict[str, ssl.SSLContext] = {}
         for name, group in certificates.items():
             check_group(name, group)
             identity = tuple(id(certificate) for certificate in group)
             if identity not in built:
-                built[identity] = self._build(group, client_ca, client_crl)
+                built[identity] = self._build(group, trust)
             names[name] = built[identity]
-        return Prepared(names, {name: tuple(group) for name, group in certificates.items()})
+        return Prepared(names, {name: tuple(group) for name, group in certificates.items()}, trust)
 
     def swap(self, prepared: Prepared) -> None:
-        """Serve what was prepared from the next ClientHello on."""
+        """Serve what was prepared from the next ClientHello on. Call it in the event loop's thread, if there is one.
+
+        When the trust has changed, no session of before is resumed, since whoever is not trusted any more would get in
+        by it, and a client whose handshake is under way is refused. Where libssl is out of reach there is no session to
+        end: clients with certificates got none in the first place.
+        """
+        before, self._trust = self._trust, prepared.trust
         self._names = prepared.names  # one assignment, so no handshake sees a half of it
         self.certificates = prepared.certificates
+        if before is not prepared.trust:
+            before.over = True
+            if _sessions.can_end_sessions():
+                _sessions.end_sessions(self.ssl_context)
 
-    def end_sessions(self) -> None:
-        """Let no client resume a session of before: whoever is not trusted any more would get in by it.
+    def without_sessions(self) -> None:
+        """Let no client resume. For servers without an event loop: see `TrustedObject`, which they do not use."""
+        _without_sessions(self.ssl_context)
 
-        Call it after the swap, in the event loop's thread where there is one. Where libssl is out of reach there is
-        nothing to end: clients with certificates got no sessions to resume in the first place.
-        """
-        if _sessions.can_end_sessions():
-            _sessions.end_sessions(self.ssl_context)
-
-    def _build(
-        self, certificates: Sequence[Certificate], client_ca: str | None, client_crl: str | None
-    ) -> ssl.SSLContext:
-        context = _CertifiedContext(ssl.PROTOCOL_TLS_SERVER)
+    def _build(self, certificates: Sequence[Certificate], trust: Trust) -> ssl.SSLContext:
+        context = CertifiedContext(ssl.PROTOCOL_TLS_SERVER)
         # Versions, groups, TLS 1.3 suites and the verify mode stay those of the outer context; the rest is taken here.
         set_ciphers(context, self.profile)
         if self._alpn:
@@ -158,10 +165,11 @@ class ServerContext:
             load_cert_chain(context, certificate)
         if len(certificates) == 1:
             context.leaf = certificates[0].leaf_der
-        if client_ca is not None:
-            context.load_verify_locations(cadata=client_ca)
-        if client_crl is not None:
-            load_crls(context, client_crl)
+        context.trust = trust
+        if trust.client_ca is not None:
+            context.load_verify_locations(cadata=trust.client_ca)
+        if trust.client_crl is not None:
+            load_crls(context, trust.client_crl)
         return context
 
     def _on_server_name(
@@ -190,6 +198,7 @@ class Prepared:
 
     names: Mapping[str, ssl.SSLContext]
     certificates: Mapping[str, tuple[Certificate, ...]]
+    trust: Trust
 
 
 def _nobody_watches() -> None:
@@ -201,12 +210,6 @@ def _without_sessions(context: ssl.SSLContext) -> list[str]:
     context.options |= ssl.OP_NO_TICKET
     context.num_tickets = 0
     return ["Clients cannot resume sessions: without libssl they could not be ended when a client CA is removed."]
-
-
-class _CertifiedContext(ssl.SSLContext):
-    """A context that remembers its leaf in DER, where it has one certificate only."""
-
-    leaf: bytes | None = None
 
 
 def apply_profile(

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import multiprocessing
 import queue
 import threading
 import time
@@ -38,10 +39,6 @@ _SETTLE_ATTEMPTS: Final = 10
 # While a pair is bad and nobody has been told yet.
 _SOON: Final = 0.2
 
-# A handshake that began before a CA was removed may end after it, and take a ticket of the new keys along: sessions are
-# ended once more when no such handshake can be left. asyncio, uvloop and hypercorn give one 60 seconds.
-_HANDSHAKES_OVER: Final = 65.0
-
 _NOW: Final = "now"
 _CHANGED: Final = "changed"
 
@@ -66,7 +63,6 @@ class Reloader:
         self._interval = interval
         self._loop = loop
         self._expiry = ExpiryWatch()
-        self._sessions_end: float | None = None
         # A SimpleQueue may be filled from a signal handler, whatever the interrupted code was doing.
         self._wakes: queue.SimpleQueue[str] = queue.SimpleQueue()
 
@@ -115,6 +111,8 @@ class Reloader:
 
     def _look(self, *, forced: bool) -> None:
         inventory = self._inventory
+        if forced and multiprocessing.parent_process() is None:  # a parent says it for all of its workers
+            logger.info("certificates are read again, as was asked for; settings change with a restart")
         dropped = inventory.list_directory()
         changed = [kept for kept in inventory.all if kept is not inventory.listing and (forced or kept.look())]
         if changed and not forced:
@@ -129,9 +127,6 @@ class Reloader:
         context = self._check_alive()
         served = [certificate for group in context.certificates.values() for certificate in group]
         self._tell(self._expiry.due(served, datetime.now(UTC)))
-        if self._sessions_end is not None and time.monotonic() >= self._sessions_end:
-            self._sessions_end = None
-            self._in_loop(context.end_sessions)
 
     def _let_settle(self, changed: Sequence[Kept[Any]]) -> None:
         paths = [path for kept in changed for path in kept.paths()]
@@ -162,17 +157,11 @@ class Reloader:
                     kept.refuse(error)
             return
 
-        def swap() -> None:
-            context.swap(prepared)
-            if new_trust:
-                context.end_sessions()
-
-        self._in_loop(swap)
+        self._in_loop(lambda: context.swap(prepared))
         for kept in changed:
             kept.accept()
         self._tell([loaded_event(kept.value) for kept in loaded if kept.value is not None])
         if new_trust and trust is not None:
-            self._sessions_end = time.monotonic() + _HANDSHAKES_OVER
             logger.info("clients are verified with %s anew; sessions of before are not resumed", trust.name)
 
     def _report(self, kept: Kept[Any], *, forced: bool) -> None:

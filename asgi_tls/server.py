@@ -125,6 +125,8 @@ class ServerTLS:
             for warning in certificate.warnings:
                 logger.warning("%s: %s", certificate.source, warning)
         loop = running_loop()
+        if self.client_auth is not None and watch and loop is None:
+            context.without_sessions()
         if watch or (watch is None and loop is not None):
             reloader = Reloader(context, inventory, listeners=self.listeners, interval=self.reload_interval, loop=loop)
             context.reload = reloader.reload

@@ -22,6 +22,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("connection", "trust"),
     ("_openssl", "_keyfile"),
     ("handshake", "ground", "_sessions"),
+    ("behind",),
     ("context",),
     ("expiry", "inventory"),
     ("client", "reload", "tickets", "stapling"),

@@ -10,7 +10,6 @@ quic.py keeps fresh. A profile that is narrower than those cannot be kept there,
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import ssl
 import sys
@@ -22,6 +21,7 @@ from hypercorn.config import Config
 
 from asgi_tls.errors import ASGITLSError, ConfigurationError
 from asgi_tls.hangup import reload_on_hangup
+from asgi_tls.reload import running_loop
 from asgi_tls.servers import STARTUP_FAILURE, environment, quic
 from asgi_tls.servers.logs import follow
 
@@ -101,8 +101,8 @@ def _live_context(
     if isinstance(owner, Config):
         _ = owner.log  # hypercorn sets up its logging when it is first asked for it
         follow("hypercorn.error")
-    else:
-        asyncio.get_running_loop().call_later(_LOGGING_IS_UP, follow, "hypercorn.error")
+    elif (loop := running_loop()) is not None:
+        loop.call_later(_LOGGING_IS_UP, follow, "hypercorn.error")
     try:
         tls = _server_tls() if tls is None else tls
         context = tls.create_server_context(alpn=alpn, watch=True, known=known)

@@ -89,3 +89,51 @@ def test_sessions_outlive_a_renewal_and_end_with_the_trust(
         for visitor in (bad, later):
             assert [visitor.visit(server) for _ in range(2)] == ["refused", "refused"]
         assert [good.visit(server) for _ in range(2)] == ["new", again]
+
+
+def exchange(raw: socket.socket, end: ssl.SSLObject, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO) -> None:
+    """Go on with a handshake until it waits for the server, without sending what the client has to say last."""
+    raw.sendall(outgoing.read())
+    while True:
+        incoming.write(raw.recv(65536))
+        try:
+            end.do_handshake()
+        except ssl.SSLWantReadError:
+            continue
+        return
+
+
+IN_FLIGHT = [Launch(server, loop) for server in ("uvicorn", "hypercorn") for loop in ("asyncio", "uvloop")]
+
+
+@pytest.mark.parametrize("resuming", [False, True], ids=["new", "resuming"])
+@pytest.mark.parametrize("launch", IN_FLIGHT, ids=str)
+def test_a_handshake_that_is_under_way_when_its_ca_is_removed(
+    files: Files, tmp_path: Path, launch: Launch, resuming: bool
+) -> None:
+    site, leaving = Site(files.pki, tmp_path), PKI("Leaving")
+    bundle = tmp_path / "clients.pem"
+    bundle.write_bytes(files.pki.root_pem + leaving.root_pem)
+    with launch.start(site.source, {"client_ca": str(bundle), "reload_interval": "600"}) as server:
+        visitor = Visitor(leaving, tmp_path / "bad", ssl.TLSVersion.TLSv1_3)
+        if resuming:
+            assert visitor.visit(server) == "new"
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        end = visitor.context.wrap_bio(incoming, outgoing, server_hostname="localhost", session=visitor.session)
+        with socket.create_connection(("127.0.0.1", server.port), timeout=10) as raw:
+            with pytest.raises(ssl.SSLWantReadError):
+                end.do_handshake()
+            exchange(raw, end, incoming, outgoing)
+            bundle.write_bytes(files.pki.root_pem)
+            os.kill(server.process.pid, signal.SIGHUP)
+            deadline = time.monotonic() + 3
+            while "clients are verified with" not in server.text:
+                assert time.monotonic() < deadline, server.text
+                time.sleep(0.02)
+            raw.sendall(outgoing.read())
+            incoming.write(raw.recv(65536))
+            with pytest.raises(ssl.SSLWantReadError):
+                end.read(1)
+        if end.session is not None and end.session.has_ticket:
+            visitor.session = end.session
+        assert visitor.visit(server) == "refused"

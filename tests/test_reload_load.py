@@ -12,7 +12,7 @@ BENCH = Path(__file__).parents[1] / "bench" / "reload.py"
 
 def test_renewals_under_load_lose_nothing_and_stall_nobody() -> None:
     done = subprocess.run(
-        [sys.executable, str(BENCH), "--reloads", "100"], capture_output=True, text=True, timeout=120, check=True
+        [sys.executable, str(BENCH), "--reloads", "80"], capture_output=True, text=True, timeout=120, check=True
     )
     figures = dict(re.findall(r"^ *(.+?): +([-+.\d]+)", done.stdout, re.MULTILINE))
     handshakes, requests = map(int, re.findall(r"(\d+) (?:handshakes|requests)", done.stdout))
@@ -20,6 +20,6 @@ def test_renewals_under_load_lose_nothing_and_stall_nobody() -> None:
     assert requests > 50
     assert figures["failed handshakes and requests"] == "0", done.stdout
     # On a loaded machine, the system itself takes the processor away for longer now and then.
-    assert int(figures["reloads with one of 10 ms"]) <= 5, done.stdout
+    assert int(figures["reloads with one of 10 ms"]) <= 4, done.stdout
     assert float(figures["typical longest stall"]) < 10, done.stdout
     assert float(figures["memory, after the last 90 %"]) < 2, done.stdout

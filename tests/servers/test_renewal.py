@@ -18,7 +18,7 @@ from pki import Pair
 from renewals import WAYS, Site, renamed, without_events
 from servers import APP_DIRECTORY, Server, serve
 
-INTERVAL = 0.6
+INTERVAL = 0.4
 
 SERVED: list[Launch] = [
     *(Launch("uvicorn", loop, workers) for loop in ("asyncio", "uvloop") for workers in (1, 4)),
@@ -73,7 +73,7 @@ def test_sighup_reloads_at_once_and_in_place(files: Files, tmp_path: Path, launc
             socket.create_connection(("127.0.0.1", server.port), timeout=10) as raw,
             context.wrap_socket(raw, server_hostname="localhost") as streaming,
         ):
-            streaming.sendall(b"GET /slow?1.2 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            streaming.sendall(b"GET /slow?0.8 HTTP/1.1\r\nHost: localhost\r\n\r\n")
             for _ in range(3):
                 pair = site.next_pair()
                 without_events(site, pair)  # so that nothing but the signal can tell

@@ -14,9 +14,10 @@ from typing import Final, Literal
 
 from asgi_tls import _openssl
 from asgi_tls._keyfile import load_cert_chain
+from asgi_tls.blocking import TLSSocket
 from asgi_tls.certificate import Certificate
 from asgi_tls.errors import ConfigurationError, UnsupportedError
-from asgi_tls.handshake import TLSObject
+from asgi_tls.handshake import HandshakeContext, TLSObject
 from asgi_tls.profile import TLSProfile, Version
 
 ClientAuth = Literal["required", "optional"]
@@ -60,7 +61,8 @@ class ServerContext:
         self._alpn = tuple(alpn)
         self._client_auth: ClientAuth | None = client_auth
         self._names: dict[str, ssl.SSLContext] = {}
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._certificates: tuple[Certificate, ...] = ()
+        context = HandshakeContext(ssl.PROTOCOL_TLS_SERVER)
         groups, notes = apply_profile(context, profile, allow_unsupported=allow_unsupported)
         if len(groups) > 1:
             prefer = functools.partial(_openssl.prefer_own_groups, client_auth=client_auth is not None)
@@ -70,6 +72,7 @@ class ServerContext:
         if self._alpn:
             context.set_alpn_protocols(list(self._alpn))
         context.sslobject_class = TLSObject
+        context.sslsocket_class = TLSSocket
         context.sni_callback = self._on_server_name
         self.ssl_context = context
 
@@ -96,6 +99,11 @@ class ServerContext:
                 built[identity] = self._build(group, client_ca)
             names[name] = built[identity]
         self._names = names  # the swap: one assignment, seen by the next ClientHello
+        self._certificates = tuple(dict.fromkeys(one for group in certificates.values() for one in group))
+
+    def covers(self, host: str) -> bool:
+        """Whether clients accept one of the certificates for this host, a name or an address."""
+        return any(certificate.covers(host) for certificate in self._certificates)
 
     def _build(self, certificates: Sequence[Certificate], client_ca: str | None) -> ssl.SSLContext:
         context = _CertifiedContext(ssl.PROTOCOL_TLS_SERVER)
@@ -115,9 +123,10 @@ class ServerContext:
         self, connection: ssl.SSLObject | ssl.SSLSocket, server_name: str | None, _context: ssl.SSLContext
     ) -> int | None:
         context = self._find(server_name)
-        if context is None:
-            return ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME  # RFC 6066 section 3, RFC 9325 section 3.7
         connection.server_name = server_name  # type: ignore[union-attr]
+        if context is None:
+            connection.name_refused = True  # type: ignore[union-attr]
+            return ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME  # RFC 6066 section 3, RFC 9325 section 3.7
         connection.context = context
         return None
 

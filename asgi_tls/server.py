@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import math
 import os
 import ssl
 from collections.abc import Mapping, Sequence
@@ -10,12 +12,16 @@ from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from asgi_tls import accept
 from asgi_tls.certificate import Certificate, CertificateSource
 from asgi_tls.certificate.names import canonical_name, parse_ip
 from asgi_tls.context import DEFAULT, ClientAuth, ServerContext
+from asgi_tls.dispatch import Dispatcher
 from asgi_tls.errors import ConfigurationError
 from asgi_tls.events import CertificateLoadedEvent, Listener, notify
+from asgi_tls.handshake import Reception
 from asgi_tls.listeners.log import log_events
+from asgi_tls.plain_http import PlainHTTP
 from asgi_tls.profile import INTERMEDIATE, TLSProfile
 from asgi_tls.trust import load_ca_bundle
 
@@ -42,6 +48,9 @@ class ServerTLS:
 
     `allow_unsupported` logs what this platform cannot enforce of the profile, where it would raise.
 
+    `handshake_timeout` is in seconds, from the connection to the end of the handshake. `plain_http` says what a plain
+    HTTP request to the TLS port gets: a redirect to https where a certificate covers its host, or 400 always.
+
     `listeners` are told each event of `asgi_tls.events`; by default each becomes a log record.
 
     Raises ConfigurationError.
@@ -53,6 +62,8 @@ class ServerTLS:
     client_ca: str | os.PathLike[str] | None = None
     client_auth: ClientAuth | None = None
     allow_unsupported: bool = False
+    handshake_timeout: float = 10.0
+    plain_http: PlainHTTP = "redirect"
     listeners: Sequence[Listener] = (log_events,)
 
     def __post_init__(self) -> None:
@@ -71,6 +82,12 @@ class ServerTLS:
             )
         if self.client_ca is not None and self.client_auth is None:
             object.__setattr__(self, "client_auth", "required")
+        if not (isinstance(self.handshake_timeout, (int, float)) and 0 < self.handshake_timeout < math.inf):
+            raise ConfigurationError(
+                f"handshake_timeout is {self.handshake_timeout!r}", fix="Give seconds, as in 10.0."
+            )
+        if self.plain_http not in {"redirect", "reject"}:
+            raise ConfigurationError(f"plain_http is {self.plain_http!r}", fix='Give "redirect" or "reject".')
         object.__setattr__(self, "_sources", _by_name(self.certificates))
 
     @property
@@ -96,6 +113,7 @@ class ServerTLS:
         Raises CertificateError, ConfigurationError, UnsupportedError: no context is better than a weak one.
         """
         context, certificates = self._build(alpn)
+        self._receive_with(context)
         for note in context.notes:
             logger.warning("%s", note)
         for certificate in dict.fromkeys(one for group in certificates.values() for one in group):
@@ -103,6 +121,22 @@ class ServerTLS:
             for warning in certificate.warnings:
                 logger.warning("%s: %s", certificate.source, warning)
         return context
+
+    def _receive_with(self, context: ServerContext) -> None:
+        """See every handshake of this context, in the event loop that runs now, if one does."""
+        dispatcher = Dispatcher(self.listeners)
+        context.ssl_context.reception = Reception(
+            tell=dispatcher.tell,
+            covers=context.covers,
+            timeout=float(self.handshake_timeout),
+            plain_http=self.plain_http,
+            admits=dispatcher.admits if dispatcher.gates else None,
+            drained=lambda: dispatcher.idle,
+        )
+        try:
+            accept.install(asyncio.get_running_loop())
+        except RuntimeError:  # no loop: gunicorn's blocking workers, or a context made ahead of the loop
+            logger.debug("no event loop runs: servers of asyncio accept on their own, and events name no address")
 
     def _build(self, alpn: Sequence[str] = ()) -> tuple[ServerContext, dict[str, tuple[Certificate, ...]]]:
         certificates = self.load()

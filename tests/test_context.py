@@ -7,7 +7,6 @@ import ssl
 from collections.abc import Mapping, Sequence
 
 import pytest
-from asgi_tls.certificate import CertificateSource, PEMData
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from files import Files
 from handshakes import client
@@ -15,6 +14,7 @@ from memory import handshake
 from pki import PKI
 
 from asgi_tls import INTERMEDIATE, MODERN, PEMFiles, ServerTLS, TLSProfile, _openssl
+from asgi_tls.certificate import CertificateSource, PEMData
 from asgi_tls.context import ServerContext
 from asgi_tls.errors import ASGITLSError, ConfigurationError, KeyMismatchError, UnsupportedError
 from asgi_tls.handshake import TLSObject

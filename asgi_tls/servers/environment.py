@@ -12,6 +12,9 @@ from typing import Final
 from asgi_tls.certificate import Certificate, CertificateSource, PasswordFile, PEMFiles, Purpose
 from asgi_tls.context import DEFAULT, ClientAuth
 from asgi_tls.errors import ConfigurationError
+from asgi_tls.events import Listener
+from asgi_tls.listeners.log import JSONLog, log_events
+from asgi_tls.plain_http import PlainHTTP
 from asgi_tls.profile import INTERMEDIATE, PROFILES, TLSProfile
 from asgi_tls.server import ServerTLS
 
@@ -56,6 +59,14 @@ SETTINGS: Final = (
     ),
     Setting("client_ca", "FILE", "Ask clients for a certificate of a CA in this PEM file."),
     Setting("client_auth", "HOW", "Whether clients must have a certificate.", choices=("required", "optional")),
+    Setting("handshake_timeout", "SECONDS", "How long a client may take for its handshake; 10 by default."),
+    Setting(
+        "plain_http",
+        "HOW",
+        "What plain HTTP on the TLS port gets: 308 to https where a certificate covers the host, or always 400.",
+        choices=("redirect", "reject"),
+    ),
+    Setting("log_json", "", "Log every handshake and event as one JSON object a line, on stderr.", is_flag=True),
     Setting("allow_unsupported", "", "Log what this platform cannot enforce, and serve without it.", is_flag=True),
 )
 
@@ -116,6 +127,9 @@ def server_tls(
         client_ca=_path(values, "client_ca"),
         client_auth=_client_auth(values),
         allow_unsupported=bool(values.get("allow_unsupported")),
+        handshake_timeout=_seconds(values, "handshake_timeout", 10.0),
+        plain_http=_plain_http(values),
+        listeners=_listeners(values),
     )
 
 
@@ -207,6 +221,28 @@ def _client_auth(values: Values) -> ClientAuth | None:
     if how == "optional":
         return "optional"
     raise ConfigurationError(f"client_auth is {how!r}", fix='Choose "required" or "optional".')
+
+
+def _plain_http(values: Values) -> PlainHTTP:
+    how = _text(values, "plain_http") or "redirect"
+    if how == "redirect":
+        return "redirect"
+    if how == "reject":
+        return "reject"
+    raise ConfigurationError(f"plain_http is {how!r}", fix='Choose "redirect" or "reject".')
+
+
+def _seconds(values: Values, name: str, default: float) -> float:
+    text = _text(values, name)
+    try:
+        return default if text is None else float(text)
+    except ValueError:
+        raise ConfigurationError(f"{name} is {text!r}", fix="Give seconds, as in 10 or 2.5.") from None
+
+
+def _listeners(values: Values) -> list[Listener]:
+    """The log, and what else the settings ask for."""
+    return [JSONLog() if values.get("log_json") else log_events]
 
 
 def _as_flag(variable: str, text: str) -> bool:

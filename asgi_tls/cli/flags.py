@@ -73,7 +73,7 @@ def _openssl_server(
     }[server]
     lost = list(_LOST)
     if profile.minimum_version == "TLSv1.3" and server == "hypercorn":
-        lost.insert(0, "hypercorn sets TLS 1.2 as its minimum itself, so TLS 1.2 stays open")
+        lost.insert(0, "hypercorn replaces OpenSSL's options with its own, so TLS 1.2 stays open")
     return f"OPENSSL_CONF={conf_path} {server} APP {arguments}", tuple(lost)
 
 

@@ -7,16 +7,21 @@ another name, which is checked before each start.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from types import FunctionType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import click
 
 from asgi_tls.errors import ConfigurationError, UnsupportedError
 from asgi_tls.servers import environment
+
+if TYPE_CHECKING:
+    from asgi_tls.server import ServerTLS
 
 # uvicorn's and hypercorn's options that a context of ours would silently ignore, and what to use instead.
 _INSTEAD: Final = {
@@ -72,11 +77,11 @@ def _with_run(function: Any, run: Callable[..., Any], server: str) -> Callable[.
 
 def _uvicorn_command() -> click.Command:
     try:
-        from uvicorn import main as plain
+        from uvicorn import main as theirs
     except ImportError:
         raise UnsupportedError("uvicorn is not installed", fix="pip install 'asgi-tls[uvicorn]'.") from None
 
-    context_settings = {**plain.context_settings, "help_option_names": ["-h", "--help"]}
+    context_settings = {**theirs.context_settings, "help_option_names": ["-h", "--help"]}
 
     @click.pass_context
     def serve(context: click.Context, /, **parameters: Any) -> None:
@@ -96,16 +101,18 @@ def _uvicorn_command() -> click.Command:
             password=parameters["ssl_keyfile_password"],
         )
         tls.check()
+        beside = _plain_port("uvicorn", tls, tls_values, parameters["host"], parameters["port"])
 
         def run(app: Any, **settings: Any) -> None:
-            uvicorn.run(app, **settings, ssl_context_factory=UvicornContextFactory(tls))
+            with beside:
+                uvicorn.run(app, **settings, ssl_context_factory=UvicornContextFactory(tls))
 
-        _with_run(plain.callback, run, "uvicorn")(**parameters)
+        _with_run(theirs.callback, run, "uvicorn")(**parameters)
 
     return click.Command(
         "uvicorn",
         context_settings=context_settings,
-        params=[*_tls_options(), *plain.params],
+        params=[*_tls_options(), *theirs.params],
         callback=serve,
         help="Serve APP with uvicorn, over TLS. Every option of uvicorn works.",
     )
@@ -115,7 +122,7 @@ def _hypercorn_command() -> click.Command:
     @click.pass_context
     def serve(context: click.Context, /, arguments: Sequence[str], **parameters: Any) -> None:
         try:
-            from hypercorn import __main__ as plain
+            from hypercorn import __main__ as theirs
         except ImportError:
             raise UnsupportedError("hypercorn is not installed", fix="pip install 'asgi-tls[hypercorn]'.") from None
 
@@ -125,8 +132,8 @@ def _hypercorn_command() -> click.Command:
             click.echo(context.get_help())
             click.echo("\nhypercorn's own options:\n")
             sys.argv[0] = "asgi-tls hypercorn"  # what its usage line says
-            plain.main(["--help"])
-        sys.exit(_with_run(plain.main, lambda config: _run_hypercorn(config, tls_values), "hypercorn")([*arguments]))
+            theirs.main(["--help"])
+        sys.exit(_with_run(theirs.main, lambda config: _run_hypercorn(config, tls_values), "hypercorn")([*arguments]))
 
     return click.Command(
         "hypercorn",
@@ -151,12 +158,28 @@ def _run_hypercorn(config: Any, tls_values: dict[str, Any]) -> int:
             raise ConfigurationError(f"--{name.replace('_', '-')} would have no effect here", fix=f"Use {instead}.")
     tls_config = TLSConfig()
     vars(tls_config).update(vars(config))
-    tls_config.adopt(
-        environment.server_tls(
-            tls_values, certfile=config.certfile, keyfile=config.keyfile, password=config.keyfile_password
-        )
+    tls = environment.server_tls(
+        tls_values, certfile=config.certfile, keyfile=config.keyfile, password=config.keyfile_password
     )
-    return hypercorn.run.run(tls_config)
+    tls_config.adopt(tls)
+    host, _, port = tls_config.bind[0].rpartition(":")
+    with _plain_port("hypercorn", tls, tls_values, host.strip("[]"), int(port) if port.isdecimal() else 0):
+        return hypercorn.run.run(tls_config)
+
+
+def _plain_port(
+    server: Literal["uvicorn", "hypercorn"], tls: ServerTLS, tls_values: environment.Values, host: str, https_port: int
+) -> AbstractContextManager[None]:
+    """The plain port that the settings ask for, already bound, or nothing."""
+    wanted = environment.plain_port(tls_values)
+    if wanted is None:
+        return contextlib.nullcontext()
+    from asgi_tls.servers import plain
+
+    port, webroot = wanted
+    app = plain.leading_to(tls, https_port=https_port, webroot=webroot)
+    sock = plain.bound(host, port)
+    return plain.on_uvicorn(app, sock) if server == "uvicorn" else plain.on_hypercorn(app, sock)
 
 
 def _log_to_stderr() -> None:

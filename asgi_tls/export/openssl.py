@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from asgi_tls.profile import TLSProfile
+from asgi_tls.profile import VERSIONS, TLSProfile
 
 
 def openssl_conf(profile: TLSProfile, *, supported_groups: Collection[str] | None = None) -> str:
@@ -30,6 +30,8 @@ def openssl_conf(profile: TLSProfile, *, supported_groups: Collection[str] | Non
         "[asgi_tls_policy]",
         f"MinProtocol = {profile.minimum_version}",
         f"MaxProtocol = {profile.maximum_version}",
+        # CPython sets a minimum of TLS 1.2 on each context, over MinProtocol; switching a version off stays.
+        *(f"Protocol = -{version}" for version in VERSIONS if not profile.speaks(version)),
         f"Ciphersuites = {':'.join(profile.ciphersuites)}",
         f"CipherString = {cipher_string(profile)}",
         f"Groups = {':'.join(groups)}",

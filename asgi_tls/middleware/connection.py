@@ -30,11 +30,15 @@ class ConnectionMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Hand on the scope, with the extension where there is TLS."""
-        connection = tls_connection(scope)
-        if connection is not None:
-            extensions = scope.get("extensions") or {}
-            scope = {**scope, "extensions": {**extensions, "tls": connection.extension}}
-        await self.app(scope, receive, send)
+        await self.app(with_connection(scope), receive, send)
+
+
+def with_connection(scope: Scope) -> Scope:
+    """The scope with the `tls` extension, where the request came over TLS; the given one stays as it is."""
+    connection = tls_connection(scope)
+    if connection is None:
+        return scope
+    return {**scope, "extensions": {**(scope.get("extensions") or {}), "tls": connection.extension}}
 
 
 def tls_connection(scope: Scope) -> TLSConnection | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from asgi_tls.errors import ConfigurationError
-from asgi_tls.middleware.answer import SECURE_SCHEMES, is_secure
+from asgi_tls.middleware.answer import is_secure
 from asgi_tls.middleware.csp import POLICIES, Content
 from asgi_tls.middleware.docs_pages import FASTAPI_PAGES
 from asgi_tls.middleware.fields import CSP_NAMES, DEFAULTS, HSTS_NAME, Fields, encoded, from_secure, hsts_of, overlaid
@@ -14,16 +14,13 @@ from asgi_tls.middleware.merge import Merger
 from asgi_tls.middleware.paths import PathTable
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Mapping
+    from collections.abc import Mapping
 
     from secure import Secure
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
 
 DEFAULT_HSTS = HSTS()
-
-# The messages that carry the head of a response.
-_HEADS = frozenset({"http.response.start", "websocket.accept", "websocket.http.response.start"})
 
 
 class SecurityHeadersMiddleware:
@@ -64,22 +61,18 @@ class SecurityHeadersMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] in ("http", "websocket"):
-            send = self.wrap(scope, send)
+            send = self.wrap(scope, send, over_tls=is_secure(scope))
         await self.app(scope, receive, send)
 
-    def wrap(self, scope: Scope, send: Send) -> Send:
+    def wrap(self, scope: Scope, send: Send, *, over_tls: bool) -> Send:
         """A `send` for this HTTP or WebSocket request that adds the headers."""
-        over_tls = scope.get("scheme") in SECURE_SCHEMES or is_secure(scope)
-        merger = (self._over_tls if over_tls else self._over_http).find(scope)
-        fields = merger.fields_with_nonce(scope) if merger.nonce_slots else merger.fields
-
-        # Not a coroutine function: what the inner send returns is awaited just as well, and costs one frame less.
-        def send_with_headers(message: Message) -> Awaitable[None]:
-            if message["type"] in _HEADS:
-                message = merger.add(message, fields)
-            return send(message)
-
-        return send_with_headers
+        mergers = self._over_tls if over_tls else self._over_http
+        if mergers.is_exact and not scope.get("root_path"):
+            # What find() does, without the call: every request comes here.
+            merger = mergers.exact.get(scope["path"], mergers.default)
+        else:
+            merger = mergers.find(scope)
+        return merger.sender(scope, send)
 
 
 def _base(content: Content, hsts: HSTS | None, secure: Secure | None) -> Fields:

@@ -107,12 +107,13 @@ class AllowedHosts:
 
 
 def _suffix(pattern: str) -> str:
-    if not pattern.startswith("*."):
+    name = configured_host(pattern[2:]) if pattern.startswith("*.") else ""
+    if not name or name.startswith("[") or _is_ipv4(name):
         raise ConfigurationError(
             f"{pattern!r} is not a host pattern",
-            fix="A wildcard stands for whole labels at the left, as in '*.example.com'.",
+            fix="A wildcard stands for whole labels at the left of a name, as in '*.example.com'.",
         )
-    return "." + configured_host(pattern[2:])
+    return "." + name
 
 
 def configured_host(host: str) -> str:

@@ -9,14 +9,16 @@ from asgi_tls.middleware.csp import PLACEHOLDER
 from asgi_tls.middleware.fields import HSTS_NAME
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Awaitable, Iterable
 
-    from starlette.types import Message, Scope
+    from starlette.types import Message, Scope, Send
 
 Pair = tuple[bytes, bytes]
 
 _HSTS = HSTS_NAME.encode()
 _PLACEHOLDER = PLACEHOLDER.encode()
+# The messages that carry the head of a response.
+_HEADS = frozenset({"http.response.start", "websocket.accept", "websocket.http.response.start"})
 # CSP Level 3 section 7.1: at least 128 bits.
 _NONCE_BYTES = 16
 # Applications that make up header names must not fill the memory.
@@ -26,48 +28,59 @@ _MOST_NAMES = 200
 class Merger:
     """Puts one set of fields into the heads of responses, over TLS (`secure`) or over plain HTTP.
 
-    The application's own field wins, unless `override`. Strict-Transport-Security is there once over TLS (RFC 6797
+    A nonce in them is fresh for each request, and the application finds it in `scope["state"]["csp_nonce"]`. The
+    application's own field wins, unless `override`. Strict-Transport-Security is there once over TLS (RFC 6797
     section 7.1), and over plain HTTP never, not even the application's (section 7.2).
     """
 
     def __init__(self, fields: Iterable[Pair], *, secure: bool, override: bool) -> None:
-        self.fields = [pair for pair in fields if secure or pair[0] != _HSTS]
-        self.nonce_slots = [
+        self._fields = [pair for pair in fields if secure or pair[0] != _HSTS]
+        self._nonce_slots = [
             (place, name, value.split(_PLACEHOLDER))
-            for place, (name, value) in enumerate(self.fields)
+            for place, (name, value) in enumerate(self._fields)
             if _PLACEHOLDER in value
         ]
         self._secure = secure
-        self._ours = frozenset(name for name, _ in self.fields)
+        self._ours = frozenset(name for name, _ in self._fields)
         self._replaced = self._ours if override else frozenset[bytes]()
         # Names that the application was seen to send, spelt its way, and that are none of ours.
         self._harmless: set[bytes] = set()
 
-    def fields_with_nonce(self, scope: Scope) -> list[Pair]:
-        """The fields with a fresh nonce in them, which the application finds in `scope["state"]["csp_nonce"]`."""
+    def sender(self, scope: Scope, send: Send) -> Send:
+        """A `send` that adds the fields to the head of the response, and passes all else on."""
+        fields = self._fields_with_nonce(scope) if self._nonce_slots else self._fields
+
+        # Every request comes here: the common case stands in one piece, values are bound as defaults, which are made
+        # faster than closure cells, and this is no coroutine function, as what the inner send returns is awaited
+        # just as well.
+        def send_with_fields(
+            message: Message, merger: Merger = self, send: Send = send, fields: list[Pair] = fields
+        ) -> Awaitable[None]:
+            # Interim responses (1xx) are not the response.
+            if message["type"] in _HEADS and message.get("status", 200) >= 200:
+                headers = message.get("headers")
+                if type(headers) is not list:
+                    headers = list(headers or ())
+                # A copy: the application may send the same message object again, over another scheme.
+                message = dict(message)
+                harmless = merger._harmless
+                for name, _ in headers:
+                    if name not in harmless and merger._conflicts(headers):
+                        message["headers"] = merger._merged(headers, fields)
+                        break
+                else:
+                    message["headers"] = headers + fields
+            return send(message)
+
+        return send_with_fields
+
+    def _fields_with_nonce(self, scope: Scope) -> list[Pair]:
         nonce = secrets.token_urlsafe(_NONCE_BYTES)
         scope.setdefault("state", {})["csp_nonce"] = nonce
-        fields = self.fields.copy()
-        for place, name, parts in self.nonce_slots:
+        fields = self._fields.copy()
+        for place, name, parts in self._nonce_slots:
             fields[place] = (name, nonce.encode().join(parts))
         return fields
-
-    def add(self, message: Message, fields: list[Pair]) -> Message:
-        """The message with these fields among its headers. The given one stays as it is: applications reuse them."""
-        # Interim responses (1xx) are not the response.
-        if message.get("status", 200) < 200:
-            return message
-        headers = message.get("headers")
-        if type(headers) is not list:
-            headers = list(headers or ())
-        message = dict(message)
-        harmless = self._harmless
-        for name, _ in headers:
-            if name not in harmless and self._conflicts(headers):
-                message["headers"] = self._merged(headers, fields)
-                return message
-        message["headers"] = headers + fields
-        return message
 
     def _conflicts(self, headers: Iterable[Pair]) -> bool:
         names = {name for name, _ in headers}

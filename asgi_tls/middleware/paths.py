@@ -26,29 +26,25 @@ class PathTable(Generic[T]):
         for path in rules:
             _check(path)
         self._rules = {**rules}
-        self._default = default
-        self._exact = {path: value for path, value in rules.items() if not path.endswith("/*")}
+        self.default = default
+        self.exact = {path: value for path, value in rules.items() if not path.endswith("/*")}
         prefixes = [(path[:-1], value) for path, value in rules.items() if path.endswith("/*")]
         self._prefixes = sorted(prefixes, key=lambda each: len(each[0]), reverse=True)
+        self.is_exact = not prefixes
 
     def map(self, function: Callable[[T], U]) -> PathTable[U]:
         """The same rules with other values."""
-        return PathTable({path: function(value) for path, value in self._rules.items()}, function(self._default))
+        return PathTable({path: function(value) for path, value in self._rules.items()}, function(self.default))
 
     def find(self, scope: Scope) -> T:
-        path = scope["path"]
-        if scope.get("root_path"):
-            path = route_path(path, scope["root_path"])
-        if path in self._exact:
-            return self._exact[path]
-        return self._below_prefix(path) if self._prefixes else self._default
-
-    def _below_prefix(self, path: str) -> T:
-        if _is_plain(path):
+        path = route_path(scope["path"], scope.get("root_path") or "")
+        if path in self.exact:
+            return self.exact[path]
+        if self._prefixes and _is_plain(path):
             for prefix, value in self._prefixes:
                 if path.startswith(prefix):
                     return value
-        return self._default
+        return self.default
 
 
 def route_path(path: str, root_path: str) -> str:

@@ -1,10 +1,12 @@
-"""Everything in one line, in the right order: headers outermost, then the redirect, then early data."""
+"""Everything in one line, in the right order: the connection's facts, headers, the redirect, early data."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from asgi_tls.errors import ConfigurationError
+from asgi_tls.middleware.answer import is_secure
+from asgi_tls.middleware.connection import with_connection
 from asgi_tls.middleware.early_data import SAFE_METHODS, EarlyDataMiddleware
 from asgi_tls.middleware.headers import DEFAULT_HSTS, SecurityHeadersMiddleware
 from asgi_tls.middleware.redirect import HTTPSRedirectMiddleware
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class TLSMiddleware:
-    """Redirects to https, adds security headers and refuses unsafe early data.
+    """Redirects to https, adds security headers, refuses unsafe early data, and fills the ASGI `tls` extension.
 
     Use it as `app.add_middleware(TLSMiddleware, hosts=["example.com"])`, or, to cover the framework's own error pages
     as well, as `app = TLSMiddleware(app, hosts=["example.com"])`. Only `hosts` is needed.
@@ -81,7 +83,9 @@ class TLSMiddleware:
         # One decision and one call, where three nested middlewares would cost three. The order is theirs: whatever
         # answers, its response gets the headers.
         if scope["type"] in ("http", "websocket"):
-            send = self._wrap(scope, send)
-            if scope.get("method") not in self._undisputed or scope.get("scheme") != "https":
+            scope = with_connection(scope)
+            over_tls = scope.get("scheme") == "https" or is_secure(scope)
+            send = self._wrap(scope, send, over_tls=over_tls)
+            if not over_tls or scope.get("method") not in self._undisputed:
                 app = self._redirect.intercept(scope) or self._early_data.intercept(scope) or app
         await app(scope, receive, send)

@@ -67,6 +67,8 @@ SETTINGS: Final = (
         choices=("redirect", "reject"),
     ),
     Setting("log_json", "", "Log every handshake and event as one JSON object a line, on stderr.", is_flag=True),
+    Setting("redirect_port", "PORT", "Listen in plain HTTP as well, and redirect to https."),
+    Setting("redirect_webroot", "DIR", "Serve ACME challenges (HTTP-01) from this directory on that port."),
     Setting("allow_unsupported", "", "Log what this platform cannot enforce, and serve without it.", is_flag=True),
 )
 
@@ -182,6 +184,30 @@ class DevelopmentFiles(PEMFiles):
 
     def load(self, purpose: Purpose = "server") -> Certificate:
         return replace(super().load(purpose), warnings=())
+
+
+def plain_port(values: Values) -> tuple[int, str | None] | None:
+    """The port and the webroot of the plain listener that the settings ask for, None without one.
+
+    Raises ConfigurationError.
+    """
+    port, webroot = _text(values, "redirect_port"), _path(values, "redirect_webroot")
+    if port is None:
+        if webroot is not None:
+            raise ConfigurationError("a redirect webroot without a redirect port", fix="Set the port as well.")
+        return None
+    if not port.isdecimal() or not 0 < int(port) < 65536:
+        raise ConfigurationError(f"the redirect port is {port!r}", fix="Give a number from 1 to 65535.")
+    return int(port), webroot
+
+
+def refuse_plain_port(values: Values, server: str) -> None:
+    """Raise ConfigurationError where a server has no plain port beside the TLS port."""
+    if _text(values, "redirect_port") is not None:
+        raise ConfigurationError(
+            f"{server} cannot run the plain port beside the TLS port",
+            fix="Run asgi_tls.middleware.redirect_app in a process of its own, or use `asgi-tls uvicorn`.",
+        )
 
 
 def development_certificate(names: Sequence[str] = DEVELOPMENT_NAMES) -> CertificateSource:

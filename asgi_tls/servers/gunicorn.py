@@ -67,7 +67,9 @@ class GunicornContextFactory:
 
     def _server_tls(self, config: gunicorn.config.Config) -> ServerTLS:
         if self._tls is None:
-            self._tls = environment.server_tls(certfile=config.certfile, keyfile=config.keyfile)
+            values = environment.from_environment()
+            environment.refuse_plain_port(values, "gunicorn")
+            self._tls = environment.server_tls(values, certfile=config.certfile, keyfile=config.keyfile)
         return self._tls
 
 

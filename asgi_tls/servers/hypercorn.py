@@ -129,7 +129,7 @@ def create_ssl_context() -> ssl.SSLContext:
     """The context for the settings in the environment; an attribute of hypercorn's configuration object."""
     follow("hypercorn.error")
     try:
-        return environment.server_tls().create_context(alpn=Config.alpn_protocols)
+        return _server_tls().create_context(alpn=Config.alpn_protocols)
     except ASGITLSError as error:
         _exit(error)
 
@@ -142,10 +142,16 @@ def __getattr__(name: str) -> Any:
     if name not in {"certfile", "keyfile"}:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
-        return _files(environment.server_tls(), sys.argv)[name]
+        return _files(_server_tls(), sys.argv)[name]
     except ASGITLSError as error:
         print(f"Error: {error}", file=sys.stderr)  # noqa: T201 -- hypercorn has no logging yet
         sys.exit(STARTUP_FAILURE)
+
+
+def _server_tls() -> ServerTLS:
+    values = environment.from_environment()
+    environment.refuse_plain_port(values, "plain hypercorn")
+    return environment.server_tls(values)
 
 
 def _files(tls: ServerTLS, arguments: list[str]) -> Mapping[str, str]:

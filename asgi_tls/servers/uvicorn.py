@@ -9,7 +9,6 @@ uvicorn took the app from elsewhere, and tests/servers would show it: the demo w
 from __future__ import annotations
 
 import asyncio
-import copy
 import logging
 import ssl
 import sys
@@ -60,7 +59,8 @@ def _observed(protocol_class: type[asyncio.Protocol]) -> type[asyncio.Protocol]:
     class Observed(base):  # type: ignore[misc]  # the base is chosen at run time
         def __init__(self, config: uvicorn.Config, *args: Any, **kwargs: Any) -> None:
             self._asgi_tls = _Slot()
-            own = copy.copy(config)
+            own = object.__new__(type(config))  # a shallow copy; copy.copy takes five times as long
+            vars(own).update(vars(config))
             own.loaded_app = _with_connection(config.loaded_app, self._asgi_tls)
             super().__init__(own, *args, **kwargs)
 

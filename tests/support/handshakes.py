@@ -78,6 +78,8 @@ def _ask(secure: ssl.SSLSocket, path: str) -> dict[str, Any]:
     answer = b""
     while chunk := secure.recv(65536):
         answer += chunk
+    if not answer:
+        raise ConnectionError("the server closed the connection without an answer")
     head, _, body = answer.partition(b"\r\n\r\n")
     assert b" 200 " in head.split(b"\r\n")[0], answer
     result: dict[str, Any] = json.loads(body) if body.startswith(b"{") else {"text": body.decode()}

@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -90,11 +91,25 @@ def run(command: Sequence[str], *, cwd: Path = APP_DIRECTORY, env: Mapping[str, 
     return done.returncode, done.stdout
 
 
+def await_port(port: int, timeout: float = 10.0) -> None:
+    """Until something accepts on the port: the system tells nobody when that is."""
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+        else:
+            return
+
+
 def _read(server: Server, ready: re.Pattern[str], count: int, started: threading.Event) -> None:
     assert server.process.stdout is not None
     for line in server.process.stdout:
         server.log.append(line)
-        if found := _PORT.search(line):
+        if (found := _PORT.search(line)) and "QUIC" not in line:
             server.port = int(found[1])
         if sum(bool(ready.search(each)) for each in server.log) >= count:
             started.set()

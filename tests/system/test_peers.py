@@ -56,7 +56,8 @@ def test_openssl_and_node(files: Files, launch: Launch, mine: str) -> None:
     wanted = mine.split(":")[0]
     with launch.start(files.ecdsa, {"profile": "intermediate", "groups": mine}) as server:
         for version, name in (("-tls1_2", "TLSv1.2"), ("-tls1_3", "TLSv1.3")):
-            for theirs in ("X25519:P-384", "P-384:X25519"):
+            # TLS 1.2 asks for the curve of the certificate's key among the client's groups: hence P-256.
+            for theirs in ("X25519:P-384:P-256", "P-384:X25519:P-256"):
                 said = s_client(server, files, version, "-groups", theirs)
                 assert f"New, {name}" in said, said
                 assert f"Server Temp Key: {S_CLIENT_NAMES[wanted]}" in said
@@ -116,5 +117,6 @@ def test_testssl_reports_nothing_of_low_or_above(files: Files, tmp_path: Path, l
         )  # fmt: skip
     assert "Testing server defaults" in done.stdout, done.stdout + done.stderr
     findings = json.loads(report.read_text(encoding="utf-8"))
-    bad = [finding for finding in findings if not ABSENT.search(finding["id"])]
+    # WARN means that testssl.sh could not find out.
+    bad = [each for each in findings if each["severity"] != "WARN" and not ABSENT.search(each["id"])]
     assert not bad, bad

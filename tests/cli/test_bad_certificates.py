@@ -1,0 +1,128 @@
+"""Every certificate that must not be served, through `asgi-tls uvicorn`: status 3, one message, no traceback."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from pki import PKI, Pair
+from servers import asgi_tls, run
+
+from asgi_tls import PEMFiles
+from asgi_tls.errors import CertificateError
+from asgi_tls.errors import __dict__ as errors
+
+
+def _write(directory: Path, chain: bytes, key: bytes) -> None:
+    (directory / "fullchain.pem").write_bytes(chain)
+    (directory / "privkey.pem").touch(mode=0o600)
+    (directory / "privkey.pem").write_bytes(key)
+
+
+def _other_key(pki: PKI) -> bytes:
+    return pki.leaf("other.example").key_pem
+
+
+def _pairs(pki: PKI) -> dict[str, tuple[str, bytes, bytes]]:
+    """Name of the case -> the error, the certificate file and the key file."""
+    good = pki.leaf("localhost")
+    public = pki.leaf("localhost", ca_issuers="http://ca.example/ca.crt")
+
+    def of(pair: Pair) -> tuple[bytes, bytes]:
+        return pair.chain_pem, pair.key_pem
+
+    day = timedelta(days=1)
+    return {
+        "empty": ("EmptyFileError", b"", good.key_pem),
+        "empty-key": ("EmptyFileError", good.chain_pem, b""),
+        "truncated": ("TruncatedFileError", good.chain_pem[:400], good.key_pem),
+        "truncated-key": ("TruncatedFileError", good.chain_pem, good.key_pem[:80]),
+        "garbage": ("NotPEMError", b"\x00garbage" * 50, good.key_pem),
+        "der": ("NotPEMError", good.der, good.key_pem),
+        "swapped": ("NotPEMError", good.key_pem, good.chain_pem),
+        "encrypted": ("PasswordError", good.chain_pem, good.encrypted_key_pem(b"hunter2")),
+        "mismatch": ("KeyMismatchError", good.chain_pem, _other_key(pki)),
+        "order": ("ChainOrderError", pki.intermediate_pem + good.cert_pem, good.key_pem),
+        "missing-intermediate": ("MissingIntermediateError", public.cert_pem, public.key_pem),
+        "expired": ("ExpiredError", *of(pki.expired("localhost"))),
+        "not-yet-valid": ("NotYetValidError", *of(pki.not_yet_valid("localhost"))),
+        "no-san": ("NoSubjectAltNameError", *of(pki.leaf("localhost", san=False))),
+        "ca": ("CAAsLeafError", *of(pki.leaf("localhost", ca=True, self_signed=True))),
+        "rsa-1024": ("WeakKeyError", *of(pki.leaf("localhost", key="rsa1024"))),
+        "sha-1": ("WeakSignatureError", *of(pki.leaf("localhost", signature="sha1"))),
+        "expired-intermediate": (
+            "ExpiredError",
+            *of(
+                pki.leaf(
+                    "localhost",
+                    issuer=pki.ca("Old", issuer=pki.root, not_before=pki.now - 9 * day, not_after=pki.now - day),
+                )
+            ),
+        ),
+    }
+
+
+CASES = sorted(_pairs(PKI("Names")))
+
+
+@pytest.fixture(scope="module")
+def cases() -> dict[str, tuple[str, bytes, bytes]]:
+    return _pairs(PKI("Bad"))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_same_error_through_the_api_and_the_command(
+    cases: dict[str, tuple[str, bytes, bytes]], case: str, tmp_path: Path
+) -> None:
+    name, chain, key = cases[case]
+    _write(tmp_path, chain, key)
+    certfile, keyfile = tmp_path / "fullchain.pem", tmp_path / "privkey.pem"
+    with pytest.raises(CertificateError) as caught:
+        PEMFiles(certfile, keyfile).load()
+    assert type(caught.value) is errors[name]
+    status, text = run(
+        asgi_tls("uvicorn", "facts_app:app", "--port=0", f"--ssl-certfile={certfile}", f"--ssl-keyfile={keyfile}")
+    )
+    assert status == 3
+    assert text == f"Error: {caught.value}\n"
+
+
+def test_leaf_only_beside_the_whole_chain(tmp_path: Path) -> None:
+    pair = PKI("Let's Encrypt").leaf("localhost")
+    _write(tmp_path, pair.chain_pem, pair.key_pem)
+    (tmp_path / "cert.pem").write_bytes(pair.cert_pem)
+    status, text = run(
+        asgi_tls(
+            "uvicorn", "facts_app:app", f"--ssl-certfile={tmp_path}/cert.pem", f"--ssl-keyfile={tmp_path}/privkey.pem"
+        )
+    )
+    assert status == 3
+    assert f"{tmp_path}/fullchain.pem" in text
+
+
+@pytest.mark.parametrize("missing", ["fullchain.pem", "privkey.pem"])
+def test_a_file_that_is_not_there(tmp_path: Path, missing: str) -> None:
+    pair = PKI("Gone").leaf("localhost")
+    _write(tmp_path, pair.chain_pem, pair.key_pem)
+    (tmp_path / missing).unlink()
+    status, text = run(
+        asgi_tls(
+            "uvicorn", "facts_app:app", f"--ssl-certfile={tmp_path}/fullchain.pem",
+            f"--ssl-keyfile={tmp_path}/privkey.pem",
+        )
+    )  # fmt: skip
+    assert status == 3
+    assert text.startswith(f"Error: {tmp_path}/{missing}: ")
+
+
+def test_the_password_of_a_key_is_never_shown(tmp_path: Path) -> None:
+    pair = PKI("Secret").leaf("localhost")
+    _write(tmp_path, pair.chain_pem, pair.encrypted_key_pem(b"correct"))
+    files = [f"--ssl-certfile={tmp_path}/fullchain.pem", f"--ssl-keyfile={tmp_path}/privkey.pem"]
+    status, text = run(
+        asgi_tls("uvicorn", "facts_app:app", "--port=0", *files, "--ssl-keyfile-password=hunter2hunter2")
+    )
+    assert status == 3
+    assert "password" in text
+    assert "hunter2hunter2" not in text

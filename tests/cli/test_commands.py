@@ -1,0 +1,154 @@
+"""The commands that do not serve."""
+
+from __future__ import annotations
+
+import json
+import re
+import ssl
+import stat
+import sys
+from pathlib import Path
+
+import pytest
+from files import Files
+from handshakes import client, connect
+from servers import asgi_tls, await_port, run, serve
+
+from asgi_tls import INTERMEDIATE, MODERN, PEMFiles, _openssl
+
+
+def test_help_names_every_command_and_imports_none_of_them() -> None:
+    status, text = run(asgi_tls("--help"))
+    assert status == 0
+    for command in ("uvicorn", "hypercorn", "cert", "ca", "doctor", "flags"):
+        assert re.search(rf"^  {command} ", text, re.MULTILINE)
+    script = "import sys, asgi_tls.cli; sys.argv = ['asgi-tls', '--help']\n"
+    script += "try: asgi_tls.cli.main()\n"
+    script += "except SystemExit: print({'uvicorn', 'hypercorn', 'cryptography'} & {*sys.modules})"
+    status, text = run([sys.executable, "-c", script])
+    assert text.endswith("set()\n")
+
+
+@pytest.mark.parametrize("server", ["uvicorn", "hypercorn"])
+def test_the_servers_help_shows_their_options_and_ours(server: str) -> None:
+    status, text = run(asgi_tls(server, "--help"))
+    assert status == 0
+    assert "--tls-profile" in text
+    assert "ASGI_TLS_PROFILE" in text
+    assert "--ssl-certfile" in text if server == "uvicorn" else "--certfile" in text
+    assert "--workers" in text
+
+
+def test_every_option_of_the_installed_uvicorn_is_there() -> None:
+    import uvicorn
+
+    from asgi_tls.cli.serve import uvicorn_command
+
+    ours = {option for parameter in uvicorn_command.params for option in parameter.opts}
+    assert {option for parameter in uvicorn.main.params for option in parameter.opts} <= ours
+
+
+def test_doctor_says_what_is_there() -> None:
+    status, text = run(asgi_tls("doctor", "--json"))
+    report = json.loads(text)
+    assert status == 0
+    assert report["openssl"] == ssl.OPENSSL_VERSION
+    assert report["capabilities"]["groups"]
+    assert set(report["profiles"]) == {"modern", "intermediate"}
+    supported = _openssl.supported_groups()
+    assert supported is not None
+    lost = {loss["what"] for loss in report["profiles"]["modern"]}
+    assert lost == {f"no group {name}" for name in MODERN.groups if name not in supported}
+    status, text = run(asgi_tls("doctor"))
+    assert status == 0
+    assert ssl.OPENSSL_VERSION in text
+    assert "uvicorn" in text
+
+
+def test_cert_makes_and_keeps_a_certificate(tmp_path: Path) -> None:
+    env = {"ASGI_TLS_HOME": str(tmp_path / "home")}
+    names = ("localhost", "*.app.example", "127.0.0.1", "::1")
+    status, text = run(asgi_tls("cert", *names), env=env)
+    assert status == 0
+    assert text.startswith("Made a certificate for localhost, *.app.example, 127.0.0.1, ::1\n")
+    paths = dict(re.findall(r"^(\w+) +(/.*)$", text, re.MULTILINE))
+    certificate = PEMFiles(paths["certificate"], paths["key"]).load()
+    assert certificate.subject_alt_names == names
+    assert certificate.key_type == "ECDSA P-256"
+    assert stat.S_IMODE(Path(paths["key"]).stat().st_mode) == 0o600
+    assert stat.S_IMODE((Path(paths["trust"]).parent / "ca-key.pem").stat().st_mode) == 0o400
+    assert run(asgi_tls("cert", *names), env=env)[1].startswith("Kept a certificate")
+    assert run(asgi_tls("ca", "path"), env=env) == (0, paths["trust"] + "\n")
+    status, text = run(asgi_tls("cert", "not a name"), env=env)
+    assert status == 3
+    assert "Traceback" not in text
+
+
+def test_a_development_certificate_satisfies_a_strict_client(tmp_path: Path) -> None:
+    from memory import handshake
+
+    from asgi_tls import ServerTLS, create_client_context
+    from asgi_tls.dev.ca import LocalCA
+
+    ca = LocalCA(tmp_path)
+    issued = ca.issue(["localhost", "127.0.0.1"])
+    server = ServerTLS(PEMFiles(issued.certfile, issued.keyfile)).create_context()
+    handshake(server, create_client_context(cafile=ca.certificate_path))
+
+
+@pytest.mark.parametrize(
+    ("server", "profile", "tls_1_2"),
+    [
+        ("uvicorn", "modern", False),
+        ("uvicorn", "intermediate", True),
+        ("hypercorn", "modern", True),  # hypercorn sets its own minimum: the command says so
+        ("hypercorn", "intermediate", True),
+        ("gunicorn", "modern", False),
+        ("gunicorn", "intermediate", True),
+        ("granian", "modern", False),
+        ("granian", "intermediate", True),
+    ],
+)
+def test_flags_bring_the_plain_server_near(
+    files: Files, tmp_path: Path, server: str, profile: str, tls_1_2: bool
+) -> None:
+    conf = tmp_path / "openssl.cnf"
+    pair = [f"--certfile={files.ecdsa.certfile}", f"--keyfile={files.ecdsa.keyfile}"]
+    policy = [f"--tls-profile={profile}", "--tls-groups=P-384", f"--openssl-conf={conf}"]
+    status, text = run(asgi_tls("flags", server, *policy, *pair))
+    assert status == 0
+    assert ("TLS 1.2 stays open" in text) == (server == "hypercorn" and profile == "modern")
+    line = text.splitlines()[0].replace(" APP", " facts_app:wsgi" if server == "gunicorn" else " facts_app:app")
+    where = {
+        "uvicorn": ("--port 0", "Uvicorn running on"),
+        "hypercorn": ("-b 127.0.0.1:0", "Running on https"),
+        "gunicorn": ("-b 127.0.0.1:0", "Booting worker"),
+        "granian": (f"--port {_free_port()}", "Listening at"),
+    }
+    option, ready = where[server]
+    scripts = str(Path(sys.executable).parent)
+    shell = f"export PATH={scripts}:$PATH; exec env {line} {option}"
+    with serve(["/bin/sh", "-c", shell], ready=ready) as running:
+        port = running.port or int(option.split()[1])
+        await_port(port)  # granian listens a moment after it has said so
+        groups = [] if server == "granian" else ["P-384"]
+        result = connect(port, client(ca=files.ca_text, groups=groups), path=None)
+        assert result.protocol == "TLSv1.3"
+        if server != "granian":
+            with pytest.raises((ssl.SSLError, OSError)):
+                connect(port, client(groups=["X25519"]), path=None)
+        old = client(maximum=ssl.TLSVersion.TLSv1_2)
+        if tls_1_2:
+            assert connect(port, old, path=None).cipher in INTERMEDIATE.ciphers
+        else:
+            with pytest.raises((ssl.SSLError, OSError)):
+                connect(port, old, path=None)
+
+
+def _free_port() -> int:
+    import socket
+
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+    return port

@@ -1,0 +1,107 @@
+"""Starlette, FastAPI, Litestar and Quart take TLSMiddleware the way they take any other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import fastapi
+import litestar
+import litestar.middleware
+import pytest
+import quart
+from asgi_servers import KeyPair, raw_request, running_uvicorn
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+
+from asgi_tls.middleware import TLSMiddleware
+
+HOSTS = ["example.com"]
+
+
+def starlette_app() -> Any:
+    def page(request: Request) -> PlainTextResponse:
+        return PlainTextResponse(request.state.csp_nonce)
+
+    return Starlette(routes=[Route("/", page)], middleware=[Middleware(TLSMiddleware, hosts=HOSTS, content="web")])
+
+
+def fastapi_app() -> Any:
+    app = fastapi.FastAPI()
+    app.add_middleware(TLSMiddleware, hosts=HOSTS, content="web")
+
+    @app.get("/")
+    def page(request: fastapi.Request) -> Any:
+        return PlainTextResponse(request.state.csp_nonce)
+
+    return app
+
+
+def litestar_app() -> Any:
+    @litestar.get("/", media_type="text/plain", sync_to_thread=False)
+    def page(request: litestar.Request[Any, Any, Any]) -> str:
+        return str(request.scope["state"]["csp_nonce"])
+
+    middleware = litestar.middleware.DefineMiddleware(TLSMiddleware, hosts=HOSTS, content="web")
+    return litestar.Litestar([page], middleware=[middleware])
+
+
+def quart_app() -> Any:
+    app = quart.Quart(__name__)
+
+    @app.get("/")
+    async def page() -> str:
+        return str(quart.request.scope["state"]["csp_nonce"])
+
+    app.asgi_app = TLSMiddleware(app.asgi_app, hosts=HOSTS, content="web")  # type: ignore[method-assign,arg-type,assignment]
+    return app
+
+
+@pytest.mark.parametrize("make", [starlette_app, fastapi_app, litestar_app, quart_app])
+def test_the_framework_serves_through_it(make: Any, key_pair: KeyPair) -> None:
+    request = b"GET / HTTP/1.1\r\nHost: example.com\r\nConnection: close\r\n\r\n"
+    app = make()
+    with running_uvicorn(app, lifespan="on") as port:
+        reply = raw_request(port, request)
+        assert (reply.status, reply["location"]) == (308, "https://example.com/")
+        assert "strict-transport-security" not in reply
+    with running_uvicorn(make(), key_pair, lifespan="on") as port:
+        reply = raw_request(port, request, key_pair)
+        assert reply.status == 200
+        assert len(reply.all("strict-transport-security")) == 1
+        assert f"'nonce-{reply.body.decode()}'" in reply["content-security-policy"]
+
+
+def failing_app() -> Starlette:
+    def refused(request: Request) -> PlainTextResponse:
+        raise fastapi.HTTPException(403)
+
+    def broken(request: Request) -> PlainTextResponse:
+        raise ValueError
+
+    return Starlette(routes=[Route("/refused", refused), Route("/broken", broken)])
+
+
+@pytest.mark.parametrize(("path", "status"), [("/refused", 403), ("/missing", 404), ("/broken", 500)])
+def test_around_the_application_it_covers_every_error_page(path: str, status: int, key_pair: KeyPair) -> None:
+    request = f"GET {path} HTTP/1.1\r\nHost: example.com\r\nConnection: close\r\n\r\n".encode()
+    with running_uvicorn(TLSMiddleware(failing_app(), hosts=HOSTS), key_pair) as port:
+        reply = raw_request(port, request, key_pair)
+    assert (reply.status, len(reply.all("strict-transport-security"))) == (status, 1)
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "covered"), [("/refused", 403, 1), ("/missing", 404, 1), ("/broken", 500, 0)]
+)
+def test_add_middleware_puts_it_inside_of_starlettes_page_for_crashes(
+    path: str, status: int, covered: int, key_pair: KeyPair
+) -> None:
+    """A limit of Starlette's order, written down in docs/middleware.md: when this fails, the words there go."""
+    app = failing_app()
+    app.add_middleware(TLSMiddleware, hosts=HOSTS)
+    request = f"GET {path} HTTP/1.1\r\nHost: example.com\r\nConnection: close\r\n\r\n".encode()
+    with running_uvicorn(app, key_pair) as port:
+        reply = raw_request(port, request, key_pair)
+    assert (reply.status, len(reply.all("strict-transport-security"))) == (status, covered)

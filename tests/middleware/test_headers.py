@@ -1,0 +1,295 @@
+"""Our headers beside those of the application, message by message."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from asgi_servers import Reply, call, hello, http_scope, websocket_scope
+from hypothesis import given
+from hypothesis import strategies as st
+
+from asgi_tls.middleware import SecurityHeadersMiddleware, TLSMiddleware
+
+HSTS = "strict-transport-security"
+OURS = 8
+
+
+def sends(*messages: dict[str, Any]) -> Any:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        for message in messages:
+            await send(message)
+
+    return app
+
+
+def answer(headers: Any, scheme: str = "https", **settings: Any) -> Reply:
+    start = {"type": "http.response.start", "status": 200, "headers": headers}
+    app = sends(start, {"type": "http.response.body", "body": b"x"})
+    return call(SecurityHeadersMiddleware(app, **settings), http_scope(scheme=scheme))
+
+
+@pytest.mark.parametrize("name", [b"x-frame-options", b"X-Frame-Options", b"X-FRAME-OPTIONS"])
+def test_the_applications_own_header_wins(name: bytes) -> None:
+    assert answer([(name, b"SAMEORIGIN")]).all("x-frame-options") == ["SAMEORIGIN"]
+
+
+@pytest.mark.parametrize("name", [b"x-frame-options", b"X-Frame-Options"])
+def test_unless_ours_is_to_override_it(name: bytes) -> None:
+    reply = answer([(name, b"SAMEORIGIN"), (name, b"SAMEORIGIN"), (b"x-own", b"1")], override=True)
+    assert reply.all("x-frame-options") == ["DENY"]
+    assert reply["x-own"] == "1"
+
+
+def test_the_applications_fields_keep_their_order_and_number() -> None:
+    cookies = [(b"set-cookie", b"a=1"), (b"vary", b"x"), (b"set-cookie", b"b=2"), (b"x-frame-options", b"SAMEORIGIN")]
+    reply = answer(cookies)
+    assert [(name.encode(), value.encode()) for name, value in reply.headers[:4]] == cookies
+    # Ours, less the one that the application has.
+    assert len(reply.headers) == 4 + OURS - 1
+
+
+def test_an_application_with_several_policies_keeps_them_all() -> None:
+    name = b"content-security-policy"
+    reply = answer([(name, b"default-src 'self'"), (name, b"img-src 'none'")])
+    assert reply.all("content-security-policy") == ["default-src 'self'", "img-src 'none'"]
+
+
+@pytest.mark.parametrize("override", [False, True])
+@pytest.mark.parametrize(
+    ("own", "over_tls"),
+    [
+        ([], ["max-age=63072000; includeSubDomains"]),
+        ([b"max-age=1"], ["max-age=1"]),
+        ([b"max-age=1", b"max-age=2"], ["max-age=1"]),
+    ],
+)
+def test_hsts_is_there_once_over_tls_and_never_over_http(own: list[bytes], over_tls: list[str], override: bool) -> None:
+    for name in (b"strict-transport-security", b"Strict-Transport-Security"):
+        fields = [(name, value) for value in own]
+        expected = ["max-age=63072000; includeSubDomains"] if override else over_tls
+        assert answer(fields, override=override).all(HSTS) == expected
+        for scheme in ("http", "ws", "", "https "):
+            assert answer(fields, scheme, override=override).all(HSTS) == []
+
+
+def test_hsts_that_we_do_not_set_is_single_too() -> None:
+    fields = [(HSTS.encode(), b"max-age=1"), (b"Strict-Transport-Security", b"max-age=2")]
+    assert answer(fields, hsts=None).all(HSTS) == ["max-age=1"]
+    assert answer(fields, hsts=None, override=True).all(HSTS) == ["max-age=1"]
+
+
+def test_an_untrusted_forwarded_header_brings_no_hsts() -> None:
+    scope = http_scope(headers=[(b"host", b"example.com"), (b"x-forwarded-proto", b"https")])
+    assert call(SecurityHeadersMiddleware(hello), scope).all(HSTS) == []
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [(b"x-a", b"1")],
+        ((b"x-a", b"1"),),
+        [[b"x-a", b"1"]],
+        {b"x-a": b"1"}.items(),
+    ],
+)
+@pytest.mark.parametrize("conflict", [False, True])
+def test_any_iterable_of_pairs_will_do(headers: Any, conflict: bool) -> None:
+    fields = [*headers, (b"referrer-policy", b"origin")] if conflict else headers
+    reply = answer(fields)
+    assert reply["x-a"] == "1"
+    assert reply["referrer-policy"] == ("origin" if conflict else "strict-origin-when-cross-origin")
+    assert answer(pair for pair in fields).headers == reply.headers
+
+
+@pytest.mark.parametrize("start", [{}, {"headers": None}, {"headers": []}, {"headers": ()}])
+def test_a_response_without_headers(start: dict[str, Any]) -> None:
+    app = sends({"type": "http.response.start", "status": 204, **start}, {"type": "http.response.body"})
+    assert len(call(SecurityHeadersMiddleware(app), http_scope(scheme="https")).headers) == OURS
+
+
+def test_messages_are_not_changed_so_that_they_can_be_sent_again() -> None:
+    start = {"type": "http.response.start", "status": 200, "headers": [(b"x-a", b"1")], "trailers": True}
+    before = {**start, "headers": [*start["headers"]]}
+    middleware = SecurityHeadersMiddleware(sends(start))
+    first = call(middleware, http_scope(scheme="https", path="/docs"))
+    assert start == before
+    assert first.messages[0]["trailers"] is True
+    assert call(middleware, http_scope()).all(HSTS) == []
+    assert call(middleware, http_scope(path="/"))["content-security-policy"].count("cdn") == 0
+
+
+def test_everything_but_the_head_of_the_response_passes_untouched() -> None:
+    messages = [
+        {"type": "http.response.early_hint", "links": [b"</style.css>; rel=preload"]},
+        {"type": "http.response.start", "status": 103, "headers": [(b"link", b"</a>")]},
+        {"type": "http.response.start", "status": 200, "headers": []},
+        {"type": "http.response.body", "body": b"a", "more_body": True},
+        {"type": "http.response.pathsend", "path": "/dev/null"},
+        {"type": "http.response.trailers", "headers": [(b"x-t", b"1")], "more_trailers": False},
+    ]
+    reply = call(SecurityHeadersMiddleware(sends(*messages)), http_scope(scheme="https"))
+    assert [each for each in reply.messages if each.get("status") != 200] == [
+        each for each in messages if each.get("status") != 200
+    ]
+    assert len(reply.messages[2]["headers"]) == OURS
+
+
+def test_a_response_that_an_error_handler_starts_late_is_covered() -> None:
+    async def handler(scope: Any, receive: Any, send: Any) -> None:
+        try:
+            scope["no such key"]
+        except KeyError:
+            await asyncio.sleep(0)
+            await send({"type": "http.response.start", "status": 500})
+            await send({"type": "http.response.body", "body": b"sorry"})
+
+    reply = call(SecurityHeadersMiddleware(handler), http_scope(scheme="https"))
+    assert (reply.status, len(reply.headers)) == (500, OURS)
+
+
+def test_errors_of_the_application_go_through() -> None:
+    async def broken(scope: Any, receive: Any, send: Any) -> None:
+        raise ValueError("the application's")
+
+    with pytest.raises(ValueError, match="the application's"):
+        call(TLSMiddleware(broken, hosts=["example.com"]), http_scope(scheme="https"))
+
+
+@pytest.mark.parametrize("kind", ["websocket.accept", "websocket.http.response.start"])
+def test_websocket_handshakes_get_them_too(kind: str) -> None:
+    message: dict[str, Any] = {"type": kind, "headers": [(b"x-a", b"1")]}
+    if kind != "websocket.accept":
+        message["status"] = 403
+    app = SecurityHeadersMiddleware(sends(message, {"type": "websocket.close"}))
+    sent = call(app, websocket_scope(scheme="wss")).messages
+    assert len(sent[0]["headers"]) == 1 + OURS
+    assert sent[1] == {"type": "websocket.close"}
+    assert len(call(app, websocket_scope()).messages[0]["headers"]) == OURS
+
+
+def test_lifespan_and_unknown_scopes_pass() -> None:
+    seen: list[Any] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        seen.append((scope, receive, send))
+
+    async def nothing(*_: Any) -> None: ...
+
+    for middleware in (SecurityHeadersMiddleware(app), TLSMiddleware(app, hosts=["example.com"])):
+        for scope in ({"type": "lifespan"}, {"type": "pubsub"}):
+            asyncio.run(middleware(scope, nothing, nothing))
+            assert seen.pop() == (scope, nothing, nothing)
+
+
+def policy(path: str, **settings: Any) -> str:
+    scope = http_scope(scheme="https", path=path, **settings.pop("scope", {}))
+    return call(SecurityHeadersMiddleware(hello, **settings), scope)["content-security-policy"]
+
+
+@pytest.mark.parametrize("content", ["api", "web"])
+def test_the_pages_of_fastapi_have_their_own_policy(content: Any) -> None:
+    assert "swagger-ui-dist@5/" in policy("/docs", content=content)
+    assert "redoc@2/" in policy("/redoc", content=content)
+    assert "'unsafe-inline'" in policy("/docs/oauth2-redirect", content=content)
+    assert "swagger-ui-dist@5/" in policy("/api/docs", content=content, scope={"root_path": "/api"})
+    assert "swagger-ui-dist@5/" in policy("/docs", content=content, scope={"root_path": "/api"})
+    for path in ("/", "/docs/", "/docs/x", "/DOCS", "/docsx", "/x/docs", "/redoc/x", "//docs"):
+        assert "cdn" not in policy(path, content=content)
+        assert "unsafe" not in policy(path, content=content)
+
+
+def test_they_can_be_taken_away() -> None:
+    assert policy("/docs", paths={"/docs": {}}) == policy("/")
+
+
+def test_paths_lie_on_top_of_headers_and_the_longest_prefix_counts() -> None:
+    settings: dict[str, Any] = {
+        "headers": {"X-A": "base", "X-B": "base"},
+        "paths": {"/a": {"X-A": "exact"}, "/a/*": {"X-A": "prefix"}, "/a/b/*": {"x-a": "longer", "X-B": None}},
+    }
+    middleware = SecurityHeadersMiddleware(hello, **settings)
+    for path, value, other in [
+        ("/", "base", ["base"]),
+        ("/a", "exact", ["base"]),
+        ("/a/", "prefix", ["base"]),
+        ("/a/x", "prefix", ["base"]),
+        ("/a/b", "prefix", ["base"]),
+        ("/a/b/c", "longer", []),
+        ("/a/b/../c", "base", ["base"]),
+        ("/ab", "base", ["base"]),
+    ]:
+        reply = call(middleware, http_scope(path=path))
+        assert (reply["x-a"], reply.all("x-b")) == (value, other), path
+
+
+def test_a_nonce_is_fresh_and_known_to_the_application() -> None:
+    seen: list[str] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        seen.append(scope["state"]["csp_nonce"])
+        await hello(scope, receive, send)
+
+    middleware = SecurityHeadersMiddleware(app, content="web")
+    for number in range(3):
+        state = {"lifespan": number}
+        scope = http_scope(scheme="https", state=state)
+        reply = call(middleware, scope)
+        assert reply["content-security-policy"].count(f"'nonce-{seen[-1]}'") == 2
+        # The same dictionary: what the server and outer middleware hold on to stays true.
+        assert scope["state"] is state
+        assert state["lifespan"] == number
+    assert len(set(seen)) == 3
+    assert all(len(each) >= 22 for each in seen)
+
+
+def test_without_a_placeholder_there_is_no_nonce() -> None:
+    scope = http_scope(scheme="https")
+    call(SecurityHeadersMiddleware(hello), scope)
+    assert "state" not in scope
+
+
+def test_a_path_with_a_nonce_among_paths_without() -> None:
+    middleware = SecurityHeadersMiddleware(
+        hello, paths={"/page": {"Content-Security-Policy-Report-Only": "script-src 'nonce-{nonce}'"}}
+    )
+    scope = http_scope(path="/page")
+    reply = call(middleware, scope)
+    assert reply["content-security-policy-report-only"] == f"script-src 'nonce-{scope['state']['csp_nonce']}'"
+
+
+NAMES = st.sampled_from(
+    b"strict-transport-security Strict-Transport-Security x-frame-options X-Frame-Options x-own "
+    b"content-security-policy set-cookie CONTENT-TYPE".split()
+)
+
+
+@given(
+    fields=st.lists(st.tuples(NAMES, st.sampled_from([b"a", b"b"])), max_size=6),
+    scheme=st.sampled_from(["http", "https"]),
+    override=st.booleans(),
+)
+def test_whatever_the_application_sends(fields: list[tuple[bytes, bytes]], scheme: str, override: bool) -> None:
+    middleware = SecurityHeadersMiddleware(
+        sends({"type": "http.response.start", "status": 200, "headers": fields}), override=override
+    )
+    for _ in range(2):
+        reply = call(middleware, http_scope(scheme=scheme))
+        assert len(reply.all(HSTS)) == (scheme == "https")
+        own = [value.decode() for name, value in fields if name.lower() == b"x-frame-options"]
+        assert reply.all("x-frame-options") == (["DENY"] if override or not own else own)
+        for name in ("x-own", "set-cookie", "content-type"):
+            assert reply.all(name) == [value.decode() for each, value in fields if each.lower() == name.encode()]
+
+
+def test_made_up_header_names_do_not_fill_the_memory() -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        name = scope["path"].encode()
+        await send({"type": "http.response.start", "status": 200, "headers": [(name, b"1")]})
+
+    middleware = SecurityHeadersMiddleware(app)
+    for number in range(300):
+        reply = call(middleware, http_scope(path=f"x-{number}"))
+        assert len(reply.headers) == OURS
+    assert len(middleware._over_http.default._harmless) < 250

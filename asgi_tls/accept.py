@@ -16,7 +16,6 @@ import errno
 import logging
 import socket
 import ssl
-import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -116,7 +115,7 @@ class AcceptingServer(asyncio.AbstractServer):
     """What `create_server` returns: it listens, and sees every handshake through.
 
     `wait_closed` waits for nothing but the last events. Connections are their protocols' business: uvicorn, hypercorn
-    and gunicorn each end their own.
+    and gunicorn each end their own. There is no `close_clients` (Python 3.13), as there is none in uvloop.
     """
 
     def __init__(
@@ -144,7 +143,6 @@ class AcceptingServer(asyncio.AbstractServer):
         self._serving = False
         self._forever: asyncio.Future[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._transports: weakref.WeakSet[asyncio.BaseTransport] = weakref.WeakSet()
 
     @property
     def sockets(self) -> tuple[socket.socket, ...]:
@@ -194,17 +192,6 @@ class AcceptingServer(asyncio.AbstractServer):
         if self._forever is not None and not self._forever.done():
             self._forever.cancel()
 
-    def close_clients(self) -> None:
-        """Close every connection (as in Python 3.13)."""
-        for transport in list(self._transports):
-            transport.close()
-
-    def abort_clients(self) -> None:
-        """Cut every connection (as in Python 3.13)."""
-        for transport in list(self._transports):
-            if isinstance(transport, asyncio.WriteTransport):
-                transport.abort()
-
     async def wait_closed(self) -> None:
         """Leave the listeners a moment for the last events."""
         if self._reception.drained is None:
@@ -247,7 +234,7 @@ class AcceptingServer(asyncio.AbstractServer):
         peer = Peer(self._loop, sock, ip, port)
         current_peer.set(peer)  # the task has a context of its own
         try:
-            transport, _ = await self._loop.connect_accepted_socket(self._factory, sock, **self._options)
+            await self._loop.connect_accepted_socket(self._factory, sock, **self._options)
         except OSError as error:
             if not peer.told:
                 self._tell(peer, error)
@@ -256,8 +243,6 @@ class AcceptingServer(asyncio.AbstractServer):
         except Exception as error:  # noqa: BLE001 -- the server's own protocol failed, and its loop is told
             sock.close()
             self._loop.call_exception_handler({"message": "cannot receive a connection", "exception": error})
-        else:
-            self._transports.add(transport)
 
     def _tell(self, peer: Peer, error: OSError) -> None:
         """Tell of a handshake that ended without a word from OpenSSL."""

@@ -244,6 +244,12 @@ def test_it_serves_on_after_all_that(files: Files, modern: Server, launch: Launc
     assert connect(modern.port, client(ca=files.ca_text)).protocol == "TLSv1.3"
 
 
+def test_nothing_is_left_unhandled(modern: Server, intermediate: Server, mutual: Server) -> None:
+    for server in (modern, intermediate, mutual):
+        assert "Traceback" not in server.text, server.text
+        assert "never retrieved" not in server.text
+
+
 def head_of(said: Said) -> tuple[bytes, dict[bytes, bytes], bytes]:
     head, _, body = said.data.partition(b"\r\n\r\n")
     status, *lines = head.split(b"\r\n")

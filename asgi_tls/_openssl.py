@@ -118,8 +118,11 @@ def negotiated_group(connection: ssl.SSLObject | ssl.SSLSocket) -> str | None:
     if connection.version() is None:
         return None  # before the handshake, libssl would follow a null pointer
     name = _group(connection)
-    if name is None:
-        return None
+    return None if name is None else _spelling(name)
+
+
+@functools.cache  # OpenSSL has a few dozen
+def _spelling(name: str) -> str:
     try:
         return group_name(name)
     except ValueError:
@@ -142,10 +145,16 @@ class _LibSSL(ctypes.PyDLL):
         declare("SSL_set_options", ctypes.c_uint64, [pointer, ctypes.c_uint64])
         declare("SSL_ctrl", ctypes.c_long, [pointer, integer, ctypes.c_long, text])
         declare("SSL_get_SSL_CTX", pointer, [pointer])
+        # Chosen once: to look for a symbol that is missing takes as long as a tenth of a handshake.
+        self.group: Callable[[int], bytes | None] = lambda _connection: None
         if hasattr(self, "SSL_get0_group_name"):  # OpenSSL 3.2
             declare("SSL_get0_group_name", text, [pointer])
+            self.group = self.SSL_get0_group_name
         elif hasattr(self, "SSL_group_to_name"):  # OpenSSL 3.0
             declare("SSL_group_to_name", text, [pointer, integer])
+            self.group = lambda at: self.SSL_group_to_name(
+                at, self.SSL_ctrl(at, _SSL_CTRL_GET_NEGOTIATED_GROUP, 0, None)
+            )
 
     def _declare(self, name: str, result: Any, arguments: list[Any]) -> None:
         function = getattr(self, name)
@@ -254,13 +263,7 @@ def _group(connection: ssl.SSLObject | ssl.SSLSocket) -> str | None:
         return name
     lib, _ = _libssl()
     pointer = None if lib is None else lib.connection(connection)
-    raw: bytes | None = None
-    if lib is None or pointer is None:
-        return None
-    if hasattr(lib, "SSL_get0_group_name"):
-        raw = lib.SSL_get0_group_name(pointer)
-    elif hasattr(lib, "SSL_group_to_name"):
-        raw = lib.SSL_group_to_name(pointer, lib.SSL_ctrl(pointer, _SSL_CTRL_GET_NEGOTIATED_GROUP, 0, None))
+    raw = None if lib is None or pointer is None else lib.group(pointer)
     return None if raw is None else raw.decode("ascii")
 
 

@@ -52,10 +52,12 @@ class Dispatcher:
 
     def tell(self, event: Event) -> None:
         """Hand an event to the gates now, and to the others soon. Never waits, never raises."""
+        if self._others:
+            self._enqueue(event)
         if self.gates:
             notify(self.gates, event)
-        if not self._others:
-            return
+
+    def _enqueue(self, event: Event) -> None:
         if len(self._queue) >= _LIMIT:
             self._dropped += 1
             return

@@ -95,15 +95,15 @@ class CertificateExpiringEvent(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class GuardEvent(Event):
-    """An address is kept out from now on ("blocked"), or no longer ("released").
+    """An address is kept out from now on ("blocked"), or no longer ("released"), or was kept out again ("refused").
 
-    `ip` is the address, or the /64 network of an IPv6 address. `failures` is the weighed number of failed handshakes
-    within `window_s` seconds, `connections` how many connections were closed while the block lasted.
+    `ip` is the address, or the /64 network of an IPv6 address. `failures` within `window_s` seconds are what it takes.
+    `connections` is how many were closed since the last event; "refused" comes once a second at most.
     """
 
     event: ClassVar[str] = "tls_guard"
     ip: str
-    action: Literal["blocked", "released"]
+    action: Literal["blocked", "refused", "released"]
     failures: float
     window_s: float
     connections: int

@@ -44,7 +44,7 @@ _WORDS: Final[dict[type[Event], str]] = {
     CertificateLoadedEvent: "serving {source} for {subject_alt_names} until {not_after}",
     ReloadFailedEvent: "kept the old certificate: {msg}",
     CertificateExpiringEvent: "{source} expires on {not_after}: {days_left} days left",
-    GuardEvent: "{ip} is {action}: {failures:g} failed handshakes in {window_s:g} s",
+    GuardEvent: "{ip} is {action}: {failures:g} failed handshakes in {window_s:g} s, {connections} connections closed",
 }
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message"}
 
@@ -58,6 +58,8 @@ def log_events(event: Event, /) -> None:
     """The listener that every server has by default."""
     level = _LEVELS.get(type(event), logging.INFO)
     if isinstance(event, ClientErrorEvent) and event.code in _QUIET_CODES:
+        level = logging.DEBUG
+    if isinstance(event, GuardEvent) and event.action == "refused":
         level = logging.DEBUG
     if logger.isEnabledFor(level):
         fields = fields_of(event)

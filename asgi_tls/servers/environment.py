@@ -12,11 +12,10 @@ from typing import Final
 from asgi_tls.certificate import Certificate, CertificateSource, PasswordFile, PEMFiles, Purpose
 from asgi_tls.context import DEFAULT, ClientAuth
 from asgi_tls.errors import ConfigurationError
-from asgi_tls.events import Listener
-from asgi_tls.listeners.log import JSONLog, log_events
 from asgi_tls.plain_http import PlainHTTP
 from asgi_tls.profile import INTERMEDIATE, PROFILES, TLSProfile
 from asgi_tls.server import ServerTLS
+from asgi_tls.servers.listening import listeners_for
 
 logger = logging.getLogger("asgi_tls")
 
@@ -67,6 +66,10 @@ SETTINGS: Final = (
         choices=("redirect", "reject"),
     ),
     Setting("log_json", "", "Log every handshake and event as one JSON object a line, on stderr.", is_flag=True),
+    Setting("metrics", "HOST:PORT", "Serve metrics for Prometheus there, in plain HTTP."),
+    Setting("guard", "", "Block addresses whose handshakes keep failing for five minutes.", is_flag=True),
+    Setting("guard_redis", "URL", "Count them for a whole fleet in this Redis as well. Turns the guard on."),
+    Setting("guard_allow", "NETWORK", "Never block this address or network. Repeatable.", multiple=True),
     Setting("redirect_port", "PORT", "Listen in plain HTTP as well, and redirect to https."),
     Setting("redirect_webroot", "DIR", "Serve ACME challenges (HTTP-01) from this directory on that port."),
     Setting("allow_unsupported", "", "Log what this platform cannot enforce, and serve without it.", is_flag=True),
@@ -131,7 +134,7 @@ def server_tls(
         allow_unsupported=bool(values.get("allow_unsupported")),
         handshake_timeout=_seconds(values, "handshake_timeout", 10.0),
         plain_http=_plain_http(values),
-        listeners=_listeners(values),
+        listeners=listeners_for(values),
     )
 
 
@@ -264,11 +267,6 @@ def _seconds(values: Values, name: str, default: float) -> float:
         return default if text is None else float(text)
     except ValueError:
         raise ConfigurationError(f"{name} is {text!r}", fix="Give seconds, as in 10 or 2.5.") from None
-
-
-def _listeners(values: Values) -> list[Listener]:
-    """The log, and what else the settings ask for."""
-    return [JSONLog() if values.get("log_json") else log_events]
 
 
 def _as_flag(variable: str, text: str) -> bool:

@@ -10,6 +10,7 @@ starts with `Socket, ssl, ctx` (Modules/_ssl.c, the same from 3.11 to 3.15). `_p
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import ssl
@@ -23,7 +24,7 @@ from asgi_tls.profile import GROUPS, group_name
 
 # openssl/ssl.h and openssl/tls1.h: stable since 1.1.1.
 _SSL_CTRL_SET_GROUPS_LIST: Final = 92
-_SSL_CTRL_GET_NEGOTIATED_GROUP: Final = 134
+_GET_GROUP: Final = 134  # SSL_CTRL_GET_NEGOTIATED_GROUP
 _TLSEXT_TYPE_SUPPORTED_GROUPS: Final = 10
 _TLSEXT_TYPE_SUPPORTED_VERSIONS: Final = 43
 _TLS_1_3: Final = b"\x03\x04"
@@ -117,16 +118,14 @@ def negotiated_group(connection: ssl.SSLObject | ssl.SSLSocket) -> str | None:
     """The group of a finished handshake, in the profile's spelling; None where it cannot be read."""
     if connection.version() is None:
         return None  # before the handshake, libssl would follow a null pointer
-    name = _group(connection)
-    return None if name is None else _spelling(name)
+    return (name := _group(connection)) and _spelling(name)
 
 
 @functools.cache  # OpenSSL has a few dozen
 def _spelling(name: str) -> str:
-    try:
+    with contextlib.suppress(ValueError):
         return group_name(name)
-    except ValueError:
-        return name
+    return name
 
 
 class _LibSSL(ctypes.PyDLL):
@@ -145,16 +144,14 @@ class _LibSSL(ctypes.PyDLL):
         declare("SSL_set_options", ctypes.c_uint64, [pointer, ctypes.c_uint64])
         declare("SSL_ctrl", ctypes.c_long, [pointer, integer, ctypes.c_long, text])
         declare("SSL_get_SSL_CTX", pointer, [pointer])
-        # Chosen once: to look for a symbol that is missing takes as long as a tenth of a handshake.
-        self.group: Callable[[int], bytes | None] = lambda _connection: None
+        # Chosen once: looking for a symbol that is missing takes a tenth of a handshake.
+        self.group: Callable[[int], bytes | None] = lambda _: None
         if hasattr(self, "SSL_get0_group_name"):  # OpenSSL 3.2
             declare("SSL_get0_group_name", text, [pointer])
             self.group = self.SSL_get0_group_name
         elif hasattr(self, "SSL_group_to_name"):  # OpenSSL 3.0
             declare("SSL_group_to_name", text, [pointer, integer])
-            self.group = lambda at: self.SSL_group_to_name(
-                at, self.SSL_ctrl(at, _SSL_CTRL_GET_NEGOTIATED_GROUP, 0, None)
-            )
+            self.group = lambda at: self.SSL_group_to_name(at, self.SSL_ctrl(at, _GET_GROUP, 0, None))
 
     def _declare(self, name: str, result: Any, arguments: list[Any]) -> None:
         function = getattr(self, name)
@@ -262,9 +259,9 @@ def _group(connection: ssl.SSLObject | ssl.SSLSocket) -> str | None:
         name: str | None = connection.group()  # type: ignore[union-attr]  # Python 3.15
         return name
     lib, _ = _libssl()
-    pointer = None if lib is None else lib.connection(connection)
-    raw = None if lib is None or pointer is None else lib.group(pointer)
-    return None if raw is None else raw.decode("ascii")
+    pointer = lib and lib.connection(connection)
+    raw = lib.group(pointer) if lib and pointer else None
+    return raw and raw.decode("ascii")
 
 
 @functools.cache

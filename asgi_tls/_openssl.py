@@ -261,7 +261,7 @@ def _group(connection: ssl.SSLObject | ssl.SSLSocket) -> str | None:
     lib, _ = _libssl()
     pointer = lib and lib.connection(connection)
     raw = lib.group(pointer) if lib and pointer else None
-    return raw and raw.decode("ascii")
+    return raw.decode("ascii") if raw else None
 
 
 @functools.cache

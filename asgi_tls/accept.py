@@ -16,17 +16,22 @@ import errno
 import logging
 import socket
 import ssl
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from asgi_tls.binding import as_it_is, bind, bind_unix
 from asgi_tls.handshake import HandshakeContext, Peer, Reception, address_of, current_peer, tell_error
+from asgi_tls.parking import Parking
 
 logger = logging.getLogger("asgi_tls")
 
 # Connections taken in one go, before others have their turn.
 _BATCH: Final = 64
 _BACKLOG: Final = 100
+# Handshakes under way at the same time; a connection beyond them has to speak before it gets a transport.
+_HANDSHAKES: Final = 64
+_LEAST: Final = 0.001
 # No descriptor or memory left: asyncio's own delay before the next try.
 _EXHAUSTED: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _RETRY: Final = 1.0
@@ -134,15 +139,14 @@ class AcceptingServer(asyncio.AbstractServer):
         self._sockets = tuple(sockets)
         self._backlog = backlog
         limit = reception.timeout
-        self._options: dict[str, Any] = {
-            "ssl": context,
-            "ssl_handshake_timeout": limit if handshake_timeout is None else min(limit, handshake_timeout),
-        }
+        self._limit = limit if handshake_timeout is None else min(limit, handshake_timeout)
+        self._options: dict[str, Any] = {"ssl": context}
         if shutdown_timeout is not None:
             self._options["ssl_shutdown_timeout"] = shutdown_timeout
         self._serving = False
         self._forever: asyncio.Future[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._parking = Parking(loop, self._limit, self._begin, self._tell_timeout)
 
     @property
     def sockets(self) -> tuple[socket.socket, ...]:
@@ -183,12 +187,13 @@ class AcceptingServer(asyncio.AbstractServer):
             await self.wait_closed()
 
     def close(self) -> None:
-        """Stop listening. Connections go on, handshakes included."""
+        """Stop listening. Connections go on, handshakes included; those that never spoke are closed."""
         sockets, self._sockets, self._serving = self._sockets, (), False
         for sock in sockets:
             if sock.fileno() != -1:  # servers may close a socket of their own first
                 self._loop.remove_reader(sock.fileno())
             sock.close()
+        self._parking.clear()
         if self._forever is not None and not self._forever.done():
             self._forever.cancel()
 
@@ -226,29 +231,40 @@ class AcceptingServer(asyncio.AbstractServer):
             if ip is not None:
                 # asyncio does it only for sockets that name their protocol; without it, answers wait 40 ms.
                 accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            task = self._loop.create_task(self._receive(accepted, ip, port))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            peer = Peer(self._loop, accepted, ip, port)
+            if len(self._tasks) < _HANDSHAKES:
+                self._begin(peer)
+            else:
+                self._parking.park(peer)
 
-    async def _receive(self, sock: socket.socket, ip: str | None, port: int | None) -> None:
-        peer = Peer(self._loop, sock, ip, port)
+    def _begin(self, peer: Peer) -> None:
+        task = self._loop.create_task(self._receive(peer))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _receive(self, peer: Peer) -> None:
         current_peer.set(peer)  # the task has a context of its own
+        left = self._limit + peer.started - time.perf_counter()
         try:
-            await self._loop.connect_accepted_socket(self._factory, sock, **self._options)
+            await self._loop.connect_accepted_socket(
+                self._factory, peer.sock, ssl_handshake_timeout=max(left, _LEAST), **self._options
+            )
         except OSError as error:
             if not peer.told:
                 self._tell(peer, error)
         except asyncio.CancelledError:
             raise
         except Exception as error:  # noqa: BLE001 -- the server's own protocol failed, and its loop is told
-            sock.close()
+            peer.sock.close()
             self._loop.call_exception_handler({"message": "cannot receive a connection", "exception": error})
+
+    def _tell_timeout(self, peer: Peer) -> None:
+        tell_error(self._reception, peer, "HANDSHAKE_TIMEOUT", f"no handshake within {self._limit:g} s")
 
     def _tell(self, peer: Peer, error: OSError) -> None:
         """Tell of a handshake that ended without a word from OpenSSL."""
         if isinstance(error, (ConnectionAbortedError, TimeoutError)):
-            limit = self._options["ssl_handshake_timeout"]
-            tell_error(self._reception, peer, "HANDSHAKE_TIMEOUT", f"no handshake within {limit:g} s")
+            self._tell_timeout(peer)
         elif peer.spoke:
             tell_error(self._reception, peer, "CONNECTION_CLOSED", "the client left in the middle of the handshake")
         else:

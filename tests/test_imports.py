@@ -21,7 +21,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("profile", "certificate"),
     ("connection", "trust"),
     ("_openssl", "_keyfile"),
-    ("handshake", "blocking", "binding", "accept", "ground"),
+    ("handshake", "blocking", "binding", "parking", "accept", "ground"),
     ("context",),
     ("client", "reload", "tickets", "stapling"),
     ("server",),

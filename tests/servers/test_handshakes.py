@@ -22,8 +22,9 @@ LOOPS = [
     Launch("hypercorn", "asyncio"),
     Launch("hypercorn", "uvloop"),
 ]
-ALL = [*LOOPS, Launch("gunicorn", "asgi"), Launch("gunicorn", "gthread"), Launch("gunicorn", "sync")]
-TIMEOUT = 1.5
+GUNICORN = [Launch("gunicorn", "asgi"), Launch("gunicorn", "gthread"), Launch("gunicorn", "sync")]
+ALL = [*LOOPS, *(pytest.param(each, marks=pytest.mark.system) for each in GUNICORN)]
+TIMEOUT = 1.0
 SLACK = 1.5
 
 

@@ -22,12 +22,11 @@ from asgi_tls import PEMFiles
 from asgi_tls.middleware.connection import with_connection
 from asgi_tls.middleware.identity import client_identity
 
+OTHERS = [Launch("uvicorn", "asyncio"), Launch("hypercorn", "uvloop"), Launch("gunicorn", "asgi")]
 LAUNCHES = [
-    Launch("uvicorn", "asyncio"),
     Launch("uvicorn", "uvloop"),
     Launch("hypercorn", "asyncio"),
-    Launch("hypercorn", "uvloop"),
-    Launch("gunicorn", "asgi"),
+    *(pytest.param(each, marks=pytest.mark.system) for each in OTHERS),
 ]
 
 

@@ -32,8 +32,11 @@ def scrape(port: int) -> dict[str, float]:
 
 @pytest.mark.parametrize(
     "launch",
-    [Launch("uvicorn", "uvloop"), Launch("uvicorn", "asyncio", 2), Launch("hypercorn", "asyncio", 2),
-     Launch("gunicorn", "asgi", 2)],
+    [
+        Launch("uvicorn", "uvloop", 2),
+        pytest.param(Launch("hypercorn", "asyncio", 2), marks=pytest.mark.system),
+        pytest.param(Launch("gunicorn", "asgi", 2), marks=pytest.mark.system),
+    ],
     ids=str,
 )  # fmt: skip
 def test_metrics_of_all_workers(files: Files, launch: Launch) -> None:

@@ -14,8 +14,8 @@ from launch import Launch
 pytestmark = pytest.mark.system
 
 COUNT, SECONDS = 5_000, 30.0
-# An SSL object with its buffers, and the transport around it.
-PER_CONNECTION = 100 * 1024
+# A socket and two callbacks; the transports of the first of them beside it.
+PER_CONNECTION = 16 * 1024
 
 
 @pytest.mark.parametrize("launch", [Launch("uvicorn", "uvloop"), Launch("hypercorn", "asyncio")], ids=str)

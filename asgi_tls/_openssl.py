@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from asgi_tls._group import chosen
 from asgi_tls.errors import UnsupportedError
 from asgi_tls.profile import GROUPS, group_name
 
@@ -144,8 +145,7 @@ class _LibSSL(ctypes.PyDLL):
         declare("SSL_set_options", ctypes.c_uint64, [pointer, ctypes.c_uint64])
         declare("SSL_ctrl", ctypes.c_long, [pointer, integer, ctypes.c_long, text])
         declare("SSL_get_SSL_CTX", pointer, [pointer])
-        # Chosen once: looking for a symbol that is missing takes a tenth of a handshake.
-        self.group: Callable[[int], bytes | None] = lambda _: None
+        self.group: Callable[[int], bytes | None] = lambda _: None  # looking up a missing symbol is slow: once
         if hasattr(self, "SSL_get0_group_name"):  # OpenSSL 3.2
             declare("SSL_get0_group_name", text, [pointer])
             self.group = self.SSL_get0_group_name
@@ -288,6 +288,7 @@ def _hello_callback(groups: tuple[str, ...], client_auth: bool) -> Any:
         choice = choices[extension] if extension in choices else choose(extension)
         # No group in common is left to OpenSSL, which answers with the alert that the RFC asks for.
         if choice is not None:
+            chosen.set(choice)
             lib.SSL_ctrl(connection, _SSL_CTRL_SET_GROUPS_LIST, 0, choice)
         return _SSL_CLIENT_HELLO_SUCCESS
 

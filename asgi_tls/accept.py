@@ -211,7 +211,8 @@ class AcceptingServer(asyncio.AbstractServer):
 
     def _accept(self, sock: socket.socket) -> None:
         admits = self._reception.admits
-        for _ in range(_BATCH):
+        # A lone client needs no second look whether there is another one: the loop calls again if there is.
+        for _ in range(_BATCH if self._tasks else 1):
             try:
                 accepted, address = sock.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):

@@ -11,11 +11,12 @@ import socket
 import ssl
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Final
 
 from asgi_tls import _openssl, plain_http
 from asgi_tls.alerts import alert_for_garbage
-from asgi_tls.events import ClientErrorEvent, SessionEvent
+from asgi_tls.events import ClientErrorEvent
 from asgi_tls.handshake import Reception, address_of, local_port, reason_of
 from asgi_tls.parting import part_blocking
 
@@ -51,18 +52,19 @@ class TLSSocket(ssl.SSLSocket):
                 with socket.socket(fileno=self.detach()) as plain:
                     part_blocking(plain)
                 raise failed.error from None
-            reception.tell(
-                SessionEvent(
-                    ip=ip,
-                    port=port,
-                    protocol=self.version() or "",
-                    cipher=(self.cipher() or ("",))[0],
-                    group=_openssl.negotiated_group(self),
-                    alpn=self.selected_alpn_protocol(),
-                    sni=self.server_name,
-                    resumed=bool(self.session_reused),
-                    duration_ms=round((time.monotonic() - started) * 1e3, 3),
-                )
+            reception.tell_session(
+                {
+                    "ts": datetime.now(UTC),
+                    "ip": ip,
+                    "port": port,
+                    "protocol": self.version() or "",
+                    "cipher": (self.cipher() or ("",))[0],
+                    "group": _openssl.negotiated_group(self),
+                    "alpn": self.selected_alpn_protocol(),
+                    "sni": self.server_name,
+                    "resumed": bool(self.session_reused),
+                    "duration_ms": round((time.monotonic() - started) * 1e3, 3),
+                }
             )
         finally:
             if self.fileno() != -1:

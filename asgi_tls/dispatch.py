@@ -12,13 +12,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final
 
-from asgi_tls.events import Event, Gate, Listener, Starting, notify
+from asgi_tls.events import Event, Gate, Listener, SessionEvent, Starting, notify
 
 logger = logging.getLogger("asgi_tls")
 
-_BATCH: Final = 0.02
+_BATCH: Final = 0.05
 # About ten seconds of handshakes as fast as one process makes them. Beyond it events are counted and dropped.
 _LIMIT: Final = 10_000
 
@@ -30,7 +30,7 @@ class Dispatcher:
         listeners = tuple(listeners)
         self.gates = tuple(each for each in listeners if isinstance(each, Gate))
         self._others = tuple(each for each in listeners if not isinstance(each, Gate))
-        self._queue: deque[Event] = deque()
+        self._queue: deque[Event | dict[str, Any]] = deque()
         self._wake = threading.Event()
         self._idle = threading.Event()
         self._idle.set()
@@ -57,7 +57,14 @@ class Dispatcher:
         if self.gates:
             notify(self.gates, event)
 
-    def _enqueue(self, event: Event) -> None:
+    def tell_session(self, fields: dict[str, Any]) -> None:
+        """The same for a SessionEvent, by its fields: it is made in the thread, where no handshake waits for it."""
+        if self.gates:
+            self.tell(SessionEvent(**fields))
+        elif self._others:
+            self._enqueue(fields)
+
+    def _enqueue(self, event: Event | dict[str, Any]) -> None:
         if len(self._queue) >= _LIMIT:
             self._dropped += 1
             return
@@ -88,7 +95,8 @@ class Dispatcher:
             time.sleep(_BATCH)
             self._wake.clear()
             while self._queue:
-                notify(self._others, self._queue.popleft())
+                event = self._queue.popleft()
+                notify(self._others, SessionEvent(**event) if isinstance(event, dict) else event)
             if self._dropped:
                 dropped, self._dropped = self._dropped, 0
                 logger.warning("the listeners are too slow: %d events were dropped", dropped)

@@ -16,12 +16,14 @@ import time
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from asgi_tls import _openssl, plain_http
+from asgi_tls._group import take_group
 from asgi_tls.alerts import alert_for_garbage, alert_in
 from asgi_tls.connection import TLSConnection, current_connection
-from asgi_tls.events import ClientErrorEvent, Event, SessionEvent
+from asgi_tls.events import ClientErrorEvent, Event
 from asgi_tls.parting import part
 
 # RFC 8446 section 5.1: the content type of the first byte of every handshake.
@@ -36,11 +38,13 @@ _MESSAGE: Final = re.compile(r"(?:\[[^\]]*\] )?(.*?)(?: \(_ssl\.c:\d+\))?", re.D
 class Reception:
     """How a server receives its clients.
 
+    `tell` takes an event, `tell_session` the fields of a SessionEvent, which is made when there is time for it.
     `timeout` is in seconds, `covers` tells which hosts it has certificates for, `admits` which addresses may connect at
     all (None where nobody asks), `drained` whether every event has reached its listeners.
     """
 
     tell: Callable[[Event], None]
+    tell_session: Callable[[dict[str, Any]], None]
     covers: Callable[[str], bool]
     timeout: float
     plain_http: plain_http.PlainHTTP
@@ -101,6 +105,7 @@ class TLSObject(ssl.SSLObject):
     _outgoing: ssl.MemoryBIO | None = None
     _head = b""  # of what may be plain HTTP
     _first: int | None = None
+    _group: str | None = None
     _is_tls = False
     _failure: ssl.SSLError | None = None
 
@@ -115,9 +120,11 @@ class TLSObject(ssl.SSLObject):
         """Go on with it. What OpenSSL raises is told, and the alert sent, before it goes on to the loop."""
         if not self._is_tls:
             self._look()
+        # `_sslobj` is what SSLObject's own methods call, since Python 3.5; these two are called for every connection.
         try:
-            super().do_handshake()
+            self._sslobj.do_handshake()  # type: ignore[attr-defined]
         except _AGAIN:
+            self._group = self._group or take_group()
             raise
         except ssl.SSLError as error:
             self._fail(error)
@@ -130,8 +137,9 @@ class TLSObject(ssl.SSLObject):
 
     def read(self, len: int = 1024, buffer: Any = None) -> Any:  # noqa: A002 -- the name in the standard library
         """Decrypt. An alert that OpenSSL queues for a broken record is sent, where the loop would drop it."""
+        inner: Any = self._sslobj  # type: ignore[attr-defined]
         try:
-            return super().read(len, buffer)
+            return inner.read(len) if buffer is None else inner.read(len, buffer)
         except _AGAIN:
             raise
         except ssl.SSLError as error:
@@ -149,8 +157,10 @@ class TLSObject(ssl.SSLObject):
         if self._failure is not None:
             raise self._failure
         incoming = self._incoming
-        if incoming is None or not incoming.pending:
+        if incoming is None:
             return
+        if not incoming.pending:  # the loop starts before the peer does
+            raise ssl.SSLWantReadError(ssl.SSL_ERROR_WANT_READ, "nothing has come yet")
         data = self._head + incoming.read()
         if self._peer is not None:
             self._peer.spoke = True
@@ -194,18 +204,23 @@ class TLSObject(ssl.SSLObject):
         peer = self._peer
         if peer is not None:
             peer.told = True
-        reception.tell(
-            SessionEvent(
-                ip=None if peer is None else peer.ip,
-                port=None if peer is None else peer.port,
-                protocol=self.version() or "",
-                cipher=(self.cipher() or ("",))[0],
-                group=_openssl.negotiated_group(self),
-                alpn=self.selected_alpn_protocol(),
-                sni=self.server_name,
-                resumed=bool(self.session_reused),
-                duration_ms=round((time.perf_counter() - self._started) * 1e3, 3),
-            )
+        protocol, resumed = self.version() or "", bool(self.session_reused)
+        group = self._group
+        if group is None or resumed:  # TLS 1.2 resumes without a key exchange
+            group = _openssl.negotiated_group(self)
+        reception.tell_session(
+            {
+                "ts": datetime.now(UTC),
+                "ip": None if peer is None else peer.ip,
+                "port": None if peer is None else peer.port,
+                "protocol": protocol,
+                "cipher": (self.cipher() or ("",))[0],
+                "group": group,
+                "alpn": self.selected_alpn_protocol(),
+                "sni": self.server_name,
+                "resumed": resumed,
+                "duration_ms": round((time.perf_counter() - self._started) * 1e3, 3),
+            }
         )
 
     def _tell_error(self, code: str, msg: str, alert: str | None) -> None:

@@ -127,6 +127,7 @@ class ServerTLS:
         dispatcher = Dispatcher(self.listeners)
         context.ssl_context.reception = Reception(
             tell=dispatcher.tell,
+            tell_session=dispatcher.tell_session,
             covers=context.covers,
             timeout=float(self.handshake_timeout),
             plain_http=self.plain_http,

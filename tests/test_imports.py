@@ -20,7 +20,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "events", "dispatch", "alerts", "parting", "plain_http"),
     ("profile", "certificate"),
     ("connection", "trust"),
-    ("_openssl", "_keyfile"),
+    ("_openssl", "_keyfile", "_group"),
     ("handshake", "blocking", "binding", "parking", "accept", "ground"),
     ("context",),
     ("client", "reload", "tickets", "stapling"),

@@ -1,4 +1,4 @@
-"""The group that a ClientHello was just given, handed from the callback in libssl to the handshake that it belongs to."""
+"""The group that a ClientHello was just given, handed from the callback in libssl to its handshake."""
 
 from __future__ import annotations
 

@@ -228,7 +228,6 @@ class AcceptingServer(asyncio.AbstractServer):
             if admits is not None and ip is not None and not admits(ip):
                 accepted.close()
                 continue
-            accepted.setblocking(False)
             if ip is not None:
                 # asyncio does it only for sockets that name their protocol; without it, answers wait 40 ms.
                 accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -7,6 +7,7 @@ the outcome, and to keep unread data from turning the end of the connection into
 from __future__ import annotations
 
 import contextlib
+import errno
 import socket
 import ssl
 import time
@@ -79,8 +80,10 @@ class TLSSocket(ssl.SSLSocket):
                 self._answer(reception, limit)
             limit()
             super().do_handshake()
-        except TimeoutError as error:
-            raise _Failed(error, "HANDSHAKE_TIMEOUT", f"no handshake within {reception.timeout:g} s") from None
+        except TimeoutError:
+            # gunicorn logs a traceback for a timeout, and nothing for a connection that is gone: this has been told.
+            gone = ConnectionResetError(errno.ECONNRESET, "the handshake took too long")
+            raise _Failed(gone, "HANDSHAKE_TIMEOUT", f"no handshake within {reception.timeout:g} s") from None
         except ssl.SSLEOFError as error:
             raise _Failed(error, *_left(first)) from None
         except ssl.SSLError as error:

@@ -2,14 +2,13 @@
 
 The only place with ctypes. Python's own method is preferred where it has one (3.15). Otherwise libssl is called on the
 SSL_CTX behind an `ssl.SSLContext`, after `_prove` has shown that we hold the right pointers into the right library.
-Where it is out of reach, functions raise UnsupportedError, and `capabilities()` says why.
-
-What would break it: a CPython whose `PySSLContext` no longer starts with the SSL_CTX, or whose `PySSLSocket` no longer
-starts with `Socket, ssl, ctx` (Modules/_ssl.c, the same from 3.11 to 3.15). `_prove` notices, and refuses.
+Where it is out of reach, functions raise UnsupportedError, and `capabilities()` says why. It would break on a CPython whose `PySSLContext` no longer starts with the SSL_CTX, or whose `PySSLSocket` no longer
+starts with `Socket, ssl, ctx` (Modules/_ssl.c, the same from 3.11 to 3.15): `_prove` notices, and refuses.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import ssl
@@ -18,12 +17,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from asgi_tls._group import chosen
 from asgi_tls.errors import UnsupportedError
 from asgi_tls.profile import GROUPS, group_name
 
 # openssl/ssl.h and openssl/tls1.h: stable since 1.1.1.
 _SSL_CTRL_SET_GROUPS_LIST: Final = 92
-_SSL_CTRL_GET_NEGOTIATED_GROUP: Final = 134
+_GET_GROUP: Final = 134  # SSL_CTRL_GET_NEGOTIATED_GROUP
 _TLSEXT_TYPE_SUPPORTED_GROUPS: Final = 10
 _TLSEXT_TYPE_SUPPORTED_VERSIONS: Final = 43
 _TLS_1_3: Final = b"\x03\x04"
@@ -117,13 +117,14 @@ def negotiated_group(connection: ssl.SSLObject | ssl.SSLSocket) -> str | None:
     """The group of a finished handshake, in the profile's spelling; None where it cannot be read."""
     if connection.version() is None:
         return None  # before the handshake, libssl would follow a null pointer
-    name = _group(connection)
-    if name is None:
-        return None
-    try:
+    return (name := _group(connection)) and _spelling(name)
+
+
+@functools.cache  # OpenSSL has a few dozen
+def _spelling(name: str) -> str:
+    with contextlib.suppress(ValueError):
         return group_name(name)
-    except ValueError:
-        return name
+    return name
 
 
 class _LibSSL(ctypes.PyDLL):
@@ -143,10 +144,13 @@ class _LibSSL(ctypes.PyDLL):
         declare("SSL_set_options", ctypes.c_uint64, [pointer, ctypes.c_uint64])
         declare("SSL_ctrl", ctypes.c_long, [pointer, integer, ctypes.c_long, text])
         declare("SSL_get_SSL_CTX", pointer, [pointer])
+        self.group: Callable[[int], bytes | None] = lambda _: None  # looking up a missing symbol is slow: once
         if hasattr(self, "SSL_get0_group_name"):  # OpenSSL 3.2
             declare("SSL_get0_group_name", text, [pointer])
+            self.group = self.SSL_get0_group_name
         elif hasattr(self, "SSL_group_to_name"):  # OpenSSL 3.0
             declare("SSL_group_to_name", text, [pointer, integer])
+            self.group = lambda at: self.SSL_group_to_name(at, self.SSL_ctrl(at, _GET_GROUP, 0, None))
 
     def _declare(self, name: str, result: Any, arguments: list[Any]) -> None:
         function = getattr(self, name)
@@ -254,15 +258,9 @@ def _group(connection: ssl.SSLObject | ssl.SSLSocket) -> str | None:
         name: str | None = connection.group()  # type: ignore[union-attr]  # Python 3.15
         return name
     lib, _ = _libssl()
-    pointer = None if lib is None else lib.connection(connection)
-    raw: bytes | None = None
-    if lib is None or pointer is None:
-        return None
-    if hasattr(lib, "SSL_get0_group_name"):
-        raw = lib.SSL_get0_group_name(pointer)
-    elif hasattr(lib, "SSL_group_to_name"):
-        raw = lib.SSL_group_to_name(pointer, lib.SSL_ctrl(pointer, _SSL_CTRL_GET_NEGOTIATED_GROUP, 0, None))
-    return None if raw is None else raw.decode("ascii")
+    pointer = lib and lib.connection(connection)
+    raw = lib.group(pointer) if lib and pointer else None
+    return raw.decode("ascii") if raw else None
 
 
 @functools.cache
@@ -289,6 +287,7 @@ def _hello_callback(groups: tuple[str, ...], client_auth: bool) -> Any:
         choice = choices[extension] if extension in choices else choose(extension)
         # No group in common is left to OpenSSL, which answers with the alert that the RFC asks for.
         if choice is not None:
+            chosen.set(choice)
             lib.SSL_ctrl(connection, _SSL_CTRL_SET_GROUPS_LIST, 0, choice)
         return _SSL_CLIENT_HELLO_SUCCESS
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from asgi_tls._keyfile import load_cert_chain
 from asgi_tls.certificate import CertificateSource
-from asgi_tls.context import apply_profile
 from asgi_tls.errors import ConfigurationError
+from asgi_tls.policy import apply_profile
 from asgi_tls.profile import INTERMEDIATE, TLSProfile
 from asgi_tls.trust import load_ca_bundle
 

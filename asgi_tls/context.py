@@ -16,27 +16,23 @@ from typing import Final, Literal
 from asgi_tls import _openssl, _sessions
 from asgi_tls._keyfile import load_cert_chain, load_crls
 from asgi_tls.behind import CertifiedContext, Trust, TrustedObject
+from asgi_tls.blocking import TLSSocket
 from asgi_tls.certificate import Certificate
-from asgi_tls.errors import ConfigurationError, UnsupportedError
-from asgi_tls.profile import TLSProfile, Version
+from asgi_tls.errors import ConfigurationError
+from asgi_tls.handshake import HandshakeContext
+from asgi_tls.policy import apply_profile, enforce, set_ciphers
+from asgi_tls.profile import TLSProfile
 
 ClientAuth = Literal["required", "optional"]
 
 DEFAULT: Final = "default"
 """The name in a mapping of certificates that answers for every name that is not in it."""
 
-_VERSION: Final[dict[Version, ssl.TLSVersion]] = {
-    "TLSv1.2": ssl.TLSVersion.TLSv1_2,
-    "TLSv1.3": ssl.TLSVersion.TLSv1_3,
-}
 _VERIFY: Final[dict[ClientAuth | None, ssl.VerifyMode]] = {
     None: ssl.CERT_NONE,
     "optional": ssl.CERT_OPTIONAL,
     "required": ssl.CERT_REQUIRED,
 }
-
-# RFC 9325 section 4: at least 112 bits of security, for certificates and signatures of clients too.
-_SECURITY_LEVEL: Final = "@SECLEVEL=2"
 
 
 class ServerContext:
@@ -71,11 +67,11 @@ class ServerContext:
         self._client_auth: ClientAuth | None = client_auth
         self._trust = Trust()
         self._names: Mapping[str, ssl.SSLContext] = {}
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context = HandshakeContext(ssl.PROTOCOL_TLS_SERVER)
         groups, notes = apply_profile(context, profile, allow_unsupported=allow_unsupported)
         if len(groups) > 1:
             prefer = functools.partial(_openssl.prefer_own_groups, client_auth=client_auth is not None)
-            notes += _enforce(prefer, context, groups, allow_unsupported=allow_unsupported)
+            notes += enforce(prefer, context, groups, allow_unsupported=allow_unsupported)
         context.verify_mode = _VERIFY[client_auth]
         if client_auth is not None and not _sessions.can_end_sessions():
             notes += _without_sessions(context)
@@ -87,6 +83,7 @@ class ServerContext:
         if self._alpn:
             context.set_alpn_protocols(list(self._alpn))
         context.sslobject_class = TrustedObject
+        context.sslsocket_class = TLSSocket
         context.sni_callback = self._on_server_name
         self.ssl_context = context
 
@@ -136,6 +133,10 @@ class ServerContext:
             names[name] = built[identity]
         return Prepared(names, {name: tuple(group) for name, group in certificates.items()}, trust)
 
+    def covers(self, host: str) -> bool:
+        """Whether clients accept one of the certificates for this host, a name or an address."""
+        return any(certificate.covers(host) for group in self.certificates.values() for certificate in group)
+
     def swap(self, prepared: Prepared) -> None:
         """Serve what was prepared from the next ClientHello on. Call it in the event loop's thread, if there is one.
 
@@ -176,9 +177,10 @@ class ServerContext:
         self, connection: ssl.SSLObject | ssl.SSLSocket, server_name: str | None, _context: ssl.SSLContext
     ) -> int | None:
         context = self._find(server_name)
-        if context is None:
-            return ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME  # RFC 6066 section 3, RFC 9325 section 3.7
         connection.server_name = server_name  # type: ignore[union-attr]
+        if context is None:
+            connection.name_refused = True  # type: ignore[union-attr]
+            return ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME  # RFC 6066 section 3, RFC 9325 section 3.7
         connection.context = context
         return None
 
@@ -212,55 +214,6 @@ def _without_sessions(context: ssl.SSLContext) -> list[str]:
     return ["Clients cannot resume sessions: without libssl they could not be ended when a client CA is removed."]
 
 
-def apply_profile(
-    context: ssl.SSLContext, profile: TLSProfile, *, allow_unsupported: bool = False
-) -> tuple[tuple[str, ...], list[str]]:
-    """Give a context the versions, suites and groups of a profile, and check that it took them.
-
-    Returns the groups without those that this OpenSSL lacks, and sentences on what was left out.
-
-    Raises UnsupportedError.
-    """
-    context.minimum_version = _VERSION[profile.minimum_version]
-    context.maximum_version = _VERSION[profile.maximum_version]
-    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
-    context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE  # the client knows whether it has AES in hardware
-    set_ciphers(context, profile)
-    groups, notes = usable_groups(profile)
-    if profile.ciphersuites:
-        notes += _enforce(_openssl.set_ciphersuites, context, profile.ciphersuites, allow_unsupported=allow_unsupported)
-    notes += _enforce(_openssl.set_groups, context, groups, allow_unsupported=allow_unsupported)
-    return groups, notes
-
-
-def set_ciphers(context: ssl.SSLContext, profile: TLSProfile) -> None:
-    """The TLS 1.2 suites. A profile of TLS 1.3 alone has none, and OpenSSL wants a list all the same: it gets one
-    that the minimum version keeps from use."""
-    names = profile.ciphers or ("ECDHE+AESGCM",)
-    context.set_ciphers(":".join((*names, _SECURITY_LEVEL)))
-
-
-def usable_groups(profile: TLSProfile) -> tuple[tuple[str, ...], list[str]]:
-    """The profile's groups that this OpenSSL has, in order, and a sentence on those that it lacks.
-
-    Raises UnsupportedError when none is left.
-    """
-    supported = _openssl.supported_groups()
-    if supported is None:
-        return profile.groups, []
-    usable = tuple(name for name in profile.groups if name in supported)
-    missing = [name for name in profile.groups if name not in supported]
-    if not usable:
-        raise UnsupportedError(
-            f"{ssl.OPENSSL_VERSION} has none of the groups {', '.join(profile.groups)}",
-            fix=f"Choose from {', '.join(supported)}.",
-        )
-    if not missing:
-        return usable, []
-    lacking = f"{ssl.OPENSSL_VERSION} lacks the groups {', '.join(missing)} of profile {profile.name}"
-    return usable, [f"{lacking}, which are left out. OpenSSL 3.5 has all of them."]
-
-
 def check_group(name: str, certificates: Sequence[Certificate]) -> None:
     """Raise ConfigurationError unless these can answer side by side for this name."""
     if not certificates:
@@ -280,19 +233,3 @@ def check_group(name: str, certificates: Sequence[Certificate]) -> None:
                 f"{', '.join(certificate.subject_alt_names)}",
                 fix="Map the source to one of its names, or order a certificate for this one.",
             )
-
-
-def _enforce(
-    setter: Callable[[ssl.SSLContext, Sequence[str]], None],
-    context: ssl.SSLContext,
-    values: Sequence[str],
-    *,
-    allow_unsupported: bool,
-) -> list[str]:
-    try:
-        setter(context, values)
-    except UnsupportedError as error:
-        if not allow_unsupported:
-            raise
-        return [f"{error} It is left out, as allow_unsupported says."]
-    return []

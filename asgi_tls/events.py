@@ -1,12 +1,13 @@
 """What happens to a TLS server, as data. Whoever wants to know is a listener; the core knows none of them.
 
-A listener is any callable that takes one event: a function, a bound method, or an object with `__call__`.
+A listener is any callable that takes one event: a function, a bound method, or an object with `__call__`. Events of
+handshakes reach it in a thread of their own, in order, so it may take its time; only a `Gate` is told in the loop.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import ClassVar, Literal, Protocol, runtime_checkable
@@ -47,7 +48,13 @@ class SessionEvent(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class ClientErrorEvent(Event):
-    """A handshake failed. `code` is OpenSSL's reason, `alert` what was sent to the peer, None where nothing was."""
+    """A handshake failed, or the connection did later on, by what the peer sent.
+
+    `code` is OpenSSL's reason, or one of `HTTP_REQUEST` (plain HTTP on the TLS port), `UNRECOGNIZED_NAME` (SNI),
+    `HANDSHAKE_TIMEOUT`, `CONNECTION_CLOSED` (by the peer, in the middle) and `NO_DATA` (closed without a byte: a port
+    scan, or a health check). `alert` is what was sent to the peer, None where nothing was, "encrypted" where that
+    cannot be told.
+    """
 
     event: ClassVar[str] = "tls_client_error"
     ip: str | None
@@ -93,12 +100,44 @@ class CertificateExpiringEvent(Event):
     severity: Severity
 
 
+@dataclass(frozen=True, kw_only=True)
+class GuardEvent(Event):
+    """An address is kept out from now on ("blocked"), or no longer ("released"), or was kept out again ("refused").
+
+    `ip` is the address, or the /64 network of an IPv6 address. `failures` within `window_s` seconds are what it takes.
+    `connections` is how many were closed since the last event; "refused" comes once a second at most.
+    """
+
+    event: ClassVar[str] = "tls_guard"
+    ip: str
+    action: Literal["blocked", "refused", "released"]
+    failures: float
+    window_s: float
+    connections: int
+
+
 @runtime_checkable
 class Listener(Protocol):
-    """Takes an event, quickly: it is called in the server's event loop."""
+    """Takes an event. Events of handshakes come one after the other; those of certificates may come meanwhile."""
 
     def __call__(self, event: Event, /) -> None:
         """React to it. What is raised here is logged, and goes no further."""
+
+
+@runtime_checkable
+class Gate(Listener, Protocol):
+    """A listener that decides who may connect. It is told and asked in the event loop, so it must be quick."""
+
+    def admits(self, ip: str, /) -> bool:
+        """Whether a connection from this address is taken. It is closed at once otherwise."""
+
+
+@runtime_checkable
+class Starting(Protocol):
+    """A listener that has something to set up in each process that serves."""
+
+    def start(self, tell: Callable[[Event], None], /) -> None:
+        """Called before the first event, once for each context that is made. `tell` takes events of its own."""
 
 
 def notify(listeners: Iterable[Listener], event: Event) -> None:

@@ -1,33 +1,270 @@
 """A handshake, observed where it happens: in the SSLObject that every asyncio transport drives.
 
-`TLSObject` goes into `SSLContext.sslobject_class`, a documented seam that asyncio, uvloop and every server honour.
+`TLSObject` goes into `SSLContext.sslobject_class`, a documented seam that asyncio, uvloop and every server honour. Both
+loops drop what OpenSSL has to say when a handshake fails, so it is sent from here: over the peer's own socket where
+`accept.py` has left it, else by asking the loop to write once more before it learns of the failure.
 """
 
 from __future__ import annotations
 
+import asyncio
 import functools
+import re
+import socket
 import ssl
-from typing import Any
+import time
+from collections.abc import Callable
+from contextvars import ContextVar
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
 
-from asgi_tls import _openssl
+from asgi_tls import _openssl, plain_http
+from asgi_tls._group import take_group
+from asgi_tls.alerts import alert_for_garbage, alert_in
 from asgi_tls.connection import TLSConnection, current_connection
+from asgi_tls.events import ClientErrorEvent, Event
+from asgi_tls.parting import part
+
+# RFC 8446 section 5.1: the content type of the first byte of every handshake.
+_HANDSHAKE_RECORD: Final = 0x16
+_MAPPED: Final = "::ffff:"
+_AGAIN: Final = (ssl.SSLWantReadError, ssl.SSLWantWriteError)
+# "[SSL: UNSUPPORTED_PROTOCOL] unsupported protocol (_ssl.c:1006)"
+_MESSAGE: Final = re.compile(r"(?:\[[^\]]*\] )?(.*?)(?: \(_ssl\.c:\d+\))?", re.DOTALL)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reception:
+    """How a server receives its clients.
+
+    `tell` takes an event, `tell_session` the fields of a SessionEvent, which is made when there is time for it.
+    `timeout` is in seconds, `covers` tells which hosts it has certificates for, `admits` which addresses may connect at
+    all (None where nobody asks), `drained` whether every event has reached its listeners.
+    """
+
+    tell: Callable[[Event], None]
+    tell_session: Callable[[dict[str, Any]], None]
+    covers: Callable[[str], bool]
+    timeout: float
+    plain_http: plain_http.PlainHTTP
+    admits: Callable[[str], bool] | None = None
+    drained: Callable[[], bool] | None = None
+
+
+class Peer:
+    """One accepted connection: its socket, the address at the other end, and whether its outcome was told."""
+
+    __slots__ = ("ip", "loop", "port", "sock", "spoke", "started", "told")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket, ip: str | None, port: int | None) -> None:
+        self.loop, self.sock, self.ip, self.port = loop, sock, ip, port
+        self.started = time.perf_counter()
+        self.spoke = False
+        self.told = False
+
+
+current_peer: Final[ContextVar[Peer | None]] = ContextVar("asgi_tls.peer", default=None)
+"""Set around each accepted connection by `accept.py`, and read when its TLSObject is made."""
+
+
+class HandshakeContext(ssl.SSLContext):
+    """The outer context of a server. Without `reception` nobody is told, and there is no limit to the time."""
+
+    reception: Reception | None = None
+
+    def wrap_bio(self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO, *args: Any, **kwargs: Any) -> ssl.SSLObject:
+        """Also keep the two buffers: what the peer said first, and what OpenSSL has to say to it."""
+        made = super().wrap_bio(incoming, outgoing, *args, **kwargs)
+        if isinstance(made, TLSObject):
+            made.observe(self.reception, current_peer.get(), incoming, outgoing)
+        return made
+
+    def wrap_socket(
+        self,
+        sock: socket.socket,
+        server_side: bool = False,
+        do_handshake_on_connect: bool = True,
+        *args: Any,
+        **kwargs: Any,
+    ) -> ssl.SSLSocket:
+        """Shake hands at once where that may block: OpenSSL would do it unseen in the first read otherwise."""
+        at_once = do_handshake_on_connect or (server_side and sock.gettimeout() != 0)
+        return super().wrap_socket(sock, server_side, at_once, *args, **kwargs)
 
 
 class TLSObject(ssl.SSLObject):
     """One server side of a connection. `server_name` is set by the context when the ClientHello names it."""
 
     server_name: str | None = None
+    name_refused = False
+
+    _reception: Reception | None = None
+    _peer: Peer | None = None
+    _incoming: ssl.MemoryBIO | None = None
+    _outgoing: ssl.MemoryBIO | None = None
+    _head = b""  # of what may be plain HTTP
+    _first: int | None = None
+    _group: str | None = None
+    _is_tls = False
+    _failure: ssl.SSLError | None = None
+
+    def observe(
+        self, reception: Reception | None, peer: Peer | None, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO
+    ) -> None:
+        """What is needed to see how it ends; called once, before the handshake."""
+        self._reception, self._peer, self._incoming, self._outgoing = reception, peer, incoming, outgoing
+        self._started = peer.started if peer is not None else time.perf_counter()
 
     def do_handshake(self) -> None:
-        super().do_handshake()
+        """Go on with it. What OpenSSL raises is told, and the alert sent, before it goes on to the loop."""
+        if not self._is_tls:
+            self._look()
+        # `_sslobj` is what SSLObject's own methods call, since Python 3.5; these two are called for every connection.
+        try:
+            self._sslobj.do_handshake()  # type: ignore[attr-defined]
+        except _AGAIN:
+            self._group = self._group or take_group()
+            raise
+        except ssl.SSLError as error:
+            self._fail(error)
+            raise
         # asyncio and uvloop call the protocol's connection_made right after this, in the same call: the tasks that a
         # server starts there inherit the variable.
         current_connection.set(self)
+        if self._reception is not None:
+            self._tell_session(self._reception)
+
+    def read(self, len: int = 1024, buffer: Any = None) -> Any:  # noqa: A002 -- the name in the standard library
+        """Decrypt. An alert that OpenSSL queues for a broken record is sent, where the loop would drop it."""
+        inner: Any = self._sslobj  # type: ignore[attr-defined]
+        try:
+            return inner.read(len) if buffer is None else inner.read(len, buffer)
+        except _AGAIN:
+            raise
+        except ssl.SSLError as error:
+            if self._failure is None and not isinstance(error, (ssl.SSLZeroReturnError, ssl.SSLEOFError)):
+                self._fail(error)
+            raise
 
     @functools.cached_property
     def connection(self) -> TLSConnection | None:
         """The facts of the handshake, read once; None before it has finished."""
         return describe(self)
+
+    def _look(self) -> None:
+        """Take plain HTTP out before OpenSSL sees it: OpenSSL would swallow its first bytes."""
+        if self._failure is not None:
+            raise self._failure
+        incoming = self._incoming
+        if incoming is None:
+            return
+        if not incoming.pending:  # the loop starts before the peer does
+            raise ssl.SSLWantReadError(ssl.SSL_ERROR_WANT_READ, "nothing has come yet")
+        data = self._head + incoming.read()
+        if self._peer is not None:
+            self._peer.spoke = True
+        if data[0] == _HANDSHAKE_RECORD or not plain_http.may_be_http(data):
+            self._is_tls, self._head, self._first = True, b"", data[0]
+            incoming.write(data)
+        elif plain_http.is_complete(data):
+            self._answer(data)
+        else:
+            self._head = data
+
+    def _answer(self, request: bytes) -> None:
+        error = ssl.SSLError(ssl.SSL_ERROR_SSL, "plain HTTP on the TLS port")
+        reception = self._reception
+        if reception is None:
+            raise error
+        port = None if self._peer is None else local_port(self._peer.sock)
+        self._tell_error("HTTP_REQUEST", "a plain HTTP request came to the TLS port", None)
+        self._part(plain_http.answer(request, mode=reception.plain_http, covers=reception.covers, port=port), error)
+        raise error
+
+    def _fail(self, error: ssl.SSLError) -> None:
+        last_words = self._outgoing.read() if self._outgoing is not None else b""
+        last_words = last_words or alert_for_garbage(error, self._first)
+        self._is_tls = False  # `_look` raises from now on
+        self._tell_error(*reason_of(error, name_refused=self.name_refused), alert_in(last_words, error))
+        self._part(last_words, error)
+
+    def _part(self, last_words: bytes, error: ssl.SSLError) -> None:
+        """Send the last words. Raises SSLWantReadError where the loop has to do that."""
+        if self._peer is not None:
+            if last_words:
+                part(self._peer.loop, self._peer.sock, last_words)
+            return
+        self._failure = error
+        if last_words and self._outgoing is not None:
+            self._outgoing.write(last_words)
+            raise ssl.SSLWantReadError(ssl.SSL_ERROR_WANT_READ, "last words to write") from error
+
+    def _tell_session(self, reception: Reception) -> None:
+        peer = self._peer
+        if peer is not None:
+            peer.told = True
+        protocol, resumed = self.version() or "", bool(self.session_reused)
+        group = self._group
+        if group is None or resumed:  # TLS 1.2 resumes without a key exchange
+            group = _openssl.negotiated_group(self)
+        reception.tell_session(
+            {
+                "ts": datetime.now(UTC),
+                "ip": None if peer is None else peer.ip,
+                "port": None if peer is None else peer.port,
+                "protocol": protocol,
+                "cipher": (self.cipher() or ("",))[0],
+                "group": group,
+                "alpn": self.selected_alpn_protocol(),
+                "sni": self.server_name,
+                "resumed": resumed,
+                "duration_ms": round((time.perf_counter() - self._started) * 1e3, 3),
+            }
+        )
+
+    def _tell_error(self, code: str, msg: str, alert: str | None) -> None:
+        peer = self._peer
+        if peer is not None:
+            peer.told = True
+        if self._reception is not None:
+            tell_error(self._reception, peer, code, msg, alert=alert, sni=self.server_name)
+
+
+def tell_error(
+    reception: Reception, peer: Peer | None, code: str, msg: str, *, alert: str | None = None, sni: str | None = None
+) -> None:
+    """Tell that a connection failed."""
+    ip, port = (None, None) if peer is None else (peer.ip, peer.port)
+    reception.tell(ClientErrorEvent(ip=ip, port=port, code=code, msg=msg, alert=alert, sni=sni))
+
+
+def reason_of(error: ssl.SSLError, *, name_refused: bool = False) -> tuple[str, str]:
+    """A code and a sentence for what OpenSSL raised."""
+    if name_refused:
+        return "UNRECOGNIZED_NAME", "the client asked for a name that is not served"
+    text = str(error.args[1]) if len(error.args) > 1 else str(error)
+    words = _MESSAGE.fullmatch(text)
+    return error.reason or "UNKNOWN", text if words is None else words[1]
+
+
+def address_of(address: object) -> tuple[str | None, int | None]:
+    """IP address and port of what a socket calls an address, None and None for a unix socket."""
+    if not isinstance(address, tuple):
+        return None, None
+    ip: str = address[0]
+    if ip.startswith(_MAPPED) and "." in ip:  # an IPv4 client of an IPv6 socket (RFC 4291 section 2.5.5.2)
+        ip = ip.removeprefix(_MAPPED)
+    return ip, address[1]
+
+
+def local_port(sock: socket.socket) -> int | None:
+    """The port that was connected to, None over a unix socket."""
+    try:
+        address = sock.getsockname()
+    except OSError:
+        return None
+    return address[1] if isinstance(address, tuple) else None
 
 
 def describe(connection: ssl.SSLObject | ssl.SSLSocket) -> TLSConnection | None:

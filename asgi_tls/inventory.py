@@ -16,8 +16,9 @@ from typing import Any, Final, Generic, TypeVar
 from asgi_tls._keyfile import load_cert_chain
 from asgi_tls.certificate import Certificate, CertificateSource, PEMDirectory
 from asgi_tls.certificate.material import read_material
-from asgi_tls.context import DEFAULT, check_group, set_ciphers
+from asgi_tls.context import DEFAULT, check_group
 from asgi_tls.errors import ASGITLSError, CertificateError
+from asgi_tls.policy import set_ciphers
 from asgi_tls.profile import TLSProfile
 from asgi_tls.trust import ClientTrust, load_client_trust
 

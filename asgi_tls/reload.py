@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from asgi_tls.context import ServerContext
 from asgi_tls.errors import ASGITLSError
-from asgi_tls.events import CertificateLoadedEvent, Event, Listener, ReloadFailedEvent, notify
+from asgi_tls.events import CertificateLoadedEvent, Event, Listener, ReloadFailedEvent
 from asgi_tls.expiry import ExpiryWatch
 from asgi_tls.inventory import GRACE, Inventory, Kept, digest_of
 
@@ -53,13 +53,13 @@ class Reloader:
         context: ServerContext,
         inventory: Inventory,
         *,
-        listeners: Sequence[Listener],
+        tell: Listener,
         interval: float,
         loop: asyncio.AbstractEventLoop | None,
     ) -> None:
         self._context = weakref.ref(context)
         self._inventory = inventory
-        self._listeners = listeners
+        self._listener = tell
         self._interval = interval
         self._loop = loop
         self._expiry = ExpiryWatch()
@@ -174,7 +174,7 @@ class Reloader:
 
     def _tell(self, events: Sequence[Event]) -> None:
         for event in events:
-            self._in_loop(lambda event=event: notify(self._listeners, event))  # type: ignore[misc]
+            self._in_loop(lambda event=event: self._listener(event))  # type: ignore[misc]
 
     def _in_loop(self, action: Callable[[], None]) -> None:
         if self._loop is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 import os
@@ -11,13 +12,17 @@ from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from asgi_tls import accept
 from asgi_tls.certificate import Certificate, CertificateSource, PEMDirectory
 from asgi_tls.certificate.names import canonical_name, parse_ip
 from asgi_tls.context import DEFAULT, ClientAuth, ServerContext
+from asgi_tls.dispatch import Dispatcher
 from asgi_tls.errors import ASGITLSError, ConfigurationError
-from asgi_tls.events import Listener, notify
+from asgi_tls.events import Listener
+from asgi_tls.handshake import Reception
 from asgi_tls.inventory import Inventory
 from asgi_tls.listeners.log import log_events
+from asgi_tls.plain_http import PlainHTTP
 from asgi_tls.profile import INTERMEDIATE, TLSProfile
 from asgi_tls.reload import Reloader, loaded_event, running_loop
 
@@ -52,6 +57,9 @@ class ServerTLS:
 
     `allow_unsupported` logs what this platform cannot enforce of the profile, where it would raise.
 
+    `handshake_timeout` is in seconds, from the connection to the end of the handshake. `plain_http` says what a plain
+    HTTP request to the TLS port gets: a redirect to https where a certificate covers its host, or 400 always.
+
     `listeners` are told each event of `asgi_tls.events`; by default each becomes a log record.
 
     Raises ConfigurationError.
@@ -66,6 +74,8 @@ class ServerTLS:
     directory: str | os.PathLike[str] | None = None
     reload_interval: float = 5.0
     allow_unsupported: bool = False
+    handshake_timeout: float = 10.0
+    plain_http: PlainHTTP = "redirect"
     listeners: Sequence[Listener] = (log_events,)
 
     def __post_init__(self) -> None:
@@ -90,6 +100,12 @@ class ServerTLS:
             )
         if self.client_ca is not None and self.client_auth is None:
             object.__setattr__(self, "client_auth", "required")
+        if self.handshake_timeout <= 0 or not math.isfinite(self.handshake_timeout):
+            raise ConfigurationError(
+                f"handshake_timeout is {self.handshake_timeout!r}", fix="Give seconds, as in 10.0."
+            )
+        if self.plain_http not in {"redirect", "reject"}:
+            raise ConfigurationError(f"plain_http is {self.plain_http!r}", fix='Give "redirect" or "reject".')
         object.__setattr__(self, "_sources", _by_name(self.certificates, self.directory))
 
     @property
@@ -118,20 +134,39 @@ class ServerTLS:
         Raises CertificateError, ConfigurationError, UnsupportedError: no context is better than a weak one.
         """
         context, inventory = self._build(alpn, known)
+        tell = self._receive_with(context)
         for note in context.notes:
             logger.warning("%s", note)
         for certificate in dict.fromkeys(one for group in context.certificates.values() for one in group):
-            notify(self.listeners, loaded_event(certificate))
+            tell(loaded_event(certificate))
             for warning in certificate.warnings:
                 logger.warning("%s: %s", certificate.source, warning)
         loop = running_loop()
         if self.client_auth is not None and watch and loop is None:
             context.without_sessions()
         if watch or (watch is None and loop is not None):
-            reloader = Reloader(context, inventory, listeners=self.listeners, interval=self.reload_interval, loop=loop)
+            reloader = Reloader(context, inventory, tell=tell, interval=self.reload_interval, loop=loop)
             context.reload = reloader.reload
             reloader.start()
         return context
+
+    def _receive_with(self, context: ServerContext) -> Listener:
+        """See every handshake of this context, in the event loop that runs now, if one does. Gives what tells of it."""
+        dispatcher = Dispatcher(self.listeners)
+        context.ssl_context.reception = Reception(
+            tell=dispatcher.tell,
+            tell_session=dispatcher.tell_session,
+            covers=context.covers,
+            timeout=float(self.handshake_timeout),
+            plain_http=self.plain_http,
+            admits=dispatcher.admits if dispatcher.gates else None,
+            drained=lambda: dispatcher.idle,
+        )
+        try:
+            accept.install(asyncio.get_running_loop())
+        except RuntimeError:  # no loop: gunicorn's blocking workers, or a context made ahead of the loop
+            logger.debug("no event loop runs: servers of asyncio accept on their own, and events name no address")
+        return dispatcher.tell
 
     def _build(
         self, alpn: Sequence[str] = (), known: Mapping[str, Any] | None = None

@@ -17,11 +17,11 @@ PACKAGE = Path(asgi_tls.__file__).parent
 
 # Each layer may import itself and those above it. A package's name stands for all of its modules.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("errors", "events"),
+    ("errors", "events", "dispatch", "alerts", "parting", "plain_http"),
     ("profile", "certificate"),
     ("connection", "trust"),
-    ("_openssl", "_keyfile"),
-    ("handshake", "ground", "_sessions"),
+    ("_openssl", "_keyfile", "_group"),
+    ("handshake", "blocking", "binding", "parking", "accept", "ground", "_sessions", "policy"),
     ("behind",),
     ("context",),
     ("expiry", "inventory"),

@@ -1,9 +1,17 @@
-"""One log record for each event: in words, with the fields in `extra`."""
+"""One log record for each event: in words, with the fields in `extra`; and `JSONFormatter` for one object a line.
+
+    handler.setFormatter(JSONFormatter())
+    logging.getLogger("asgi_tls").addHandler(handler)
+
+In `extra` the field `msg` is called `reason`, because logging keeps the name `msg` for itself.
+"""
 
 from __future__ import annotations
 
-import dataclasses
+import json
 import logging
+import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -12,6 +20,7 @@ from asgi_tls.events import (
     CertificateLoadedEvent,
     ClientErrorEvent,
     Event,
+    GuardEvent,
     ReloadFailedEvent,
     SessionEvent,
 )
@@ -23,7 +32,10 @@ _LEVELS: Final[dict[type[Event], int]] = {
     ClientErrorEvent: logging.INFO,
     CertificateLoadedEvent: logging.INFO,
     ReloadFailedEvent: logging.ERROR,
+    GuardEvent: logging.WARNING,
 }
+# Load balancers look whether a port is open every few seconds.
+_QUIET_CODES: Final = frozenset({"NO_DATA"})
 
 _WORDS: Final[dict[type[Event], str]] = {
     SessionEvent: "{ip} connected: {protocol}, {cipher}, {group}",
@@ -31,13 +43,14 @@ _WORDS: Final[dict[type[Event], str]] = {
     CertificateLoadedEvent: "serving {source} for {subject_alt_names} until {not_after}",
     ReloadFailedEvent: "kept the old certificate: {msg}",
     CertificateExpiringEvent: "{source} expires on {not_after}: {days_left} days left",
+    GuardEvent: "{ip} is {action}: {failures:g} failed handshakes in {window_s:g} s, {connections} connections closed",
 }
+_STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message"}
 
 
 def fields_of(event: Event) -> dict[str, Any]:
     """The fields of an event as a log line has them: JSON's own types, times in ISO 8601."""
-    fields = {"event": event.event}
-    return fields | {name: _plain(value) for name, value in dataclasses.asdict(event).items()}
+    return {"event": event.event} | {name: _plain(value) for name, value in vars(event).items()}
 
 
 def log_events(event: Event, /) -> None:
@@ -56,7 +69,44 @@ def log_events(event: Event, /) -> None:
 def _level(event: Event) -> int:
     if isinstance(event, CertificateExpiringEvent):
         return logging.getLevelNamesMapping()[event.severity.upper()]
+    if isinstance(event, ClientErrorEvent) and event.code in _QUIET_CODES:
+        return logging.DEBUG
+    if isinstance(event, GuardEvent) and event.action == "refused":
+        return logging.DEBUG
     return _LEVELS.get(type(event), logging.INFO)
+
+
+class JSONFormatter(logging.Formatter):
+    """One JSON object for each record: the fields of an event, or `event` "log" with `level` and `msg` for the rest."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line, without its end. It never holds a line break of its own."""
+        fields = {name: value for name, value in vars(record).items() if name not in _STANDARD}
+        if "event" not in fields:
+            moment = datetime.fromtimestamp(record.created, UTC)
+            fields = {"event": "log", "ts": _plain(moment), "level": record.levelname, "msg": record.getMessage()}
+            if record.exc_info:
+                fields["traceback"] = self.formatException(record.exc_info)
+        elif "reason" in fields:
+            fields["msg"] = fields.pop("reason")
+        return json.dumps(fields, default=str)
+
+
+class JSONLog:
+    """The listener behind `--tls-log-json`: every event on stderr, sessions included, whatever logging is set to."""
+
+    def start(self, _tell: Callable[[Event], None], /) -> None:
+        """Take the logger over: its records go nowhere else."""
+        if not any(isinstance(handler.formatter, JSONFormatter) for handler in logger.handlers):
+            handler = logging.StreamHandler(sys.stderr)
+            handler.setFormatter(JSONFormatter())
+            logger.handlers = [handler]
+            logger.propagate = False
+            logger.setLevel(logging.DEBUG)
+
+    def __call__(self, event: Event, /) -> None:
+        """Log it."""
+        log_events(event)
 
 
 def _names(fields: dict[str, Any]) -> str:

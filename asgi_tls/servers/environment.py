@@ -12,8 +12,10 @@ from typing import Final
 from asgi_tls.certificate import Certificate, CertificateSource, PasswordFile, PEMFiles, Purpose
 from asgi_tls.context import DEFAULT, ClientAuth
 from asgi_tls.errors import ConfigurationError
+from asgi_tls.plain_http import PlainHTTP
 from asgi_tls.profile import INTERMEDIATE, PROFILES, TLSProfile
 from asgi_tls.server import ServerTLS
+from asgi_tls.servers.listening import listeners_for
 
 logger = logging.getLogger("asgi_tls")
 
@@ -59,6 +61,18 @@ SETTINGS: Final = (
     Setting("client_crl", "FILE", "Refuse clients that the CRLs in this PEM file revoke; each client CA needs one."),
     Setting("directory", "DIR", "More key pairs, each served for its names; taken up and dropped while serving."),
     Setting("reload_interval", "SECONDS", "How often the files of certificates are looked at; 5 by default."),
+    Setting("handshake_timeout", "SECONDS", "How long a client may take for its handshake; 10 by default."),
+    Setting(
+        "plain_http",
+        "HOW",
+        "What plain HTTP on the TLS port gets: 308 to https where a certificate covers the host, or always 400.",
+        choices=("redirect", "reject"),
+    ),
+    Setting("log_json", "", "Log every handshake and event as one JSON object a line, on stderr.", is_flag=True),
+    Setting("metrics", "HOST:PORT", "Serve metrics for Prometheus there, in plain HTTP."),
+    Setting("guard", "", "Block addresses whose handshakes keep failing for five minutes.", is_flag=True),
+    Setting("guard_redis", "URL", "Count them for a whole fleet in this Redis as well. Turns the guard on."),
+    Setting("guard_allow", "NETWORK", "Never block this address or network. Repeatable.", multiple=True),
     Setting("redirect_port", "PORT", "Listen in plain HTTP as well, and redirect to https."),
     Setting("redirect_webroot", "DIR", "Serve ACME challenges (HTTP-01) from this directory on that port."),
     Setting("allow_unsupported", "", "Log what this platform cannot enforce, and serve without it.", is_flag=True),
@@ -124,6 +138,9 @@ def server_tls(
         directory=_path(values, "directory"),
         reload_interval=_seconds(values, "reload_interval", 5.0),
         allow_unsupported=bool(values.get("allow_unsupported")),
+        handshake_timeout=_seconds(values, "handshake_timeout", 10.0),
+        plain_http=_plain_http(values),
+        listeners=listeners_for(values),
     )
 
 
@@ -225,14 +242,6 @@ def _path(values: Values, name: str) -> str | None:
     return None if text is None else str(Path(text).expanduser())
 
 
-def _seconds(values: Values, name: str, default: float) -> float:
-    text = _text(values, name)
-    try:
-        return default if text is None else float(text)
-    except ValueError:
-        raise ConfigurationError(f"{name} is {text!r}", fix="Give a number of seconds.") from None
-
-
 def _list(values: Values, name: str) -> list[str]:
     text = _text(values, name) or ""
     return [part for part in text.replace(",", ":").split(":") if part]
@@ -247,6 +256,23 @@ def _client_auth(values: Values) -> ClientAuth | None:
     if how == "optional":
         return "optional"
     raise ConfigurationError(f"client_auth is {how!r}", fix='Choose "required" or "optional".')
+
+
+def _plain_http(values: Values) -> PlainHTTP:
+    how = _text(values, "plain_http") or "redirect"
+    if how == "redirect":
+        return "redirect"
+    if how == "reject":
+        return "reject"
+    raise ConfigurationError(f"plain_http is {how!r}", fix='Choose "redirect" or "reject".')
+
+
+def _seconds(values: Values, name: str, default: float) -> float:
+    text = _text(values, name)
+    try:
+        return default if text is None else float(text)
+    except ValueError:
+        raise ConfigurationError(f"{name} is {text!r}", fix="Give seconds, as in 10 or 2.5.") from None
 
 
 def _as_flag(variable: str, text: str) -> bool:

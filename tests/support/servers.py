@@ -67,8 +67,7 @@ def serve(
     try:
         if not started.wait(timeout) or process.poll() is not None:
             raise AssertionError(f"{' '.join(command)} did not start:\n{server.text}")
-        if server.port:
-            await_port(server.port)  # some servers say so a moment before they listen
+        _wait_until_it_listens(server)
         yield server
     finally:
         _stop(process)
@@ -116,6 +115,18 @@ def _read(server: Server, ready: re.Pattern[str], count: int, started: threading
         if sum(bool(ready.search(each)) for each in server.log) >= count:
             started.set()
     started.set()  # it has ended: the caller looks
+
+
+def _wait_until_it_listens(server: Server) -> None:
+    """Servers with workers print that they are ready a moment before they listen. Asks the kernel: a connection would
+    be an event."""
+    deadline = time.monotonic() + 5
+    while server.port and time.monotonic() < deadline:
+        tables = [Path("/proc/net", name).read_text(encoding="ascii").splitlines()[1:] for name in ("tcp", "tcp6")]
+        sockets = (line.split() for table in tables for line in table)
+        if any(local.endswith(f":{server.port:04X}") and state == "0A" for _, local, _, state, *_ in sockets):
+            return
+        time.sleep(0.005)
 
 
 def _stop(process: subprocess.Popen[str]) -> None:

@@ -1,0 +1,271 @@
+"""The listening side: sockets accepted here, so that each handshake knows the address at the other end.
+
+Neither asyncio nor uvloop tells an `ssl` object whom it talks to, or tells anybody when a handshake fails. Servers ask
+for their context inside the running loop, before they listen. `install` then puts a `create_server` of ours on that
+loop, as an attribute. It takes the calls that bring one of our contexts, and hands all others to the loop's own. Each
+accepted socket goes to `loop.connect_accepted_socket`, which is public, and whose exception is the handshake's.
+
+It would break if a server called the loop's class instead of the loop; the events of tests/servers would lose their
+addresses.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import socket
+import ssl
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from asgi_tls.binding import as_it_is, bind, bind_unix
+from asgi_tls.handshake import HandshakeContext, Peer, Reception, address_of, current_peer, tell_error
+from asgi_tls.parking import Parking
+
+logger = logging.getLogger("asgi_tls")
+
+# Connections taken in one go, before others have their turn.
+_BATCH: Final = 64
+_BACKLOG: Final = 100
+# Handshakes under way at the same time; a connection beyond them has to speak before it gets a transport.
+_HANDSHAKES: Final = 64
+_LEAST: Final = 0.001
+# No descriptor or memory left: asyncio's own delay before the next try.
+_EXHAUSTED: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+_RETRY: Final = 1.0
+# How long `wait_closed` leaves listeners time to take the last events.
+_LAST_EVENTS: Final = 1.0
+
+Factory = Callable[[], asyncio.BaseProtocol]
+
+
+def install(loop: asyncio.AbstractEventLoop) -> None:
+    """Let this loop's servers accept here, where they serve one of our contexts."""
+    if not isinstance(getattr(loop, "create_server", None), _CreateServer):
+        hooked: Any = loop
+        hooked.create_server = _CreateServer(loop.create_server)
+        hooked.create_unix_server = _CreateUnixServer(loop.create_unix_server)
+
+
+class _Hook:
+    def __init__(self, original: Callable[..., Any]) -> None:
+        self._original = original
+
+
+class _CreateServer(_Hook):
+    """In the place of `loop.create_server`."""
+
+    async def __call__(
+        self, protocol_factory: Factory, host: Any = None, port: Any = None, *, ssl: Any = None, **options: Any
+    ) -> asyncio.AbstractServer:
+        reception = _reception(ssl)
+        if reception is None:
+            server: asyncio.AbstractServer = await self._original(protocol_factory, host, port, ssl=ssl, **options)
+            return server
+        sock = options.get("sock")
+        if sock is not None and (host is not None or port is not None):
+            raise ValueError("host/port and sock can not be specified at the same time")
+        loop = asyncio.get_running_loop()
+        sockets = [as_it_is(sock)] if sock is not None else await bind(loop, host, port, options)
+        return await _listen(loop, sockets, protocol_factory, ssl, reception, options)
+
+
+class _CreateUnixServer(_Hook):
+    """In the place of `loop.create_unix_server`."""
+
+    async def __call__(
+        self, protocol_factory: Factory, path: Any = None, *args: Any, ssl: Any = None, **options: Any
+    ) -> asyncio.AbstractServer:
+        reception = _reception(ssl)
+        if reception is None:
+            server: asyncio.AbstractServer = await self._original(protocol_factory, path, *args, ssl=ssl, **options)
+            return server
+        sock = options.get("sock")
+        if (path is None) == (sock is None):
+            raise ValueError("exactly one of path and sock must be given")
+        loop = asyncio.get_running_loop()
+        return await _listen(loop, [sock or bind_unix(path)], protocol_factory, ssl, reception, options)
+
+
+def _reception(context: object) -> Reception | None:
+    return context.reception if isinstance(context, HandshakeContext) else None
+
+
+async def _listen(
+    loop: asyncio.AbstractEventLoop,
+    sockets: Sequence[socket.socket],
+    factory: Factory,
+    context: ssl.SSLContext,
+    reception: Reception,
+    options: dict[str, Any],
+) -> AcceptingServer:
+    server = AcceptingServer(
+        loop,
+        sockets,
+        factory,
+        context,
+        reception,
+        backlog=options.get("backlog") or _BACKLOG,
+        handshake_timeout=options.get("ssl_handshake_timeout"),
+        shutdown_timeout=options.get("ssl_shutdown_timeout"),
+    )
+    if options.get("start_serving", True):
+        await server.start_serving()
+    return server
+
+
+class AcceptingServer(asyncio.AbstractServer):
+    """What `create_server` returns: it listens, and sees every handshake through.
+
+    `wait_closed` waits for nothing but the last events. Connections are their protocols' business: uvicorn, hypercorn
+    and gunicorn each end their own. There is no `close_clients` (Python 3.13), as there is none in uvloop.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        sockets: Sequence[socket.socket],
+        factory: Factory,
+        context: ssl.SSLContext,
+        reception: Reception,
+        *,
+        backlog: int,
+        handshake_timeout: float | None,
+        shutdown_timeout: float | None,
+    ) -> None:
+        self._loop, self._factory, self._context, self._reception = loop, factory, context, reception
+        self._sockets = tuple(sockets)
+        self._backlog = backlog
+        limit = reception.timeout
+        self._limit = limit if handshake_timeout is None else min(limit, handshake_timeout)
+        self._options: dict[str, Any] = {"ssl": context}
+        if shutdown_timeout is not None:
+            self._options["ssl_shutdown_timeout"] = shutdown_timeout
+        self._serving = False
+        self._forever: asyncio.Future[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._parking = Parking(loop, self._limit, self._begin, self._tell_timeout)
+
+    @property
+    def sockets(self) -> tuple[socket.socket, ...]:
+        """The listening sockets, none once it is closed."""
+        return self._sockets
+
+    def get_loop(self) -> asyncio.AbstractEventLoop:
+        """The loop that it serves in."""
+        return self._loop
+
+    def is_serving(self) -> bool:
+        """Whether it accepts connections."""
+        return self._serving
+
+    async def start_serving(self) -> None:
+        """Accept connections from now on."""
+        if self._serving or not self._sockets:
+            return
+        self._serving = True
+        for sock in self._sockets:
+            sock.setblocking(False)
+            sock.listen(self._backlog)
+            self._watch(sock)
+
+    async def serve_forever(self) -> None:
+        """Accept connections until this is cancelled or the server closed."""
+        if self._forever is not None:
+            raise RuntimeError(f"server {self!r} is already being awaited on serve_forever()")
+        if not self._sockets:
+            raise RuntimeError(f"server {self!r} is closed")
+        await self.start_serving()
+        self._forever = self._loop.create_future()
+        try:
+            await self._forever
+        finally:
+            self._forever = None
+            self.close()
+            await self.wait_closed()
+
+    def close(self) -> None:
+        """Stop listening. Connections go on, handshakes included; those that never spoke are closed."""
+        sockets, self._sockets, self._serving = self._sockets, (), False
+        for sock in sockets:
+            if sock.fileno() != -1:  # servers may close a socket of their own first
+                self._loop.remove_reader(sock.fileno())
+            sock.close()
+        self._parking.clear()
+        if self._forever is not None and not self._forever.done():
+            self._forever.cancel()
+
+    async def wait_closed(self) -> None:
+        """Leave the listeners a moment for the last events."""
+        if self._reception.drained is None:
+            return
+        deadline = self._loop.time() + _LAST_EVENTS
+        while not self._reception.drained() and self._loop.time() < deadline:
+            await asyncio.sleep(0.01)
+
+    def _watch(self, sock: socket.socket) -> None:
+        if self._serving:
+            self._loop.add_reader(sock.fileno(), self._accept, sock)
+
+    def _accept(self, sock: socket.socket) -> None:
+        admits = self._reception.admits
+        # A lone client needs no second look whether there is another one: the loop calls again if there is.
+        for _ in range(_BATCH if self._tasks else 1):
+            try:
+                accepted, address = sock.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:
+                if error.errno not in _EXHAUSTED:
+                    raise
+                logger.error("cannot accept connections for %g s: %s", _RETRY, error)  # noqa: TRY400 -- no traceback
+                self._loop.remove_reader(sock.fileno())
+                self._loop.call_later(_RETRY, self._watch, sock)
+                return
+            ip, port = address_of(address)
+            if admits is not None and ip is not None and not admits(ip):
+                accepted.close()
+                continue
+            if ip is not None:
+                # asyncio does it only for sockets that name their protocol; without it, answers wait 40 ms.
+                accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            peer = Peer(self._loop, accepted, ip, port)
+            if len(self._tasks) < _HANDSHAKES:
+                self._begin(peer)
+            else:
+                self._parking.park(peer)
+
+    def _begin(self, peer: Peer) -> None:
+        task = self._loop.create_task(self._receive(peer))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _receive(self, peer: Peer) -> None:
+        current_peer.set(peer)  # the task has a context of its own
+        left = self._limit + peer.started - time.perf_counter()
+        try:
+            await self._loop.connect_accepted_socket(
+                self._factory, peer.sock, ssl_handshake_timeout=max(left, _LEAST), **self._options
+            )
+        except OSError as error:
+            if not peer.told:
+                self._tell(peer, error)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:  # noqa: BLE001 -- the server's own protocol failed, and its loop is told
+            peer.sock.close()
+            self._loop.call_exception_handler({"message": "cannot receive a connection", "exception": error})
+
+    def _tell_timeout(self, peer: Peer) -> None:
+        tell_error(self._reception, peer, "HANDSHAKE_TIMEOUT", f"no handshake within {self._limit:g} s")
+
+    def _tell(self, peer: Peer, error: OSError) -> None:
+        """Tell of a handshake that ended without a word from OpenSSL."""
+        if isinstance(error, (ConnectionAbortedError, TimeoutError)):
+            self._tell_timeout(peer)
+        elif peer.spoke:
+            tell_error(self._reception, peer, "CONNECTION_CLOSED", "the client left in the middle of the handshake")
+        else:
+            tell_error(self._reception, peer, "NO_DATA", "the client connected and left without a byte")

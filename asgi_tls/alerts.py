@@ -1,0 +1,105 @@
+"""TLS alerts by name, and which of them OpenSSL has just queued for a peer."""
+
+from __future__ import annotations
+
+import ssl
+from typing import Final
+
+# IANA, TLS Alerts: those that a server of TLS 1.2 or 1.3 can send or receive.
+NAMES: Final = {
+    0: "close_notify",
+    10: "unexpected_message",
+    20: "bad_record_mac",
+    22: "record_overflow",
+    40: "handshake_failure",
+    42: "bad_certificate",
+    43: "unsupported_certificate",
+    44: "certificate_revoked",
+    45: "certificate_expired",
+    46: "certificate_unknown",
+    47: "illegal_parameter",
+    48: "unknown_ca",
+    49: "access_denied",
+    50: "decode_error",
+    51: "decrypt_error",
+    70: "protocol_version",
+    71: "insufficient_security",
+    80: "internal_error",
+    86: "inappropriate_fallback",
+    90: "user_canceled",
+    100: "no_renegotiation",
+    109: "missing_extension",
+    110: "unsupported_extension",
+    112: "unrecognized_name",
+    113: "bad_certificate_status_response",
+    115: "unknown_psk_identity",
+    116: "certificate_required",
+    120: "no_application_protocol",
+}
+
+_ALERT: Final = 0x15
+_APPLICATION_DATA: Final = 0x17
+_HEADER: Final = 5
+_PLAIN_ALERT: Final = 2
+ENCRYPTED: Final = "encrypted"
+"""An alert went out under encryption, and OpenSSL's reason does not tell which one."""
+
+_FATAL: Final = 2
+_UNEXPECTED_MESSAGE: Final = 10
+_PROTOCOL_VERSION: Final = 70
+_CONTENT_TYPES: Final = range(0x14, 0x18)
+
+# What OpenSSL sends for the reasons that come up once TLS 1.3 has turned encryption on (ssl/statem, ssl/t1_enc.c).
+_BY_REASON: Final = {
+    "PEER_DID_NOT_RETURN_A_CERTIFICATE": "certificate_required",  # RFC 8446 section 4.4.2.4
+    "DIGEST_CHECK_FAILED": "decrypt_error",
+    "BAD_SIGNATURE": "decrypt_error",
+    "DECRYPTION_FAILED_OR_BAD_RECORD_MAC": "bad_record_mac",
+    "UNEXPECTED_MESSAGE": "unexpected_message",
+    "UNEXPECTED_RECORD": "unexpected_message",
+    "LENGTH_MISMATCH": "decode_error",
+    "BAD_LENGTH": "decode_error",
+    "CERT_LENGTH_MISMATCH": "decode_error",
+    "ENCRYPTED_LENGTH_TOO_LONG": "record_overflow",
+    "DATA_LENGTH_TOO_LONG": "record_overflow",
+    "WRONG_SIGNATURE_TYPE": "illegal_parameter",
+    "BAD_RECORD_TYPE": "unexpected_message",
+}
+# X509_V_ERR_… by number, as OpenSSL turns them into alerts (ssl/statem/statem_lib.c, ssl_x509err2alert).
+_BY_VERIFY_CODE: Final = {
+    **dict.fromkeys((2, 3, 18, 19, 20, 21, 22, 24, 33), "unknown_ca"),
+    **dict.fromkeys((10, 12), "certificate_expired"),
+    23: "certificate_revoked",
+    26: "unsupported_certificate",
+    7: "decrypt_error",
+    8: "decrypt_error",
+    **dict.fromkeys((9, 11, 13, 14, 15, 16, 27, 28, 66, 67, 68), "bad_certificate"),
+}
+
+
+def alert_in(records: bytes, error: ssl.SSLError) -> str | None:
+    """The name of the alert at the end of what OpenSSL queued, None when there is none."""
+    at, kind, body = 0, None, b""
+    while at + _HEADER <= len(records):
+        length = int.from_bytes(records[at + 3 : at + _HEADER])
+        kind, body = records[at], records[at + _HEADER : at + _HEADER + length]
+        at += _HEADER + length
+    if kind == _ALERT and len(body) == _PLAIN_ALERT:
+        return NAMES.get(body[1], str(body[1]))
+    if kind not in {_ALERT, _APPLICATION_DATA}:
+        return None
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return _BY_VERIFY_CODE.get(error.verify_code, "certificate_unknown")
+    return _BY_REASON.get(error.reason or "", ENCRYPTED)
+
+
+def alert_for_garbage(error: ssl.SSLError, first: int | None) -> bytes:
+    """The alert record for a first byte that is no TLS, where OpenSSL hangs up without a word; empty otherwise.
+
+    RFC 8446 section 5: an unexpected record type MUST end the connection with unexpected_message. A record of TLS with
+    a version that nobody has heard of gets protocol_version (appendix D).
+    """
+    if error.reason != "WRONG_VERSION_NUMBER" or first is None:
+        return b""
+    alert = _PROTOCOL_VERSION if first in _CONTENT_TYPES else _UNEXPECTED_MESSAGE
+    return bytes((_ALERT, 3, 1, 0, 2, _FATAL, alert))

@@ -1,0 +1,126 @@
+"""The same for servers that shake hands on blocking sockets: gunicorn's sync and threaded workers.
+
+OpenSSL writes its alerts to such a socket by itself. What is left is to limit the time, to answer plain HTTP, to tell
+the outcome, and to keep unread data from turning the end of the connection into a reset.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import socket
+import ssl
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Final
+
+from asgi_tls import _openssl, plain_http
+from asgi_tls.alerts import alert_for_garbage
+from asgi_tls.events import ClientErrorEvent
+from asgi_tls.handshake import Reception, address_of, local_port, reason_of
+from asgi_tls.parting import part_blocking
+
+_ENOUGH_TO_TELL: Final = 8  # the longest method of HTTP that is looked for, and its space
+_receive = socket.socket.recv  # of the socket itself, below TLS
+_Outcome = tuple[str, str]
+
+
+class TLSSocket(ssl.SSLSocket):
+    """One server side of a connection on a blocking socket."""
+
+    server_name: str | None = None
+    name_refused = False
+    _seen = False
+
+    def do_handshake(self, block: bool = False) -> None:
+        """Shake hands within the server's limit. Raises ssl.SSLError, and OSError where the client left."""
+        reception: Reception | None = getattr(self.context, "reception", None)
+        if self._seen or not self.server_side or reception is None or self.gettimeout() == 0:
+            super().do_handshake(block)
+            return
+        self._seen = True
+        before, started = self.gettimeout(), time.monotonic()
+        try:
+            ip, port = address_of(self.getpeername())
+            if reception.admits is not None and ip is not None and not reception.admits(ip):
+                raise ssl.SSLError(ssl.SSL_ERROR_SSL, "the address is blocked")
+            try:
+                self._shake_hands(reception, lambda: self._wait_until(started + reception.timeout))
+            except _Failed as failed:
+                code, msg = failed.outcome
+                reception.tell(ClientErrorEvent(ip=ip, port=port, code=code, msg=msg, alert=None, sni=self.server_name))
+                with socket.socket(fileno=self.detach()) as plain:
+                    part_blocking(plain)
+                raise failed.error from None
+            reception.tell_session(
+                {
+                    "ts": datetime.now(UTC),
+                    "ip": ip,
+                    "port": port,
+                    "protocol": self.version() or "",
+                    "cipher": (self.cipher() or ("",))[0],
+                    "group": _openssl.negotiated_group(self),
+                    "alpn": self.selected_alpn_protocol(),
+                    "sni": self.server_name,
+                    "resumed": bool(self.session_reused),
+                    "duration_ms": round((time.monotonic() - started) * 1e3, 3),
+                }
+            )
+        finally:
+            if self.fileno() != -1:
+                self.settimeout(before)
+
+    def _shake_hands(self, reception: Reception, limit: Callable[[], None]) -> None:
+        first = b""
+        try:
+            limit()
+            first = _receive(self, _ENOUGH_TO_TELL, socket.MSG_PEEK)
+            if first and plain_http.may_be_http(first):
+                self._answer(reception, limit)
+            limit()
+            super().do_handshake()
+        except TimeoutError:
+            # gunicorn logs a traceback for a timeout, and nothing for a connection that is gone: this has been told.
+            gone = ConnectionResetError(errno.ECONNRESET, "the handshake took too long")
+            raise _Failed(gone, "HANDSHAKE_TIMEOUT", f"no handshake within {reception.timeout:g} s") from None
+        except ssl.SSLEOFError as error:
+            raise _Failed(error, *_left(first)) from None
+        except ssl.SSLError as error:
+            if alert := alert_for_garbage(error, first[0] if first else None):
+                with contextlib.suppress(OSError):
+                    socket.socket.send(self, alert)
+            raise _Failed(error, *reason_of(error, name_refused=self.name_refused)) from None
+        except OSError as error:
+            raise _Failed(error, *_left(first)) from None
+
+    def _answer(self, reception: Reception, limit: Callable[[], None]) -> None:
+        request = b""
+        while not plain_http.is_complete(request):
+            limit()
+            data = _receive(self, plain_http.HEAD_LIMIT)
+            if not data:
+                break
+            request += data
+        answer = plain_http.answer(request, mode=reception.plain_http, covers=reception.covers, port=local_port(self))
+        with contextlib.suppress(OSError):
+            socket.socket.sendall(self, answer)
+        error = ssl.SSLError(ssl.SSL_ERROR_SSL, "plain HTTP on the TLS port")
+        raise _Failed(error, "HTTP_REQUEST", "a plain HTTP request came to the TLS port")
+
+    def _wait_until(self, deadline: float) -> None:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("the handshake takes too long")
+        self.settimeout(left)
+
+
+class _Failed(Exception):  # noqa: N818 -- it carries an error
+    def __init__(self, error: OSError, code: str, msg: str) -> None:
+        self.error, self.outcome = error, (code, msg)
+
+
+def _left(first: bytes) -> _Outcome:
+    if first:
+        return "CONNECTION_CLOSED", "the client left in the middle of the handshake"
+    return "NO_DATA", "the client connected and left without a byte"

@@ -1,0 +1,171 @@
+"""Metrics for Prometheus (`pip install 'asgi-tls[prometheus]'`).
+
+    ServerTLS(..., listeners=[log_events, PrometheusMetrics()])
+    app.mount("/metrics", prometheus_client.make_asgi_app())
+
+or, on a port of its own, `PrometheusMetrics(address="127.0.0.1:9464")`. With several workers, prometheus_client needs
+the directory PROMETHEUS_MULTIPROC_DIR before it is imported; any worker then answers for all.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from asgi_tls.errors import ConfigurationError
+from asgi_tls.events import (
+    CertificateLoadedEvent,
+    ClientErrorEvent,
+    Event,
+    GuardEvent,
+    ReloadFailedEvent,
+    SessionEvent,
+)
+
+logger = logging.getLogger("asgi_tls")
+
+# Label values come from OpenSSL and our own configuration, never from a peer; these bounds hold even so.
+_MOST_CODES: Final = 64
+_MOST_NAMES: Final = 256
+_OTHER: Final = "other"
+_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_BIND_AGAIN: Final = 2.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrometheusMetrics:
+    """Counts events in prometheus_client's default registry.
+
+    `address` is "host:port" for an endpoint of its own, in plain HTTP: keep it on loopback or a private network.
+
+    Raises ConfigurationError.
+    """
+
+    address: str | None = None
+
+    def __post_init__(self) -> None:
+        try:
+            import prometheus_client  # noqa: F401
+        except ImportError:
+            raise ConfigurationError(
+                "PrometheusMetrics needs the package prometheus_client", fix="pip install 'asgi-tls[prometheus]'."
+            ) from None
+        if self.address is not None:
+            _parse(self.address)
+
+    def start(self, _tell: Callable[[Event], None], /) -> None:
+        """Make the metrics, and serve them where an address is given."""
+        _metrics()
+        if self.address is not None:
+            _serve_once(self.address)
+
+    def __call__(self, event: Event, /) -> None:
+        """Count it."""
+        _metrics().count(event)
+
+
+class _Metrics:
+    def __init__(self) -> None:
+        from prometheus_client import Counter, Gauge, Histogram
+
+        self._sessions: dict[tuple[str, str, str | None, bool], Any] = {}
+        self._codes: set[str] = set()
+        self._names: set[str] = set()
+        self._handshakes = Counter(
+            "asgi_tls_handshakes", "Handshakes that succeeded.", ["protocol", "cipher", "group", "resumed"]
+        )
+        self._duration = Histogram(
+            "asgi_tls_handshake_duration_seconds", "From the connection to the end of the handshake.", buckets=_BUCKETS
+        )
+        self._failures = Counter("asgi_tls_handshake_failures", "Handshakes that failed, by reason.", ["code"])
+        self._not_after = Gauge(
+            "asgi_tls_certificate_not_after_timestamp_seconds",
+            "When the certificate that is served for a name expires.",
+            ["name"],
+            multiprocess_mode="mostrecent",
+        )
+        self._loads = Counter("asgi_tls_certificate_loads", "Certificates taken into service, reloads included.")
+        self._reload_failures = Counter("asgi_tls_reload_failures", "Reloads that kept the old certificate.", ["code"])
+        self._blocks = Counter("asgi_tls_guard_blocks", "Addresses that were blocked.")
+        self._refused = Counter("asgi_tls_guard_refused_connections", "Connections closed because of a block.")
+
+    def count(self, event: Event) -> None:
+        if isinstance(event, SessionEvent):
+            self._session(event)
+        elif isinstance(event, ClientErrorEvent):
+            self._failures.labels(_bounded(event.code, self._codes, _MOST_CODES)).inc()
+        elif isinstance(event, CertificateLoadedEvent):
+            self._loads.inc()
+            for name in event.subject_alt_names:
+                label = _bounded(name, self._names, _MOST_NAMES)
+                if label != _OTHER:
+                    self._not_after.labels(label).set(event.not_after.timestamp())
+        elif isinstance(event, ReloadFailedEvent):
+            self._reload_failures.labels(_bounded(event.code, self._codes, _MOST_CODES)).inc()
+        elif isinstance(event, GuardEvent):
+            self._refused.inc(event.connections)
+            if event.action == "blocked":
+                self._blocks.inc()
+
+    def _session(self, event: SessionEvent) -> None:
+        key = (event.protocol, event.cipher, event.group, event.resumed)
+        child = self._sessions.get(key)
+        if child is None:
+            resumed = "true" if event.resumed else "false"
+            child = self._handshakes.labels(event.protocol, event.cipher, event.group or "unknown", resumed)
+            self._sessions[key] = child
+        child.inc()
+        self._duration.observe(event.duration_ms / 1e3)
+
+
+@functools.cache
+def _metrics() -> _Metrics:
+    return _Metrics()
+
+
+def _bounded(value: str, known: set[str], most: int) -> str:
+    if value not in known:
+        if len(known) >= most:
+            return _OTHER
+        known.add(value)
+    return value
+
+
+def _parse(address: str) -> tuple[str, int]:
+    host, colon, port = address.rpartition(":")
+    if not colon or not port.isdigit() or int(port) > 65535:
+        raise ConfigurationError(f"{address!r} is no address to serve metrics on", fix="Write 127.0.0.1:9464.")
+    return host.strip("[]") or "127.0.0.1", int(port)
+
+
+@functools.cache
+def _serve_once(address: str) -> None:
+    threading.Thread(target=_serve, args=_parse(address), name="asgi_tls metrics", daemon=True).start()
+
+
+def _serve(host: str, port: int) -> None:
+    """Answer on this address, or take over from the worker that does when it ends."""
+    from prometheus_client import REGISTRY, CollectorRegistry, start_http_server
+    from prometheus_client.multiprocess import MultiProcessCollector
+
+    registry = REGISTRY
+    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    said = False
+    while True:
+        try:
+            start_http_server(port, host, registry)
+        except OSError as error:
+            if not said:
+                said = True
+                logger.debug("cannot serve metrics on %s port %d yet: %s", host, port, error)
+            time.sleep(_BIND_AGAIN)
+        else:
+            return

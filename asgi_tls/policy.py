@@ -1,0 +1,85 @@
+"""A profile applied to an `ssl.SSLContext`, of a server or of a client, and checked."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from asgi_tls import _openssl
+from asgi_tls.errors import UnsupportedError
+from asgi_tls.profile import TLSProfile, Version
+
+_VERSION: Final[dict[Version, ssl.TLSVersion]] = {
+    "TLSv1.2": ssl.TLSVersion.TLSv1_2,
+    "TLSv1.3": ssl.TLSVersion.TLSv1_3,
+}
+
+# RFC 9325 section 4: at least 112 bits of security, for certificates and signatures of clients too.
+_SECURITY_LEVEL: Final = "@SECLEVEL=2"
+
+
+def apply_profile(
+    context: ssl.SSLContext, profile: TLSProfile, *, allow_unsupported: bool = False
+) -> tuple[tuple[str, ...], list[str]]:
+    """Give a context the versions, suites and groups of a profile, and check that it took them.
+
+    Returns the groups without those that this OpenSSL lacks, and sentences on what was left out.
+
+    Raises UnsupportedError.
+    """
+    context.minimum_version = _VERSION[profile.minimum_version]
+    context.maximum_version = _VERSION[profile.maximum_version]
+    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
+    context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE  # the client knows whether it has AES in hardware
+    set_ciphers(context, profile)
+    groups, notes = usable_groups(profile)
+    if profile.ciphersuites:
+        notes += enforce(_openssl.set_ciphersuites, context, profile.ciphersuites, allow_unsupported=allow_unsupported)
+    notes += enforce(_openssl.set_groups, context, groups, allow_unsupported=allow_unsupported)
+    return groups, notes
+
+
+def set_ciphers(context: ssl.SSLContext, profile: TLSProfile) -> None:
+    """The TLS 1.2 suites. A profile of TLS 1.3 alone has none, and OpenSSL wants a list all the same: it gets one
+    that the minimum version keeps from use."""
+    names = profile.ciphers or ("ECDHE+AESGCM",)
+    context.set_ciphers(":".join((*names, _SECURITY_LEVEL)))
+
+
+def usable_groups(profile: TLSProfile) -> tuple[tuple[str, ...], list[str]]:
+    """The profile's groups that this OpenSSL has, in order, and a sentence on those that it lacks.
+
+    Raises UnsupportedError when none is left.
+    """
+    supported = _openssl.supported_groups()
+    if supported is None:
+        return profile.groups, []
+    usable = tuple(name for name in profile.groups if name in supported)
+    missing = [name for name in profile.groups if name not in supported]
+    if not usable:
+        raise UnsupportedError(
+            f"{ssl.OPENSSL_VERSION} has none of the groups {', '.join(profile.groups)}",
+            fix=f"Choose from {', '.join(supported)}.",
+        )
+    if not missing:
+        return usable, []
+    lacking = f"{ssl.OPENSSL_VERSION} lacks the groups {', '.join(missing)} of profile {profile.name}"
+    return usable, [f"{lacking}, which are left out. OpenSSL 3.5 has all of them."]
+
+
+def enforce(
+    setter: Callable[[ssl.SSLContext, Sequence[str]], None],
+    context: ssl.SSLContext,
+    values: Sequence[str],
+    *,
+    allow_unsupported: bool,
+) -> list[str]:
+    """Call the setter. Where that is unsupported, and allowed to be: a sentence on it. Raises UnsupportedError."""
+    try:
+        setter(context, values)
+    except UnsupportedError as error:
+        if not allow_unsupported:
+            raise
+        return [f"{error} It is left out, as allow_unsupported says."]
+    return []

@@ -1,0 +1,48 @@
+"""The listeners that the settings ask for: the log, metrics, the guard."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from typing import Any, Final
+
+from asgi_tls.events import Listener
+from asgi_tls.listeners.log import JSONLog, log_events
+
+_MULTIPROCESS: Final = "PROMETHEUS_MULTIPROC_DIR"
+
+
+def listeners_for(values: Mapping[str, Any]) -> list[Listener]:
+    """The log, and what else the settings ask for. Raises ConfigurationError."""
+    listeners: list[Listener] = [JSONLog() if values.get("log_json") else log_events]
+    if values.get("metrics"):
+        _share_metrics()
+        from asgi_tls.listeners.prometheus import PrometheusMetrics
+
+        listeners.append(PrometheusMetrics(address=values["metrics"]))
+    if values.get("guard") or values.get("guard_redis"):
+        from asgi_tls.listeners.guard import HandshakeGuard
+
+        listeners.append(HandshakeGuard(redis=values.get("guard_redis"), allow=tuple(values.get("guard_allow") or ())))
+    return listeners
+
+
+def _share_metrics() -> None:
+    """Workers write their metrics to files, so that whichever is asked answers for all.
+
+    prometheus_client looks for the directory when it is imported, and workers inherit the variable.
+    """
+    if _MULTIPROCESS in os.environ:
+        return
+    directory = tempfile.mkdtemp(prefix="asgi-tls-metrics-")
+    os.environ[_MULTIPROCESS] = directory
+    owner = os.getpid()
+
+    def remove() -> None:
+        if os.getpid() == owner:  # not in a forked worker
+            shutil.rmtree(directory, ignore_errors=True)
+
+    atexit.register(remove)

@@ -1,0 +1,57 @@
+"""Each malformed conversation ends with the alert that the RFC asks for, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+
+import psutil
+import pytest
+from conversations import CONVERSATIONS, Conversation
+from files import Files
+from handshakes import client, connect
+from launch import Launch
+from servers import Server, serve
+
+LAUNCHES = [
+    Launch("uvicorn", "asyncio"),
+    Launch("uvicorn", "uvloop"),
+    Launch("hypercorn", "asyncio"),
+    Launch("hypercorn", "uvloop"),
+]
+
+
+@pytest.fixture(scope="module", params=LAUNCHES, ids=str)
+def server(request: pytest.FixtureRequest, files: Files) -> Iterator[Server]:
+    launch: Launch = request.param
+    command, env = launch.command(files.ecdsa, {"handshake_timeout": "1.5"})
+    ready, count = launch.readiness()
+    with serve(command, env=env, ready=ready, count=count) as running:
+        yield running
+
+
+def test_there_are_enough() -> None:
+    assert len(CONVERSATIONS) >= 60
+    assert len({conversation.name for conversation in CONVERSATIONS}) == len(CONVERSATIONS)
+
+
+@pytest.mark.parametrize("conversation", CONVERSATIONS, ids=lambda each: each.name)
+def test_conversation(server: Server, conversation: Conversation) -> None:
+    assert conversation.hold(server.port) in conversation.wanted
+
+
+def test_nothing_is_left_behind(files: Files, server: Server) -> None:
+    process = psutil.Process(server.process.pid)
+    deadline = time.monotonic() + 10
+    while True:
+        left = [each for each in process.net_connections("tcp") if each.status not in {"LISTEN", "NONE"}]
+        if not left or time.monotonic() > deadline:
+            break
+        time.sleep(0.05)
+    assert not left
+    # CPython itself writes this to stderr for a name that is no ASCII, and ends the handshake with an alert.
+    text = re.sub(r"Exception ignored in: b'[^']*'\n.*?UnicodeDecodeError[^\n]*\n", "", server.text, flags=re.DOTALL)
+    for sign in ("Traceback", "never retrieved", "was never awaited", "Unhandled"):
+        assert sign not in text, text
+    assert connect(server.port, client(ca=files.ca_text)).protocol == "TLSv1.3"

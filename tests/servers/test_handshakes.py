@@ -1,0 +1,314 @@
+"""Each way a handshake fails, on every server and loop: the alert or answer, the event with its address, the end."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from files import Files
+from handshakes import client, connect
+from launch import Launch
+from servers import Server
+from wire import Said, events, hello, say
+
+LOOPS = [
+    Launch("uvicorn", "asyncio"),
+    Launch("uvicorn", "uvloop"),
+    Launch("hypercorn", "asyncio"),
+    Launch("hypercorn", "uvloop"),
+]
+GUNICORN = [Launch("gunicorn", "asgi"), Launch("gunicorn", "gthread"), Launch("gunicorn", "sync")]
+ALL = [*LOOPS, *(pytest.param(each, marks=pytest.mark.system) for each in GUNICORN)]
+TIMEOUT = 1.0
+SLACK = 1.5
+
+
+@pytest.fixture(scope="module", params=ALL, ids=str)
+def launch(request: pytest.FixtureRequest) -> Launch:
+    value: Launch = request.param
+    return value
+
+
+@contextlib.contextmanager
+def running(files: Files, launch: Launch, **settings: str) -> Iterator[Server]:
+    named = files.ecdsa
+    certificate = f"localhost={named.certfile},{named.keyfile}"
+    settings = {"log_json": "1", "handshake_timeout": str(TIMEOUT), "certificate": certificate, **settings}
+    command, env = launch.command(None, settings)
+    command = [argument.removesuffix("=1") if argument == "--tls-log-json=1" else argument for argument in command]
+    from servers import serve
+
+    ready, count = launch.readiness()
+    with serve(command, env=env, ready=ready, count=count) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def modern(files: Files, launch: Launch) -> Iterator[Server]:
+    with running(files, launch, profile="modern", groups="X25519:P-256") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def intermediate(files: Files, launch: Launch) -> Iterator[Server]:
+    with running(files, launch, profile="intermediate", groups="X25519:P-256") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def mutual(files: Files, launch: Launch) -> Iterator[Server]:
+    with running(files, launch, profile="intermediate", client_ca=str(files.ca)) as server:
+        yield server
+
+
+def fail(server: Server, context: ssl.SSLContext, server_name: str | None = "localhost") -> tuple[str, int]:
+    """Shake hands, expect an alert: its words, and our port."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=8) as raw:
+        port: int = raw.getsockname()[1]
+        with pytest.raises(ssl.SSLError) as caught:
+            shake_hands_and_ask(context, raw, server_name)
+    return caught.value.reason or str(caught.value), port
+
+
+def shake_hands_and_ask(context: ssl.SSLContext, raw: socket.socket, server_name: str | None) -> None:
+    with context.wrap_socket(raw, server_hostname=server_name) as secure:
+        secure.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        secure.recv(1)
+
+
+def told(server: Server, port: int, launch: Launch) -> dict[str, Any]:
+    (event,) = events(server, port)
+    assert event["event"] == "tls_client_error"
+    assert event["ip"] == "127.0.0.1"
+    return event
+
+
+VERSIONS = [ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1, ssl.TLSVersion.TLSv1_2]
+
+
+@pytest.mark.parametrize("version", VERSIONS, ids=lambda version: version.name)
+def test_an_old_client_reads_why(modern: Server, launch: Launch, version: ssl.TLSVersion) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        context = client(minimum=version, maximum=version, ciphers="ALL:@SECLEVEL=0")
+    reason, port = fail(modern, context)
+    assert reason == "TLSV1_ALERT_PROTOCOL_VERSION"
+    event = told(modern, port, launch)
+    assert event["code"] == "UNSUPPORTED_PROTOCOL"
+    assert event["alert"] in {"protocol_version", None}
+
+
+FAILURES: list[tuple[str, dict[str, Any], str | None, str, str, str | None]] = [
+    # server, client, name, the client's reason, code, alert
+    ("modern", {"groups": ["P-521"]}, "localhost", "SSLV3_ALERT_HANDSHAKE_FAILURE", "NO_SUITABLE_KEY_SHARE",
+     "handshake_failure"),
+    ("intermediate", {"maximum": ssl.TLSVersion.TLSv1_2, "ciphers": "ECDHE-ECDSA-AES256-SHA:@SECLEVEL=0"}, "localhost",
+     "SSLV3_ALERT_HANDSHAKE_FAILURE", "NO_SHARED_CIPHER", "handshake_failure"),
+    ("intermediate", {"maximum": ssl.TLSVersion.TLSv1_2, "groups": ["P-521"]}, "localhost",
+     "SSLV3_ALERT_HANDSHAKE_FAILURE", "NO_SHARED_CIPHER", "handshake_failure"),
+    ("modern", {}, "unknown.example", "TLSV1_UNRECOGNIZED_NAME", "UNRECOGNIZED_NAME", "unrecognized_name"),
+    ("modern", {}, None, "TLSV1_UNRECOGNIZED_NAME", "UNRECOGNIZED_NAME", "unrecognized_name"),
+    ("mutual", {}, "localhost", "TLSV13_ALERT_CERTIFICATE_REQUIRED", "PEER_DID_NOT_RETURN_A_CERTIFICATE",
+     "certificate_required"),
+    ("mutual", {"maximum": ssl.TLSVersion.TLSv1_2}, "localhost", "SSLV3_ALERT_HANDSHAKE_FAILURE",
+     "PEER_DID_NOT_RETURN_A_CERTIFICATE", "handshake_failure"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("which", "how", "name", "reason", "code", "alert"), FAILURES)
+def test_a_client_that_cannot_be_served_reads_why(
+    request: pytest.FixtureRequest, launch: Launch, which: str, how: dict[str, Any], name: str | None, reason: str,
+    code: str, alert: str | None,
+) -> None:  # fmt: skip
+    server = request.getfixturevalue(which)
+    said, port = fail(server, client(**how), name)
+    assert said == reason
+    event = told(server, port, launch)
+    assert event["code"] == code
+    assert event["sni"] == name
+    if launch.kind not in {"sync", "gthread"}:
+        assert event["alert"] == alert
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=lambda version: version.name)
+def test_an_untrusted_client_certificate(
+    files: Files, mutual: Server, launch: Launch, tmp_path: Any, version: ssl.TLSVersion
+) -> None:
+    from pki import PKI
+
+    context = client(minimum=version, maximum=version)
+    context.load_cert_chain(*PKI("Stranger").leaf("client.example").write(tmp_path))
+    reason, port = fail(mutual, context)
+    assert reason == "TLSV1_ALERT_UNKNOWN_CA"
+    event = told(mutual, port, launch)
+    assert event["code"] == "CERTIFICATE_VERIFY_FAILED"
+    if launch.kind not in {"sync", "gthread"}:
+        assert event["alert"] == "unknown_ca"
+
+
+def test_a_client_that_does_not_trust_the_server(modern: Server, launch: Launch) -> None:
+    context = ssl.create_default_context()
+    with socket.create_connection(("127.0.0.1", modern.port), timeout=8) as raw:
+        port = raw.getsockname()[1]
+        with pytest.raises(ssl.SSLCertVerificationError):
+            context.wrap_socket(raw, server_hostname="localhost")
+    event = told(modern, port, launch)
+    assert event["code"] == "TLSV1_ALERT_UNKNOWN_CA"
+    assert event["alert"] is None
+
+
+GARBAGE = [
+    (b"\x00" * 64, [70, 10]),
+    (b"SSH-2.0-OpenSSH_9.2\r\n", [70, 10]),
+    (bytes(range(128, 256)) * 4, [70, 10]),
+    # RFC 8446 section 5.1: a record of more than 2^14 bytes ends the connection with record_overflow.
+    (b"\x16\x03\x01" + (2**14 + 1).to_bytes(2) + bytes(2**14 + 1), [22, 50, 10]),
+    (b"\x16\x03\x01\xff\xff" + bytes(65535), [22]),
+    (b"\x17\x03\x03\x00\x10" + bytes(16), [10]),
+]
+
+
+@pytest.mark.parametrize(("data", "alerts"), GARBAGE, ids=lambda value: str(value[:4]))
+def test_garbage(modern: Server, launch: Launch, data: bytes, alerts: list[int]) -> None:
+    said = say(modern.port, data)
+    assert said.ending == "end"
+    assert said.seconds < SLACK
+    assert said.alerts
+    assert said.alerts[-1] in alerts
+    event = told(modern, said.port, launch)
+    assert event["code"].isupper()
+
+
+def expect_timeout(server: Server, said: Said, launch: Launch) -> None:
+    assert said.ending == "end"
+    assert said.data == b""
+    assert TIMEOUT - 0.1 <= said.seconds < TIMEOUT + SLACK
+    assert told(server, said.port, launch)["code"] == "HANDSHAKE_TIMEOUT"
+
+
+def test_silence(modern: Server, launch: Launch) -> None:
+    if launch.kind == "gthread":  # takes a connection up when it speaks, and closes it by itself when it does not
+        return
+    expect_timeout(modern, say(modern.port), launch)
+
+
+def test_half_a_client_hello_then_silence(modern: Server, launch: Launch) -> None:
+    expect_timeout(modern, say(modern.port, hello()[:100]), launch)
+
+
+def test_a_byte_every_tenth_of_a_second(modern: Server, launch: Launch) -> None:
+    first = hello()
+    chunks = [first[at : at + 1] for at in range(40)]
+    said = say(modern.port, *chunks, pause=0.1)
+    assert said.ending in {"end", "reset"}
+    assert said.data == b""
+    assert told(modern, said.port, launch)["code"] == "HANDSHAKE_TIMEOUT"
+
+
+def test_half_a_client_hello_then_the_end(modern: Server, launch: Launch) -> None:
+    said = say(modern.port, hello()[:100], finish=True)
+    assert said.seconds < SLACK
+    assert told(modern, said.port, launch)["code"] == "CONNECTION_CLOSED"
+
+
+def test_a_bare_connect(modern: Server, launch: Launch) -> None:
+    said = say(modern.port, finish=True)
+    assert said.seconds < SLACK
+    event = told(modern, said.port, launch)
+    assert event["code"] == "NO_DATA"
+    assert event["alert"] is None
+
+
+def test_a_session_is_told(files: Files, modern: Server, launch: Launch) -> None:
+    context = client(ca=files.ca_text)
+    with (
+        socket.create_connection(("127.0.0.1", modern.port), timeout=8) as raw,
+        context.wrap_socket(raw, server_hostname="localhost") as secure,
+    ):
+        port = raw.getsockname()[1] if raw.fileno() != -1 else secure.getsockname()[1]
+        secure.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        assert secure.recv(65536).startswith(b"HTTP/1.1 200")
+    (event,) = events(modern, port)
+    assert event["event"] == "tls_session"
+    assert (event["ip"], event["sni"], event["protocol"]) == ("127.0.0.1", "localhost", "TLSv1.3")
+    assert event["group"] == "X25519"
+    assert event["resumed"] is False
+    assert 0 < event["duration_ms"] < 5000
+
+
+def test_it_serves_on_after_all_that(files: Files, modern: Server, launch: Launch) -> None:
+    assert connect(modern.port, client(ca=files.ca_text)).protocol == "TLSv1.3"
+
+
+def test_nothing_is_left_unhandled(modern: Server, intermediate: Server, mutual: Server) -> None:
+    for server in (modern, intermediate, mutual):
+        assert "Traceback" not in server.text, server.text
+        assert "never retrieved" not in server.text
+
+
+def head_of(said: Said) -> tuple[bytes, dict[bytes, bytes], bytes]:
+    head, _, body = said.data.partition(b"\r\n\r\n")
+    status, *lines = head.split(b"\r\n")
+    return status, dict(line.lower().split(b": ", 1) for line in lines), body
+
+
+REDIRECTED = [
+    (b"GET / HTTP/1.1\r\nHost: localhost:{port}\r\n\r\n", b"https://localhost:{port}/"),
+    (b"GET /a?b=c&d=%20 HTTP/1.1\r\nUser-Agent: x\r\nhOST:\tLOCALHOST:1234 \r\n\r\n", b"https://localhost:1234/a?b=c&d=%20"),
+    (b"HEAD //x HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", b"https://127.0.0.1:{port}//x"),
+    (b"GET / HTTP/1.0\r\nHost: localhost:443\r\n\r\n", b"https://localhost/"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("request_", "location"), REDIRECTED)
+@pytest.mark.parametrize("pieces", [1, 7])
+def test_plain_http_is_redirected(
+    modern: Server, launch: Launch, request_: bytes, location: bytes, pieces: int
+) -> None:
+    port = str(modern.port).encode()
+    data = request_.replace(b"{port}", port)
+    size = len(data) // pieces + 1
+    said = say(modern.port, *[data[at : at + size] for at in range(0, len(data), size)], pause=0.02)
+    status, fields, body = head_of(said)
+    assert status == b"HTTP/1.1 308 Permanent Redirect"
+    assert fields[b"location"] == location.replace(b"{port}", port)
+    assert bool(body) == (not data.startswith(b"HEAD"))
+    assert said.ending == "end"
+    assert said.seconds < SLACK
+    assert told(modern, said.port, launch)["code"] == "HTTP_REQUEST"
+
+
+REFUSED = [
+    b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 300000\r\n\r\n" + b"x" * 300000,
+    b"GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n",
+    b"GET / HTTP/1.1\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: localhost@evil.example\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: localhost:99999\r\n\r\n",
+    b"GET http://localhost/ HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: localhost\r\n folded: x\r\n\r\n",
+    b"GET /\x0bx HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    b"GET / HTTP/1.1\nHost: localhost\n\n",
+    b"GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\nabc",
+    b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    b"OPTIONS * HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    b"CONNECT localhost:443 HTTP/1.1\r\nHost: localhost:443\r\n\r\n",
+]
+
+
+@pytest.mark.parametrize("request_", REFUSED, ids=lambda value: repr(value[:40]))
+def test_plain_http_that_is_refused(modern: Server, launch: Launch, request_: bytes) -> None:
+    said = say(modern.port, request_)
+    status, fields, body = head_of(said)
+    assert status == b"HTTP/1.1 400 Bad Request"
+    assert b"location" not in fields
+    assert body == b"This port speaks HTTPS, and the request came in plain HTTP.\n"
+    assert b"evil" not in said.data
+    assert said.ending == "end"
+    assert told(modern, said.port, launch)["code"] == "HTTP_REQUEST"

@@ -2,8 +2,9 @@
 
 The only place with ctypes. Python's own method is preferred where it has one (3.15). Otherwise libssl is called on the
 SSL_CTX behind an `ssl.SSLContext`, after `_prove` has shown that we hold the right pointers into the right library.
-Where it is out of reach, functions raise UnsupportedError, and `capabilities()` says why. It would break on a CPython whose `PySSLContext` no longer starts with the SSL_CTX, or whose `PySSLSocket` no longer
-starts with `Socket, ssl, ctx` (Modules/_ssl.c, the same from 3.11 to 3.15): `_prove` notices, and refuses.
+Where it is out of reach, functions raise UnsupportedError, and `capabilities()` says why. It would break on a CPython
+whose `PySSLContext` no longer starts with the SSL_CTX, or whose `PySSLSocket` no longer starts with `Socket, ssl, ctx`
+(Modules/_ssl.c, the same from 3.11 to 3.15): `_prove` notices, and refuses.
 """
 
 from __future__ import annotations

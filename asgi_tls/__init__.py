@@ -1,10 +1,22 @@
-"""TLS 1.3 and secure transport for Python ASGI servers."""
+"""TLS 1.3 and secure transport for Python ASGI servers: the public names.
 
-from asgi_tls.certificate import KubernetesSecret, LetsEncrypt, PEMFiles
-from asgi_tls.client import create_client_context
-from asgi_tls.middleware import EarlyDataMiddleware, HTTPSRedirectMiddleware, SecurityHeadersMiddleware, TLSMiddleware
-from asgi_tls.profile import INTERMEDIATE, MODERN, TLSProfile
-from asgi_tls.server import ServerTLS
+Each is imported when it is first asked for: an application that only uses the middleware loads no TLS library.
+"""
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from asgi_tls.certificate import KubernetesSecret, LetsEncrypt, PEMFiles
+    from asgi_tls.client import create_client_context
+    from asgi_tls.middleware import (
+        EarlyDataMiddleware,
+        HTTPSRedirectMiddleware,
+        SecurityHeadersMiddleware,
+        TLSMiddleware,
+    )
+    from asgi_tls.profile import INTERMEDIATE, MODERN, TLSProfile
+    from asgi_tls.server import ServerTLS
 
 __all__ = [
     "INTERMEDIATE",
@@ -20,3 +32,29 @@ __all__ = [
     "TLSProfile",
     "create_client_context",
 ]
+
+_HOMES = {
+    "certificate": ("KubernetesSecret", "LetsEncrypt", "PEMFiles"),
+    "client": ("create_client_context",),
+    "middleware": (
+        "EarlyDataMiddleware",
+        "HTTPSRedirectMiddleware",
+        "SecurityHeadersMiddleware",
+        "TLSMiddleware",
+    ),
+    "profile": ("INTERMEDIATE", "MODERN", "TLSProfile"),
+    "server": ("ServerTLS",),
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value: object = getattr(importlib.import_module(f"asgi_tls.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

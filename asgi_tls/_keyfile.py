@@ -1,4 +1,4 @@
-"""Hand a certificate that is in memory to `SSLContext.load_cert_chain`, which reads files only."""
+"""Hand a certificate and CRLs that are in memory to an `SSLContext`, which reads them from files only."""
 
 from __future__ import annotations
 
@@ -29,16 +29,38 @@ def load_cert_chain(context: ssl.SSLContext, certificate: Certificate) -> None:
             ) from None
 
 
+def load_crls(context: ssl.SSLContext, crls: str) -> None:
+    """Add revocation lists, PEM text, which `load_verify_locations` takes from a file alone."""
+    if _has_memory_files():
+        with _in_memory(crls.encode("ascii")) as name:
+            context.load_verify_locations(name)
+        return
+    with tempfile.TemporaryDirectory(prefix="asgi_tls-") as directory:
+        listed = Path(directory, "crls.pem")
+        listed.write_text(crls, encoding="ascii")
+        context.load_verify_locations(listed)
+
+
+def _has_memory_files() -> bool:
+    return hasattr(os, "memfd_create") and Path("/proc/self/fd").is_dir()
+
+
+@contextlib.contextmanager
+def _in_memory(data: bytes) -> Iterator[str]:
+    """Memory with a file's name: it never reaches a disk."""
+    descriptor = os.memfd_create("asgi_tls", os.MFD_CLOEXEC)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+        file.flush()
+        yield f"/proc/self/fd/{descriptor}"
+
+
 @contextlib.contextmanager
 def _as_file(certificate: Certificate) -> Iterator[tuple[str, str | None]]:
     """A path to key and chain, and the password of the key there."""
-    if hasattr(os, "memfd_create") and Path("/proc/self/fd").is_dir():
-        # Memory with a file's name: the key never reaches a disk.
-        descriptor = os.memfd_create("asgi_tls", os.MFD_CLOEXEC)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(certificate.key_pem + certificate.chain_pem)
-            file.flush()
-            yield f"/proc/self/fd/{descriptor}", None
+    if _has_memory_files():
+        with _in_memory(certificate.key_pem + certificate.chain_pem) as name:
+            yield name, None
         return
     # Elsewhere a private temporary file, with the key encrypted under a password that lives for this call.
     password = secrets.token_hex(16)

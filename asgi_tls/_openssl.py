@@ -89,7 +89,7 @@ def set_ciphersuites(context: ssl.SSLContext, ciphersuites: Iterable[str]) -> No
     wanted = tuple(ciphersuites)
     names = ":".join(wanted)
     if not _native(context, "set_ciphersuites", names):
-        lib = _reach()
+        lib = reach()
         lib.SSL_CTX_set_ciphersuites(lib.context(context), names.encode("ascii"))
     found = {cipher["name"] for cipher in context.get_ciphers() if cipher["protocol"] == "TLSv1.3"}
     if found != set(wanted):
@@ -111,7 +111,7 @@ def prefer_own_groups(context: ssl.SSLContext, groups: Iterable[str], *, client_
 
     Raises UnsupportedError.
     """
-    lib = _reach()
+    lib = reach()
     lib.SSL_CTX_set_client_hello_cb(lib.context(context), _hello_callback(tuple(groups), client_auth), None)
 
 
@@ -141,6 +141,7 @@ class _LibSSL(ctypes.PyDLL):
         declare("SSL_CTX_ctrl", ctypes.c_long, [pointer, integer, ctypes.c_long, text])
         declare("SSL_CTX_set_ciphersuites", integer, [pointer, text])
         declare("SSL_CTX_set_client_hello_cb", None, [pointer, _HelloFunction, pointer])
+        declare("SSL_CTX_flush_sessions", None, [pointer, ctypes.c_long])
         declare("SSL_client_hello_get0_ext", integer, [pointer, ctypes.c_uint, pointer, pointer])
         declare("SSL_set_options", ctypes.c_uint64, [pointer, ctypes.c_uint64])
         declare("SSL_ctrl", ctypes.c_long, [pointer, integer, ctypes.c_long, text])
@@ -219,7 +220,7 @@ def _prove(lib: _LibSSL) -> str | None:
     return None
 
 
-def _reach() -> _LibSSL:
+def reach() -> _LibSSL:
     lib, reason = _libssl()
     if lib is None:
         raise UnsupportedError(
@@ -249,7 +250,7 @@ def _native(context: ssl.SSLContext, method: str, argument: str) -> bool:
 def _try_groups(context: ssl.SSLContext, names: str) -> bool:
     if _native(context, "set_groups", names):
         return True
-    lib = _reach()
+    lib = reach()
     done = lib.SSL_CTX_ctrl(lib.context(context), _SSL_CTRL_SET_GROUPS_LIST, 0, names.encode("ascii"))
     return bool(done == 1)
 
@@ -259,15 +260,14 @@ def _group(connection: ssl.SSLObject | ssl.SSLSocket) -> str | None:
         name: str | None = connection.group()  # type: ignore[union-attr]  # Python 3.15
         return name
     lib, _ = _libssl()
-    pointer = lib and lib.connection(connection)
-    raw = lib.group(pointer) if lib and pointer else None
+    raw = lib.group(pointer) if lib and (pointer := lib.connection(connection)) else None
     return raw.decode("ascii") if raw else None
 
 
 @functools.cache
 def _hello_callback(groups: tuple[str, ...], client_auth: bool) -> Any:
     """The callback for one order of groups. Cached for good: libssl may call it as long as the process lives."""
-    lib = _reach()
+    lib = reach()
     own = [(GROUPS[name][1].to_bytes(2), name.encode("ascii")) for name in groups]
     choices: dict[bytes, bytes | None] = {}
 

@@ -10,14 +10,16 @@ from __future__ import annotations
 import functools
 import ssl
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final, Literal
 
-from asgi_tls import _openssl
-from asgi_tls._keyfile import load_cert_chain
+from asgi_tls import _openssl, _sessions
+from asgi_tls._keyfile import load_cert_chain, load_crls
+from asgi_tls.behind import CertifiedContext, Trust, TrustedObject
 from asgi_tls.blocking import TLSSocket
 from asgi_tls.certificate import Certificate
 from asgi_tls.errors import ConfigurationError, UnsupportedError
-from asgi_tls.handshake import HandshakeContext, TLSObject
+from asgi_tls.handshake import HandshakeContext
 from asgi_tls.profile import TLSProfile, Version
 
 ClientAuth = Literal["required", "optional"]
@@ -25,10 +27,7 @@ ClientAuth = Literal["required", "optional"]
 DEFAULT: Final = "default"
 """The name in a mapping of certificates that answers for every name that is not in it."""
 
-_VERSION: Final[dict[Version, ssl.TLSVersion]] = {
-    "TLSv1.2": ssl.TLSVersion.TLSv1_2,
-    "TLSv1.3": ssl.TLSVersion.TLSv1_3,
-}
+_VERSION: Final[dict[Version, ssl.TLSVersion]] = {"TLSv1.2": ssl.TLSVersion.TLSv1_2, "TLSv1.3": ssl.TLSVersion.TLSv1_3}
 _VERIFY: Final[dict[ClientAuth | None, ssl.VerifyMode]] = {
     None: ssl.CERT_NONE,
     "optional": ssl.CERT_OPTIONAL,
@@ -45,9 +44,15 @@ class ServerContext:
     `alpn` are the server's application protocols, the most wanted first. With `client_auth`, clients are asked for a
     certificate of one of the CAs given to `use`. `notes` are sentences on what this platform leaves out of the profile:
     groups that its OpenSSL lacks, and with `allow_unsupported` whatever else it cannot enforce, which raises otherwise.
+    With `check_crl`, clients are accepted only while a CRL of their CA is in force.
+
+    `certificates` are those that are served now. `reload` asks whoever watches their files to read them at once.
 
     Raises UnsupportedError, and ConfigurationError from `use`.
     """
+
+    certificates: Mapping[str, tuple[Certificate, ...]]
+    reload: Callable[[], None]
 
     def __init__(
         self,
@@ -55,32 +60,60 @@ class ServerContext:
         *,
         alpn: Sequence[str] = (),
         client_auth: ClientAuth | None = None,
+        check_crl: bool = False,
         allow_unsupported: bool = False,
     ) -> None:
         self.profile = profile
+        self.certificates = {}
+        self.reload = _nobody_watches
         self._alpn = tuple(alpn)
         self._client_auth: ClientAuth | None = client_auth
-        self._names: dict[str, ssl.SSLContext] = {}
-        self._certificates: tuple[Certificate, ...] = ()
+        self._trust = Trust()
+        self._names: Mapping[str, ssl.SSLContext] = {}
         context = HandshakeContext(ssl.PROTOCOL_TLS_SERVER)
         groups, notes = apply_profile(context, profile, allow_unsupported=allow_unsupported)
         if len(groups) > 1:
             prefer = functools.partial(_openssl.prefer_own_groups, client_auth=client_auth is not None)
             notes += _enforce(prefer, context, groups, allow_unsupported=allow_unsupported)
-        self.notes = notes
         context.verify_mode = _VERIFY[client_auth]
+        if client_auth is not None and not _sessions.can_end_sessions():
+            notes += _without_sessions(context)
+        if check_crl:
+            # OpenSSL copies the flags from the context that a connection begins with, and the lists from the one that
+            # it is handed over to.
+            context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
+        self.notes = notes
         if self._alpn:
             context.set_alpn_protocols(list(self._alpn))
-        context.sslobject_class = TLSObject
+        context.sslobject_class = TrustedObject
         context.sslsocket_class = TLSSocket
         context.sni_callback = self._on_server_name
         self.ssl_context = context
 
-    def use(self, certificates: Mapping[str, Sequence[Certificate]], *, client_ca: str | None = None) -> None:
+    def use(
+        self,
+        certificates: Mapping[str, Sequence[Certificate]],
+        *,
+        client_ca: str | None = None,
+        client_crl: str | None = None,
+    ) -> None:
         """Serve these certificates from the next ClientHello on, or raise and change nothing.
 
         `certificates` maps host names, "*.example.org" and "default" to the certificates for that name, one of each
-        kind of key. `client_ca` is PEM text. Connections that exist are not touched.
+        kind of key. `client_ca` and `client_crl` are PEM text. Connections that exist are not touched.
+
+        Raises ConfigurationError, CertificateError.
+        """
+        self.swap(self.prepare(certificates, client_ca=client_ca, client_crl=client_crl))
+
+    def prepare(
+        self,
+        certificates: Mapping[str, Sequence[Certificate]],
+        *,
+        client_ca: str | None = None,
+        client_crl: str | None = None,
+    ) -> Prepared:
+        """All of `use` that takes time and may fail. Any thread may call it; what is served does not change.
 
         Raises ConfigurationError, CertificateError.
         """
@@ -90,23 +123,40 @@ class ServerContext:
             raise ConfigurationError(
                 "client certificates are asked for, and there is no CA to verify them", fix="Give client_ca."
             )
+        trust = self._trust
+        if (client_ca, client_crl) != (trust.client_ca, trust.client_crl):
+            trust = Trust(client_ca, client_crl)
         built: dict[tuple[int, ...], ssl.SSLContext] = {}
         names: dict[str, ssl.SSLContext] = {}
         for name, group in certificates.items():
             check_group(name, group)
             identity = tuple(id(certificate) for certificate in group)
             if identity not in built:
-                built[identity] = self._build(group, client_ca)
+                built[identity] = self._build(group, trust)
             names[name] = built[identity]
-        self._names = names  # the swap: one assignment, seen by the next ClientHello
-        self._certificates = tuple(dict.fromkeys(one for group in certificates.values() for one in group))
+        return Prepared(names, {name: tuple(group) for name, group in certificates.items()}, trust)
 
-    def covers(self, host: str) -> bool:
-        """Whether clients accept one of the certificates for this host, a name or an address."""
-        return any(certificate.covers(host) for certificate in self._certificates)
+    def swap(self, prepared: Prepared) -> None:
+        """Serve what was prepared from the next ClientHello on. Call it in the event loop's thread, if there is one.
 
-    def _build(self, certificates: Sequence[Certificate], client_ca: str | None) -> ssl.SSLContext:
-        context = _CertifiedContext(ssl.PROTOCOL_TLS_SERVER)
+        When the trust has changed, no session of before is resumed, since whoever is not trusted any more would get in
+        by it, and a client whose handshake is under way is refused. Where libssl is out of reach there is no session to
+        end: clients with certificates got none in the first place.
+        """
+        before, self._trust = self._trust, prepared.trust
+        self._names = prepared.names  # one assignment, so no handshake sees a half of it
+        self.certificates = prepared.certificates
+        if before is not prepared.trust:
+            before.over = True
+            if _sessions.can_end_sessions():
+                _sessions.end_sessions(self.ssl_context)
+
+    def without_sessions(self) -> None:
+        """Let no client resume. For servers without an event loop: see `TrustedObject`, which they do not use."""
+        _without_sessions(self.ssl_context)
+
+    def _build(self, certificates: Sequence[Certificate], trust: Trust) -> ssl.SSLContext:
+        context = CertifiedContext(ssl.PROTOCOL_TLS_SERVER)
         # Versions, groups, TLS 1.3 suites and the verify mode stay those of the outer context; the rest is taken here.
         set_ciphers(context, self.profile)
         if self._alpn:
@@ -115,8 +165,11 @@ class ServerContext:
             load_cert_chain(context, certificate)
         if len(certificates) == 1:
             context.leaf = certificates[0].leaf_der
-        if client_ca is not None:
-            context.load_verify_locations(cadata=client_ca)
+        context.trust = trust
+        if trust.client_ca is not None:
+            context.load_verify_locations(cadata=trust.client_ca)
+        if trust.client_crl is not None:
+            load_crls(context, trust.client_crl)
         return context
 
     def _on_server_name(
@@ -140,10 +193,24 @@ class ServerContext:
         return names.get(DEFAULT)
 
 
-class _CertifiedContext(ssl.SSLContext):
-    """A context that remembers its leaf in DER, where it has one certificate only."""
+@dataclass(frozen=True)
+class Prepared:
+    """What `prepare` made for `swap`."""
 
-    leaf: bytes | None = None
+    names: Mapping[str, ssl.SSLContext]
+    certificates: Mapping[str, tuple[Certificate, ...]]
+    trust: Trust
+
+
+def _nobody_watches() -> None:
+    """Nothing reads the files again: the context was made outside an event loop."""
+
+
+def _without_sessions(context: ssl.SSLContext) -> list[str]:
+    """Give no client a session to resume, where sessions cannot be ended when a CA is removed."""
+    context.options |= ssl.OP_NO_TICKET
+    context.num_tickets = 0
+    return ["Clients cannot resume sessions: without libssl they could not be ended when a client CA is removed."]
 
 
 def apply_profile(

@@ -19,6 +19,9 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
+Severity = Literal["warning", "error", "critical"]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Event:
     """Anything that happened. `event` is its name in logs, `ts` when it happened (aware, UTC)."""
@@ -85,12 +88,16 @@ class ReloadFailedEvent(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class CertificateExpiringEvent(Event):
-    """Little is left of a certificate's lifetime."""
+    """A third of a certificate's lifetime is left, or less. `days_left` is negative once it is over.
+
+    `severity` grows: "warning" from a third on, "error" from a tenth on, "critical" when it has expired.
+    """
 
     event: ClassVar[str] = "tls_certificate_expiring"
     source: str
     not_after: datetime
     days_left: float
+    severity: Severity
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 import ssl
 import sys
 from dataclasses import asdict, dataclass
@@ -12,8 +13,7 @@ from typing import Any, Final
 from asgi_tls import _openssl
 from asgi_tls.profile import PROFILES, TLSProfile
 
-# The floors that pyproject.toml declares.
-SERVERS: Final = {"uvicorn": (0, 47), "hypercorn": (0, 17, 3), "gunicorn": (25, 0)}
+SERVERS: Final = ("uvicorn", "hypercorn", "gunicorn")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +53,7 @@ def report() -> Report:
         openssl=ssl.OPENSSL_VERSION,
         capabilities=asdict(_openssl.capabilities()),
         groups=_openssl.supported_groups(),
-        servers={name: _server(name, floor) for name, floor in SERVERS.items()},
+        servers={name: _server(name) for name in SERVERS},
         profiles={name: losses(profile) for name, profile in PROFILES.items()},
     )
 
@@ -82,11 +82,22 @@ def losses(profile: TLSProfile) -> tuple[Loss, ...]:
     return tuple(sorted(found, key=lambda loss: not loss.fatal))
 
 
-def _server(name: str, floor: tuple[int, ...]) -> str | None:
+def _server(name: str) -> str | None:
     try:
         version = metadata.version(name)
     except metadata.PackageNotFoundError:
         return None
-    numbers = tuple(int(part) for part in version.split(".")[:3] if part.isdigit())
-    wanted = ".".join(map(str, floor))
-    return version if numbers >= floor else f"{version} is too old: {wanted} or later is needed"
+    floor = _floor(name)
+    return version if _numbers(version) >= _numbers(floor) else f"{version} is too old: {floor} or later is needed"
+
+
+def _floor(server: str) -> str:
+    """The oldest version that this package declares."""
+    for requirement in metadata.requires("asgi-tls") or ():
+        if found := re.match(rf"{server}(?:\[.*?\])?>=([\d.]+)", requirement):
+            return found[1]
+    return "0"
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".")[:3] if part.isdigit())

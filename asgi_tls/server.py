@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import math
 import os
@@ -12,18 +11,17 @@ from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from asgi_tls import accept
-from asgi_tls.certificate import Certificate, CertificateSource
+from asgi_tls.certificate import Certificate, CertificateSource, PEMDirectory
 from asgi_tls.certificate.names import canonical_name, parse_ip
 from asgi_tls.context import DEFAULT, ClientAuth, ServerContext
-from asgi_tls.dispatch import Dispatcher
-from asgi_tls.errors import ConfigurationError
-from asgi_tls.events import CertificateLoadedEvent, Listener, notify
-from asgi_tls.handshake import Reception
+from asgi_tls.errors import ASGITLSError, ConfigurationError
+from asgi_tls.events import Listener, notify
+from asgi_tls.inventory import Inventory
 from asgi_tls.listeners.log import log_events
 from asgi_tls.plain_http import PlainHTTP
 from asgi_tls.profile import INTERMEDIATE, TLSProfile
-from asgi_tls.trust import load_ca_bundle
+from asgi_tls.reception import receive_with
+from asgi_tls.reload import Reloader, loaded_event, running_loop
 
 if TYPE_CHECKING:
     from asgi_tls.servers.gunicorn import GunicornContextFactory
@@ -46,6 +44,14 @@ class ServerTLS:
     `client_ca` is a PEM file of the CAs whose client certificates are accepted, `client_auth` says whether a client
     must have one ("required", the default with `client_ca`) or may ("optional").
 
+    `client_crl` is a PEM file of the CRLs of those CAs: then a client gets in only while its CA has one in force.
+
+    `directory` holds more key pairs, each served for the names in it (see `PEMDirectory`): pairs that are added to it
+    or removed are taken up while the server runs. Names in `certificates` come first; it may be an empty mapping.
+
+    `reload_interval` is how often, in seconds, the files are looked at while the server runs. A change of anything else
+    than their content needs a new ServerTLS, and a restart of the server.
+
     `allow_unsupported` logs what this platform cannot enforce of the profile, where it would raise.
 
     `handshake_timeout` is in seconds, from the connection to the end of the handshake. `plain_http` says what a plain
@@ -61,6 +67,9 @@ class ServerTLS:
     profile: TLSProfile = INTERMEDIATE
     client_ca: str | os.PathLike[str] | None = None
     client_auth: ClientAuth | None = None
+    client_crl: str | os.PathLike[str] | None = None
+    directory: str | os.PathLike[str] | None = None
+    reload_interval: float = 5.0
     allow_unsupported: bool = False
     handshake_timeout: float = 10.0
     plain_http: PlainHTTP = "redirect"
@@ -80,15 +89,19 @@ class ServerTLS:
                 f"client_auth is {self.client_auth!r}, and there is no CA to verify clients with",
                 fix="Give client_ca, a PEM file with the CAs whose clients may connect.",
             )
+        if self.client_crl is not None and self.client_ca is None:
+            raise ConfigurationError("client_crl is given without client_ca", fix="Give the CAs whose CRLs these are.")
+        if not 0 < self.reload_interval < math.inf:
+            raise ConfigurationError(
+                f"reload_interval is {self.reload_interval!r}", fix="Give the seconds between two looks at the files."
+            )
         if self.client_ca is not None and self.client_auth is None:
             object.__setattr__(self, "client_auth", "required")
-        if self.handshake_timeout <= 0 or not math.isfinite(self.handshake_timeout):
-            raise ConfigurationError(
-                f"handshake_timeout is {self.handshake_timeout!r}", fix="Give seconds, as in 10.0."
-            )
+        if not 0 < self.handshake_timeout < math.inf:
+            raise ConfigurationError(f"handshake_timeout is {self.handshake_timeout!r}", fix="Give seconds: 10.0.")
         if self.plain_http not in {"redirect", "reject"}:
             raise ConfigurationError(f"plain_http is {self.plain_http!r}", fix='Give "redirect" or "reject".')
-        object.__setattr__(self, "_sources", _by_name(self.certificates))
+        object.__setattr__(self, "_sources", _by_name(self.certificates, self.directory))
 
     @property
     def sources(self) -> dict[str, tuple[CertificateSource, ...]]:
@@ -100,53 +113,71 @@ class ServerTLS:
 
         Raises CertificateError.
         """
-        loaded: dict[int, Certificate] = {}
-        for sources in self.sources.values():
-            for source in sources:
-                if id(source) not in loaded:
-                    loaded[id(source)] = source.load()
-        return {name: tuple(loaded[id(source)] for source in sources) for name, sources in self.sources.items()}
+        inventory = self._inventory()
+        inventory.load()
+        return inventory.by_name()
 
-    def create_server_context(self, *, alpn: Sequence[str] = ()) -> ServerContext:
+    def create_server_context(
+        self, *, alpn: Sequence[str] = (), watch: bool | None = None, known: Mapping[str, Any] | None = None
+    ) -> ServerContext:
         """The live context with its certificates loaded. `alpn` names application protocols, the most wanted first.
+
+        While the event loop that runs now is there, the files are watched and read again; without a loop they are not,
+        unless `watch` says so. Its `reload()` has them read at once. `known` is what `good` gave: it is served where
+        the files are bad, so that a worker which is started again does not fail on what its siblings survive.
 
         Raises CertificateError, ConfigurationError, UnsupportedError: no context is better than a weak one.
         """
-        context, certificates = self._build(alpn)
-        self._receive_with(context)
+        context, inventory = self._build(alpn, known)
+        receive_with(
+            context,
+            listeners=self.listeners,
+            timeout=self.handshake_timeout,
+            plain_http=self.plain_http,
+        )
         for note in context.notes:
             logger.warning("%s", note)
-        for certificate in dict.fromkeys(one for group in certificates.values() for one in group):
+        for certificate in dict.fromkeys(one for group in context.certificates.values() for one in group):
             notify(self.listeners, loaded_event(certificate))
             for warning in certificate.warnings:
                 logger.warning("%s: %s", certificate.source, warning)
+        loop = running_loop()
+        if self.client_auth is not None and watch and loop is None:
+            context.without_sessions()
+        if watch or (watch is None and loop is not None):
+            reloader = Reloader(context, inventory, listeners=self.listeners, interval=self.reload_interval, loop=loop)
+            context.reload = reloader.reload
+            reloader.start()
         return context
 
-    def _receive_with(self, context: ServerContext) -> None:
-        """See every handshake of this context, in the event loop that runs now, if one does."""
-        dispatcher = Dispatcher(self.listeners)
-        context.ssl_context.reception = Reception(
-            tell=dispatcher.tell,
-            tell_session=dispatcher.tell_session,
-            covers=context.covers,
-            timeout=float(self.handshake_timeout),
-            plain_http=self.plain_http,
-            admits=dispatcher.admits if dispatcher.gates else None,
-            drained=lambda: dispatcher.idle,
-        )
-        try:
-            accept.install(asyncio.get_running_loop())
-        except RuntimeError:  # no loop: gunicorn's blocking workers, or a context made ahead of the loop
-            logger.debug("no event loop runs: servers of asyncio accept on their own, and events name no address")
-
-    def _build(self, alpn: Sequence[str] = ()) -> tuple[ServerContext, dict[str, tuple[Certificate, ...]]]:
-        certificates = self.load()
-        client_ca = None if self.client_ca is None else load_ca_bundle(Path(self.client_ca))
+    def _build(
+        self, alpn: Sequence[str] = (), known: Mapping[str, Any] | None = None
+    ) -> tuple[ServerContext, Inventory]:
+        inventory = self._inventory()
+        inventory.load(known)
         context = ServerContext(
-            self.profile, alpn=alpn, client_auth=self.client_auth, allow_unsupported=self.allow_unsupported
+            self.profile,
+            alpn=alpn,
+            client_auth=self.client_auth,
+            check_crl=self.client_crl is not None,
+            allow_unsupported=self.allow_unsupported,
         )
-        context.use(certificates, client_ca=client_ca)
-        return context, certificates
+        trust = None if inventory.trust is None else inventory.trust.value
+        context.use(
+            inventory.by_name(),
+            client_ca=None if trust is None else trust.authorities,
+            client_crl=None if trust is None else trust.crls,
+        )
+        return context, inventory
+
+    def _inventory(self) -> Inventory:
+        return Inventory(
+            profile=self.profile,
+            sources=self.sources,
+            directory=None if self.directory is None else PEMDirectory(self.directory),
+            client_ca=None if self.client_ca is None else Path(self.client_ca),
+            client_crl=None if self.client_crl is None else Path(self.client_crl),
+        )
 
     def create_context(self, *, alpn: Sequence[str] = ()) -> ssl.SSLContext:
         """An `ssl.SSLContext` for any asyncio server and any protocol over TLS.
@@ -155,9 +186,18 @@ class ServerTLS:
         """
         return self.create_server_context(alpn=alpn).ssl_context
 
-    def check(self) -> None:
+    def check(self, known: Mapping[str, Any] | None = None) -> None:
         """Raise what serving would raise, before anything listens. Nobody is told."""
-        self._build()
+        self._build(known=known)
+
+    def good(self, before: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What is on disk as far as it is good, and what was good `before` in the place of the rest. It holds keys."""
+        inventory = self._inventory()
+        try:
+            inventory.load(before)
+        except ASGITLSError:
+            return before
+        return inventory.good
 
     def uvicorn_kwargs(self) -> dict[str, Any]:
         """Keyword arguments for `uvicorn.run` and `uvicorn.Config`, checked: a bad certificate raises here."""
@@ -180,20 +220,10 @@ class ServerTLS:
         return GunicornContextFactory(self)
 
 
-def loaded_event(certificate: Certificate) -> CertificateLoadedEvent:
-    """The event for a certificate that is served from now on."""
-    return CertificateLoadedEvent(
-        source=certificate.source,
-        subject_alt_names=certificate.subject_alt_names,
-        not_after=certificate.not_after,
-        fingerprint_sha256=certificate.fingerprint_sha256,
-    )
-
-
-def _by_name(certificates: object) -> dict[str, tuple[CertificateSource, ...]]:
+def _by_name(certificates: object, directory: object) -> dict[str, tuple[CertificateSource, ...]]:
     if not isinstance(certificates, Mapping):
         return {DEFAULT: _as_sources(certificates, DEFAULT)}
-    if not certificates:
+    if not certificates and directory is None:
         raise ConfigurationError("certificates is an empty mapping", fix='Map a host name, or "default", to a source.')
     named: dict[str, tuple[CertificateSource, ...]] = {}
     for spelling, sources in certificates.items():

@@ -118,7 +118,12 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=20_000)
     parser.add_argument("--rounds", type=int, default=9)
     options = parser.parse_args()
-    total = asyncio.run(measure(options.requests, options.rounds))
+    run(options.requests, options.rounds)
+
+
+def run(requests: int = 20_000, rounds: int = 9) -> None:
+    """Print the table and the three ratios."""
+    total = asyncio.run(measure(requests, rounds))
     cost = {name: total[name] - total[BARE] for name in WAYS}
     print(f"{'':32} {'total µs':>9} {'cost µs':>9} {'cost/wrapper':>13}")
     for name in WAYS:

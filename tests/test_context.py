@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
+import tempfile
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import pytest
 from cryptography.x509.oid import ExtendedKeyUsageOID
@@ -311,3 +314,22 @@ def _fingerprint(connection: ssl.SSLObject) -> str:
     certificate = connection.getpeercert(binary_form=True)
     assert certificate is not None
     return hashlib.sha256(certificate).hexdigest()
+
+
+def test_where_there_are_no_memory_files_the_key_goes_through_an_encrypted_one(
+    files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As on macOS and Windows.
+    monkeypatch.delattr(os, "memfd_create", raising=False)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    handshake(ServerTLS([files.ecdsa, files.rsa]).create_context(), client(ca=files.ca_text))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("version", [V12, V13])
+def test_the_order_of_groups_with_client_certificates(files: Files, version: ssl.TLSVersion) -> None:
+    profile = INTERMEDIATE.with_groups("P-384", "X25519", "P-256")
+    server = ServerTLS(files.ecdsa, profile=profile, client_ca=files.ca).create_context()
+    peer = client(minimum=version, maximum=version, groups=["X25519", "P-256", "P-384"])
+    peer.load_cert_chain(*map(str, files.client.paths))
+    assert _openssl.negotiated_group(handshake(server, peer).server) == "P-384"

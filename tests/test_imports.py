@@ -20,10 +20,13 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "events", "dispatch", "alerts", "parting", "plain_http"),
     ("profile", "certificate"),
     ("connection", "trust"),
-    ("_openssl", "_keyfile", "_group"),
-    ("handshake", "blocking", "binding", "parking", "accept", "ground"),
+    ("_openssl", "_keyfile", "_group", "addresses"),
+    ("handshake", "blocking", "binding", "parking", "accept", "ground", "_sessions"),
+    ("behind",),
     ("context",),
-    ("client", "reload", "tickets", "stapling"),
+    ("expiry", "inventory"),
+    ("client", "reception", "reload", "tickets", "stapling"),
+    ("hangup",),
     ("server",),
     ("servers",),
     ("cli",),
@@ -125,8 +128,21 @@ def test_the_tests_run_against_the_installed_package() -> None:
     assert (PACKAGE / "_demo_app" / "app.py").exists()
 
 
+def test_importing_the_middleware_loads_no_tls_library() -> None:
+    script = "import sys; from asgi_tls import TLSMiddleware; print({'ssl', '_ssl', 'ctypes'} & {*sys.modules})"
+    assert (
+        subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout == "set()\n"
+    )
+
+
+def test_a_name_that_is_not_public() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'Config'"):
+        asgi_tls.Config  # noqa: B018 -- the access is the test
+    assert {*asgi_tls.__all__} <= {*dir(asgi_tls)}
+
+
 def test_importing_brings_no_server_and_no_cryptography() -> None:
-    script = "import asgi_tls, sys; print(*sorted(name for name in sys.modules if '.' not in name))"
+    script = "from asgi_tls import *; import sys; print(*sorted(name for name in sys.modules if '.' not in name))"
     found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
     unwanted = {"uvicorn", "hypercorn", "gunicorn", "cryptography", "click", "rich", "secure", "fastapi", "httpx"}
     assert not unwanted & {*found}

@@ -5,6 +5,7 @@ raises a `CertificateError`. The bytes that were checked are the bytes that are 
 neither `cryptography` nor `ssl`; loading a certificate imports the first.
 """
 
+from asgi_tls.certificate.directory import PEMDirectory
 from asgi_tls.certificate.loaded import Certificate, CertificateSource, Purpose
 from asgi_tls.certificate.password import Password, PasswordFile
 from asgi_tls.certificate.sources import KubernetesSecret, LetsEncrypt, PEMData, PEMFiles
@@ -15,6 +16,7 @@ __all__ = [
     "KubernetesSecret",
     "LetsEncrypt",
     "PEMData",
+    "PEMDirectory",
     "PEMFiles",
     "Password",
     "PasswordFile",

@@ -24,9 +24,9 @@ class PEMFiles:
 
     def __post_init__(self) -> None:
         check_password(self.password)
-        _check_path("certfile", self.certfile)
+        check_path("certfile", self.certfile)
         if self.keyfile is not None:
-            _check_path("keyfile", self.keyfile)
+            check_path("keyfile", self.keyfile)
 
     @property
     def paths(self) -> tuple[Path, ...]:
@@ -48,7 +48,7 @@ class LetsEncrypt:
     directory: StrPath = "/etc/letsencrypt/live"
 
     def __post_init__(self) -> None:
-        _check_path("directory", self.directory)
+        check_path("directory", self.directory)
         if self.domain.startswith("*."):
             raise ConfigurationError(
                 f"certbot keeps the certificate for {self.domain!r} under the name without `*.`",
@@ -107,7 +107,7 @@ class KubernetesSecret:
     directory: StrPath
 
     def __post_init__(self) -> None:
-        _check_path("directory", self.directory)
+        check_path("directory", self.directory)
 
     @property
     def paths(self) -> tuple[Path, Path]:
@@ -162,7 +162,8 @@ _CERTBOT_DENIED = (
 _KUBERNETES_DENIED = "Set the pod's securityContext.fsGroup to a group of the server's user, and defaultMode to 0440."
 
 
-def _check_path(name: str, value: object) -> None:
+def check_path(name: str, value: object) -> None:
+    """Raise ConfigurationError for what can name no file."""
     if not isinstance(value, (str, os.PathLike)) or not os.fspath(value):
         raise ConfigurationError(f"{name}={value!r} names no file", fix="Give a path as str or Path.")
 

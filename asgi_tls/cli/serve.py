@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import click
 
 from asgi_tls.errors import ConfigurationError, UnsupportedError
+from asgi_tls.hangup import forward_hangups
 from asgi_tls.servers import environment
 
 if TYPE_CHECKING:
@@ -104,6 +106,8 @@ def _uvicorn_command() -> click.Command:
         beside = _plain_port("uvicorn", tls, tls_values, parameters["host"], parameters["port"])
 
         def run(app: Any, **settings: Any) -> None:
+            if settings["reload"] or _workers(settings["workers"]) > 1:
+                forward_hangups()  # before there is another thread, which would inherit its mask too late
             with beside:
                 uvicorn.run(app, **settings, ssl_context_factory=UvicornContextFactory(tls))
 
@@ -162,6 +166,8 @@ def _run_hypercorn(config: Any, tls_values: dict[str, Any]) -> int:
         tls_values, certfile=config.certfile, keyfile=config.keyfile, password=config.keyfile_password
     )
     tls_config.adopt(tls)
+    if tls_config.workers:
+        forward_hangups()
     host, _, port = tls_config.bind[0].rpartition(":")
     with _plain_port("hypercorn", tls, tls_values, host.strip("[]"), int(port) if port.isdecimal() else 0):
         return hypercorn.run.run(tls_config)
@@ -180,6 +186,11 @@ def _plain_port(
     app = plain.leading_to(tls, https_port=https_port, webroot=webroot)
     sock = plain.bound(host, port)
     return plain.on_uvicorn(app, sock) if server == "uvicorn" else plain.on_hypercorn(app, sock)
+
+
+def _workers(given: int | None) -> int:
+    """As uvicorn counts them."""
+    return given or int(os.environ.get("WEB_CONCURRENCY", 1))
 
 
 def _log_to_stderr() -> None:

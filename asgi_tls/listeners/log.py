@@ -32,7 +32,6 @@ _LEVELS: Final[dict[type[Event], int]] = {
     ClientErrorEvent: logging.INFO,
     CertificateLoadedEvent: logging.INFO,
     ReloadFailedEvent: logging.ERROR,
-    CertificateExpiringEvent: logging.WARNING,
     GuardEvent: logging.WARNING,
 }
 # Load balancers look whether a port is open every few seconds.
@@ -56,17 +55,14 @@ def fields_of(event: Event) -> dict[str, Any]:
 
 def log_events(event: Event, /) -> None:
     """The listener that every server has by default."""
-    level = _LEVELS.get(type(event), logging.INFO)
-    if isinstance(event, ClientErrorEvent) and event.code in _QUIET_CODES:
-        level = logging.DEBUG
-    if isinstance(event, GuardEvent) and event.action == "refused":
-        level = logging.DEBUG
+    level = _level(event)
     if logger.isEnabledFor(level):
         fields = fields_of(event)
         words = _WORDS.get(type(event), "{event}").format_map({**fields, "subject_alt_names": _names(fields)})
-        # A message of its own, without arguments: what a peer sent is data, never a format.
+        # In `extra` the field `msg` is called `reason`: logging keeps the name `msg` for itself.
         if "msg" in fields:
             fields["reason"] = fields.pop("msg")
+        # A message of its own, without arguments: what a peer sent is data, never a format.
         logger.log(level, "%s", words, extra=fields)
 
 
@@ -101,6 +97,15 @@ class JSONLog:
     def __call__(self, event: Event, /) -> None:
         """Log it."""
         log_events(event)
+
+
+def _level(event: Event) -> int:
+    if isinstance(event, CertificateExpiringEvent):
+        return logging.getLevelNamesMapping()[event.severity.upper()]
+    quiet = isinstance(event, ClientErrorEvent) and event.code in _QUIET_CODES
+    if quiet or (isinstance(event, GuardEvent) and event.action == "refused"):
+        return logging.DEBUG
+    return _LEVELS.get(type(event), logging.INFO)
 
 
 def _names(fields: dict[str, Any]) -> str:

@@ -54,7 +54,7 @@ class SecurityHeadersMiddleware:
         fields = overlaid(_base(content, hsts, secure), headers or {})
         rules = {**FASTAPI_PAGES, **(paths or {})}
         pairs = PathTable({path: encoded(overlaid(fields, rules[path])) for path in rules}, encoded(fields))
-        self._over_tls = pairs.map(lambda each: Merger(each, secure=True, override=override))
+        self.over_tls = pairs.map(lambda each: Merger(each, secure=True, override=override))
         self._over_http = pairs.map(lambda each: Merger(each, secure=False, override=override))
         policy = hsts_of(fields)
         self.preloads = policy is not None and policy.preload
@@ -66,7 +66,7 @@ class SecurityHeadersMiddleware:
 
     def wrap(self, scope: Scope, send: Send, *, over_tls: bool) -> Send:
         """A `send` for this HTTP or WebSocket request that adds the headers."""
-        mergers = self._over_tls if over_tls else self._over_http
+        mergers = self.over_tls if over_tls else self._over_http
         if mergers.is_exact and not scope.get("root_path"):
             # What find() does, without the call: every request comes here.
             merger = mergers.exact.get(scope["path"], mergers.default)

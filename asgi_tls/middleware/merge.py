@@ -34,50 +34,45 @@ class Merger:
     """
 
     def __init__(self, fields: Iterable[Pair], *, secure: bool, override: bool) -> None:
-        self._fields = [pair for pair in fields if secure or pair[0] != _HSTS]
+        self.fields = [pair for pair in fields if secure or pair[0] != _HSTS]
         self._nonce_slots = [
             (place, name, value.split(_PLACEHOLDER))
-            for place, (name, value) in enumerate(self._fields)
+            for place, (name, value) in enumerate(self.fields)
             if _PLACEHOLDER in value
         ]
+        self.is_constant = not self._nonce_slots
         self._secure = secure
-        self._ours = frozenset(name for name, _ in self._fields)
+        self._ours = frozenset(name for name, _ in self.fields)
         self._replaced = self._ours if override else frozenset[bytes]()
         # Names that the application was seen to send, spelt its way, and that are none of ours.
-        self._harmless: set[bytes] = set()
+        self.harmless: set[bytes] = set()
 
     def sender(self, scope: Scope, send: Send) -> Send:
         """A `send` that adds the fields to the head of the response, and passes all else on."""
-        fields = self._fields_with_nonce(scope) if self._nonce_slots else self._fields
+        fields = self._fields_with_nonce(scope) if self._nonce_slots else self.fields
 
-        # Every request comes here: the common case stands in one piece, values are bound as defaults, which are made
-        # faster than closure cells, and this is no coroutine function, as what the inner send returns is awaited
-        # just as well.
-        def send_with_fields(
-            message: Message, merger: Merger = self, send: Send = send, fields: list[Pair] = fields
-        ) -> Awaitable[None]:
-            # Interim responses (1xx) are not the response.
-            if message["type"] in _HEADS and message.get("status", 200) >= 200:
-                headers = message.get("headers")
-                if type(headers) is not list:
-                    headers = list(headers or ())
-                # A copy: the application may send the same message object again, over another scheme.
-                message = dict(message)
-                harmless = merger._harmless
-                for name, _ in headers:
-                    if name not in harmless and merger._conflicts(headers):
-                        message["headers"] = merger._merged(headers, fields)
-                        break
-                else:
-                    message["headers"] = headers + fields
-            return send(message)
+        # No coroutine function: what the inner send returns is awaited just as well.
+        def send_with_fields(message: Message) -> Awaitable[None]:
+            return send(self.added(message, fields) if message["type"] in _HEADS else message)
 
         return send_with_fields
+
+    def added(self, message: Message, fields: list[Pair]) -> Message:
+        """The head of a response with the fields; a copy, as the application may send the same object again."""
+        if message.get("status", 200) < 200:
+            return message  # an interim response is not the response
+        headers = message.get("headers")
+        if type(headers) is not list:
+            headers = list(headers or ())
+        for name, _ in headers:
+            if name not in self.harmless and self._conflicts(headers):
+                return {**message, "headers": self._merged(headers, fields)}
+        return {**message, "headers": headers + fields}
 
     def _fields_with_nonce(self, scope: Scope) -> list[Pair]:
         nonce = secrets.token_urlsafe(_NONCE_BYTES)
         scope.setdefault("state", {})["csp_nonce"] = nonce
-        fields = self._fields.copy()
+        fields = self.fields.copy()
         for place, name, parts in self._nonce_slots:
             fields[place] = (name, nonce.encode().join(parts))
         return fields
@@ -87,8 +82,8 @@ class Merger:
         keys = {name.lower() for name in names}
         if _HSTS in keys or not keys.isdisjoint(self._ours):
             return True
-        if len(self._harmless) < _MOST_NAMES:
-            self._harmless |= names
+        if len(self.harmless) < _MOST_NAMES:
+            self.harmless |= names
         return False
 
     def _merged(self, headers: Iterable[Pair], fields: list[Pair]) -> list[Pair]:

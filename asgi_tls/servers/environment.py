@@ -70,6 +70,9 @@ SETTINGS: Final = (
     Setting("guard", "", "Block addresses whose handshakes keep failing for five minutes.", is_flag=True),
     Setting("guard_redis", "URL", "Count them for a whole fleet in this Redis as well. Turns the guard on."),
     Setting("guard_allow", "NETWORK", "Never block this address or network. Repeatable.", multiple=True),
+    Setting("client_crl", "FILE", "Refuse clients that the CRLs in this PEM file revoke; each client CA needs one."),
+    Setting("directory", "DIR", "More key pairs, each served for its names; taken up and dropped while serving."),
+    Setting("reload_interval", "SECONDS", "How often the files of certificates are looked at; 5 by default."),
     Setting("redirect_port", "PORT", "Listen in plain HTTP as well, and redirect to https."),
     Setting("redirect_webroot", "DIR", "Serve ACME challenges (HTTP-01) from this directory on that port."),
     Setting("allow_unsupported", "", "Log what this platform cannot enforce, and serve without it.", is_flag=True),
@@ -131,6 +134,9 @@ def server_tls(
         profile=profile_for(values),
         client_ca=_path(values, "client_ca"),
         client_auth=_client_auth(values),
+        client_crl=_path(values, "client_crl"),
+        directory=_path(values, "directory"),
+        reload_interval=_seconds(values, "reload_interval", 5.0),
         allow_unsupported=bool(values.get("allow_unsupported")),
         handshake_timeout=_seconds(values, "handshake_timeout", 10.0),
         plain_http=_plain_http(values),
@@ -177,7 +183,7 @@ def _certificates(
         named.setdefault(DEFAULT, []).insert(0, PEMFiles(certfile, keyfile, secret))
     elif keyfile:
         raise ConfigurationError(f"a key ({keyfile}) without a certificate", fix="Name the certificate's file as well.")
-    elif not named:
+    elif not named and not _path(values, "directory"):
         named[DEFAULT] = [development_certificate()]
     return named
 
@@ -236,6 +242,14 @@ def _path(values: Values, name: str) -> str | None:
     return None if text is None else str(Path(text).expanduser())
 
 
+def _seconds(values: Values, name: str, default: float) -> float:
+    text = _text(values, name)
+    try:
+        return default if text is None else float(text)
+    except ValueError:
+        raise ConfigurationError(f"{name} is {text!r}", fix="Give a number of seconds.") from None
+
+
 def _list(values: Values, name: str) -> list[str]:
     text = _text(values, name) or ""
     return [part for part in text.replace(",", ":").split(":") if part]
@@ -259,14 +273,6 @@ def _plain_http(values: Values) -> PlainHTTP:
     if how == "reject":
         return "reject"
     raise ConfigurationError(f"plain_http is {how!r}", fix='Choose "redirect" or "reject".')
-
-
-def _seconds(values: Values, name: str, default: float) -> float:
-    text = _text(values, name)
-    try:
-        return default if text is None else float(text)
-    except ValueError:
-        raise ConfigurationError(f"{name} is {text!r}", fix="Give seconds, as in 10 or 2.5.") from None
 
 
 def _as_flag(variable: str, text: str) -> bool:

@@ -16,7 +16,7 @@ import os
 import ssl
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import gunicorn.config
 
@@ -28,6 +28,12 @@ if TYPE_CHECKING:
     from asgi_tls.server import ServerTLS
 
 _WORKERS_WITHOUT_THE_HOOK = ("uvicorn", "UvicornWorker", "UvicornH11Worker")
+
+
+# What was good when the arbiter last looked, by source: at its start and at each SIGHUP. Workers are forked from it, so
+# those that are started again have it where the files have gone bad since. At SIGHUP gunicorn may make new factories
+# out of its configuration, so it stands here.
+_known: Final[dict[str, Any]] = {}
 
 
 class GunicornContextFactory:
@@ -48,7 +54,12 @@ class GunicornContextFactory:
         if self._context is None or self._context[0] != os.getpid():
             follow("gunicorn.error")
             try:
-                context = self._server_tls(config).create_context(alpn=_alpn(config))
+                # SIGHUP stays gunicorn's: it makes new workers, and those load what is there.
+                context = (
+                    self._server_tls(config)
+                    .create_server_context(alpn=_alpn(config), watch=True, known=_known)
+                    .ssl_context
+                )
             except ASGITLSError as error:
                 _exit(error)
             self._context = os.getpid(), context
@@ -61,7 +72,9 @@ class GunicornContextFactory:
         self._checked = True
         try:
             _refuse_foreign_worker(config.worker_class_str)
-            self._server_tls(config).check()
+            tls = self._server_tls(config)
+            tls.check(_known)
+            _known.update(tls.good(_known))
         except ASGITLSError as error:
             _exit(error)
 

@@ -3,8 +3,9 @@
 hypercorn starts a task for each connection inside `connection_made`, which runs right after the handshake: the task
 inherits `current_connection` from there, and nothing else is needed.
 
-HTTP/3 is aioquic's: TLS 1.3 with its own suites and groups, read from `certfile` and `keyfile`. A profile that is
-narrower than those cannot be kept there, so it is refused together with `quic_bind`.
+HTTP/3 is aioquic's: TLS 1.3 with its own suites and groups, and a certificate from `certfile` and `keyfile`, which
+quic.py keeps fresh. A profile that is narrower than those cannot be kept there, so it is refused together with
+`quic_bind`.
 """
 
 from __future__ import annotations
@@ -12,13 +13,16 @@ from __future__ import annotations
 import logging
 import ssl
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from hypercorn.config import Config
 
 from asgi_tls.errors import ASGITLSError, ConfigurationError
-from asgi_tls.servers import STARTUP_FAILURE, environment
+from asgi_tls.hangup import reload_on_hangup
+from asgi_tls.reload import running_loop
+from asgi_tls.servers import STARTUP_FAILURE, environment, quic
 from asgi_tls.servers.logs import follow
 
 if TYPE_CHECKING:
@@ -33,10 +37,21 @@ _AIOQUIC_CIPHERSUITES: Final = {"TLS_AES_256_GCM_SHA384", "TLS_AES_128_GCM_SHA25
 _AIOQUIC_GROUPS: Final = {"X25519", "P-256", "P-384"}
 
 
+# Seconds after which hypercorn has said that it runs, and so has set up its logging.
+_LOGGING_IS_UP: Final = 1.0
+
+
 class TLSConfig(Config):
     """hypercorn's configuration with the context of a ServerTLS. Safe to pickle, as hypercorn's workers need."""
 
     tls: ServerTLS
+    _known: Mapping[str, Any] = MappingProxyType({})
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Pickled for each worker that is started, also for those that take the place of others: they get what was good
+        # last, so that bad files take down no server that runs.
+        self._known = self.tls.good(self._known)
+        return self.__dict__
 
     @classmethod
     def create(cls, tls: ServerTLS, **settings: Any) -> TLSConfig:
@@ -76,11 +91,26 @@ class TLSConfig(Config):
 
     def create_ssl_context(self) -> ssl.SSLContext:
         """Called once in each worker, inside its event loop. Exits with status 3 where there is no context."""
+        return _live_context(self.tls, self.alpn_protocols, self, self._known)
+
+
+def _live_context(
+    tls: ServerTLS | None, alpn: Sequence[str], owner: object, known: Mapping[str, Any] | None = None
+) -> ssl.SSLContext:
+    """The context of this process, from the environment without `tls`; `owner` is how HTTP/3 finds it."""
+    if isinstance(owner, Config):
+        _ = owner.log  # hypercorn sets up its logging when it is first asked for it
         follow("hypercorn.error")
-        try:
-            return self.tls.create_context(alpn=self.alpn_protocols)
-        except ASGITLSError as error:
-            _exit(error)
+    elif (loop := running_loop()) is not None:
+        loop.call_later(_LOGGING_IS_UP, follow, "hypercorn.error")
+    try:
+        tls = _server_tls() if tls is None else tls
+        context = tls.create_server_context(alpn=alpn, watch=True, known=known)
+    except ASGITLSError as error:
+        _exit(error)
+    reload_on_hangup(context)
+    quic.follow(owner, context)
+    return context.ssl_context
 
 
 def check_quic(tls: ServerTLS) -> tuple[str, str]:
@@ -127,11 +157,7 @@ def _exit(error: ASGITLSError) -> NoReturn:
 
 def create_ssl_context() -> ssl.SSLContext:
     """The context for the settings in the environment; an attribute of hypercorn's configuration object."""
-    follow("hypercorn.error")
-    try:
-        return _server_tls().create_context(alpn=Config.alpn_protocols)
-    except ASGITLSError as error:
-        _exit(error)
+    return _live_context(None, Config.alpn_protocols, create_ssl_context)
 
 
 def __dir__() -> list[str]:

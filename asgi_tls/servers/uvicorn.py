@@ -12,11 +12,12 @@ import asyncio
 import logging
 import ssl
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from asgi_tls.connection import HasConnection, current_connection
 from asgi_tls.errors import ASGITLSError
+from asgi_tls.hangup import reload_on_hangup
 from asgi_tls.servers import STARTUP_FAILURE
 from asgi_tls.servers.logs import follow
 
@@ -31,6 +32,13 @@ class UvicornContextFactory:
 
     def __init__(self, tls: ServerTLS) -> None:
         self.tls = tls
+        self._known: Mapping[str, Any] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Pickled for each worker that is started, also for those that take the place of others: they get what was good
+        # last, so that bad files take down no server that runs.
+        self._known = self.tls.good(self._known)
+        return self.__dict__
 
     def __call__(self, config: uvicorn.Config, _default: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
         """Make the context, once in each worker, inside its event loop. Exits with status 3 where it cannot be made."""
@@ -38,13 +46,14 @@ class UvicornContextFactory:
         # Set by protocols that speak HTTP/2; the others leave ALPN to us.
         alpn = getattr(config.http_protocol_class, "alpn_protocols", None) or ["http/1.1"]
         try:
-            context = self.tls.create_context(alpn=alpn)
+            context = self.tls.create_server_context(alpn=alpn, watch=True, known=self._known)
         except ASGITLSError as error:
             # An exception would end the worker with status 1, and a parent would start it again for ever.
             logging.getLogger("uvicorn.error").error("TLS cannot start: %s", error)  # noqa: TRY400 -- no traceback
             sys.exit(STARTUP_FAILURE)
+        reload_on_hangup(context)
         config.http_protocol_class = _observed(config.http_protocol_class)
-        return context
+        return context.ssl_context
 
 
 class _Slot:

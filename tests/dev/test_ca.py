@@ -134,12 +134,12 @@ def test_a_certificate_for_every_kind_of_name(ca: LocalCA) -> None:
 
 
 def test_it_passes_our_own_checks(ca: LocalCA) -> None:
-    issued = ca.issue(["localhost", "::1"], days=30)
+    issued = ca.issue(["localhost", "::1"], days=30, now=datetime.now(UTC))
     certificate = PEMFiles(issued.certfile, issued.keyfile).load()
     assert certificate.key_type == "ECDSA P-256"
     assert certificate.subject_alt_names == ("localhost", "::1")
     assert certificate.not_after == issued.not_after
-    assert timedelta(days=29) < issued.not_after - NOW <= timedelta(days=30, seconds=5)
+    assert timedelta(days=29) < issued.not_after - datetime.now(UTC) <= timedelta(days=30, seconds=5)
     (warning,) = certificate.warnings
     assert "asgi-tls local CA" in warning
 

@@ -292,4 +292,4 @@ def test_made_up_header_names_do_not_fill_the_memory() -> None:
     for number in range(300):
         reply = call(middleware, http_scope(path=f"x-{number}"))
         assert len(reply.headers) == OURS
-    assert len(middleware._over_http.default._harmless) < 250
+    assert len(middleware._over_http.default.harmless) < 250

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from asgi_servers import KeyPair, running_hypercorn, running_uvicorn
+from asgi_tls._demo_app.app import app as demo
 from web_page import web_page
 
 from asgi_tls.middleware import redirect_app
@@ -17,9 +18,10 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.system
 
 
+@pytest.mark.parametrize("app", [web_page(), demo], ids=["page", "demo"])
 @pytest.mark.parametrize("run", [running_uvicorn, running_hypercorn])
-def test_a_plus(node: Any, key_pair: KeyPair, run: Any) -> None:
-    with run(web_page(), key_pair) as tls, run(redirect_app(hosts=["localhost"], https_port=tls)) as plain:
+def test_a_plus(node: Any, key_pair: KeyPair, run: Any, app: Any) -> None:
+    with run(app, key_pair) as tls, run(redirect_app(hosts=["localhost"], https_port=tls)) as plain:
         arguments = ["localhost", str(plain), str(tls)]
         report = node.run("observatory.mjs", *arguments, NODE_EXTRA_CA_CERTS=str(key_pair.certificate))
     print(json.dumps(report, indent=1))

@@ -1,0 +1,74 @@
+"""When to say that a certificate expires: by the share of its lifetime that is left, which fits 90 days and 160 hours.
+
+Renewal is due when a third is left (Let's Encrypt's integration guide, and RFC 9773 where there is ARI). Whoever renews
+in time never reads one of these events.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from asgi_tls.certificate import Certificate
+from asgi_tls.events import CertificateExpiringEvent, Severity
+
+_HOUR: Final = timedelta(hours=1)
+
+
+@dataclass(frozen=True)
+class _Stage:
+    """From this share of the lifetime on: how loud, and how often it is said again."""
+
+    share_left: float
+    severity: Severity
+    again: timedelta
+
+
+# For 90 days: 30 days, 9 days and the end. For 47: 15.7, 4.7. For 160 hours: 53 hours, 16 hours.
+_STAGES: Final = (
+    _Stage(0.0, "critical", _HOUR),
+    _Stage(1 / 10, "error", 6 * _HOUR),
+    _Stage(1 / 3, "warning", 24 * _HOUR),
+)
+
+
+class ExpiryWatch:
+    """Says each thing once when it becomes true, and again at the pace of its stage."""
+
+    def __init__(self) -> None:
+        self._said: dict[str, tuple[_Stage, datetime]] = {}
+
+    def due(self, certificates: Iterable[Certificate], now: datetime) -> list[CertificateExpiringEvent]:
+        """The events to send at `now` (aware) about the certificates that are served."""
+        events: list[CertificateExpiringEvent] = []
+        said: dict[str, tuple[_Stage, datetime]] = {}
+        for certificate in certificates:
+            key = certificate.fingerprint_sha256
+            stage = stage_of(certificate, now)
+            if stage is None or key in said:
+                continue
+            before = self._said.get(key)
+            if before is None or before[0] is not stage or now - before[1] >= stage.again:
+                events.append(_event(certificate, stage, now))
+                said[key] = stage, now
+            else:
+                said[key] = before
+        self._said = said  # what is served no more is forgotten
+        return events
+
+
+def stage_of(certificate: Certificate, now: datetime) -> _Stage | None:
+    """None while more than a third is left."""
+    left = certificate.lifetime_left(now)
+    return next((stage for stage in _STAGES if left <= stage.share_left), None)
+
+
+def _event(certificate: Certificate, stage: _Stage, now: datetime) -> CertificateExpiringEvent:
+    return CertificateExpiringEvent(
+        source=certificate.source,
+        not_after=certificate.not_after,
+        days_left=round((certificate.not_after - now) / timedelta(days=1), 2),
+        severity=stage.severity,
+    )

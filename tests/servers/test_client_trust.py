@@ -1,0 +1,145 @@
+"""Over real sockets: sessions outlive a renewal, and end with the trust in a client's CA."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import ssl
+import time
+from pathlib import Path
+
+import pytest
+from cryptography.x509.oid import ExtendedKeyUsageOID
+from files import Files
+from handshakes import client
+from launch import Launch
+from pki import PKI
+from renewals import Site, renamed
+from servers import Server
+
+LAUNCHES = [Launch("uvicorn", "uvloop"), Launch("hypercorn", "asyncio"), Launch("gunicorn", "gthread")]
+
+
+class Visitor:
+    """A client with a certificate, which offers its last session."""
+
+    def __init__(self, pki: PKI, directory: Path, version: ssl.TLSVersion) -> None:
+        self.context = client(minimum=version, maximum=version)
+        pair = pki.leaf("client.example", eku=(ExtendedKeyUsageOID.CLIENT_AUTH,))
+        self.context.load_cert_chain(*pair.write(directory))
+        self.session: ssl.SSLSession | None = None
+        self.certificate: bytes | None = None
+
+    def visit(self, server: Server) -> str:
+        """Whether it got an answer, over a new session or a resumed one."""
+        with socket.create_connection(("127.0.0.1", server.port), timeout=10) as raw:
+            try:
+                with self.context.wrap_socket(raw, server_hostname="localhost", session=self.session) as secure:
+                    secure.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+                    answer, certificate = b"", secure.getpeercert(binary_form=True)
+                    while chunk := secure.recv(65536):
+                        answer += chunk
+                    if not answer:
+                        return "refused"
+                    self.session, self.certificate = secure.session, certificate
+                    return "resumed" if secure.session_reused else "new"
+            except OSError:
+                return "refused"
+
+
+def reaches(visitor: Visitor, server: Server, outcome: str, seconds: float = 3.0) -> None:
+    deadline = time.monotonic() + seconds
+    while visitor.visit(server) != outcome:
+        assert time.monotonic() < deadline, server.text
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+@pytest.mark.parametrize("launch", LAUNCHES, ids=str)
+def test_sessions_outlive_a_renewal_and_end_with_the_trust(
+    files: Files, tmp_path: Path, launch: Launch, version: ssl.TLSVersion
+) -> None:
+    site, staying, leaving = Site(files.pki, tmp_path), PKI("Staying"), PKI("Leaving")
+    bundle = tmp_path / "clients.pem"
+    bundle.write_bytes(staying.root_pem + leaving.root_pem)
+    with launch.start(site.source, {"client_ca": str(bundle), "reload_interval": "0.5"}) as server:
+        good, bad, later = (
+            Visitor(pki, tmp_path / name, version)
+            for name, pki in (("good", staying), ("bad", leaving), ("later", leaving))
+        )
+        # A ticket could not be held back where there is no event loop, so there is none.
+        again = "new" if launch.kind == "gthread" else "resumed"
+        for visitor in (good, bad, later):
+            assert [visitor.visit(server) for _ in range(2)] == ["new", again]
+        pair = site.next_pair()
+        renamed(site, pair)
+        newcomer = Visitor(staying, tmp_path / "newcomer", version)
+        deadline = time.monotonic() + 3
+        while newcomer.certificate != pair.der:
+            newcomer.session = None
+            assert newcomer.visit(server) == "new"
+            assert time.monotonic() < deadline, server.text
+        assert good.visit(server) == bad.visit(server) == again
+        bundle.write_bytes(staying.root_pem)
+        if launch.server != "gunicorn":
+            os.kill(server.process.pid, signal.SIGHUP)
+        reaches(bad, server, "refused")
+        later.session = None
+        for visitor in (bad, later):
+            assert [visitor.visit(server) for _ in range(2)] == ["refused", "refused"]
+        assert [good.visit(server) for _ in range(2)] == ["new", again]
+
+
+def exchange(raw: socket.socket, end: ssl.SSLObject, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO) -> None:
+    """Go on with a handshake until it waits for the server, without sending what the client has to say last."""
+    raw.sendall(outgoing.read())
+    while True:
+        incoming.write(raw.recv(65536))
+        try:
+            end.do_handshake()
+        except ssl.SSLWantReadError:
+            continue
+        return
+
+
+IN_FLIGHT = [
+    (Launch("uvicorn", "asyncio"), False),
+    (Launch("uvicorn", "asyncio"), True),
+    (Launch("uvicorn", "uvloop"), False),
+    (Launch("uvicorn", "uvloop"), True),
+    (Launch("hypercorn", "asyncio"), True),
+    (Launch("hypercorn", "uvloop"), False),
+]
+
+
+@pytest.mark.parametrize(("launch", "resuming"), IN_FLIGHT, ids=str)
+def test_a_handshake_that_is_under_way_when_its_ca_is_removed(
+    files: Files, tmp_path: Path, launch: Launch, resuming: bool
+) -> None:
+    site, leaving = Site(files.pki, tmp_path), PKI("Leaving")
+    bundle = tmp_path / "clients.pem"
+    bundle.write_bytes(files.pki.root_pem + leaving.root_pem)
+    with launch.start(site.source, {"client_ca": str(bundle), "reload_interval": "600"}) as server:
+        visitor = Visitor(leaving, tmp_path / "bad", ssl.TLSVersion.TLSv1_3)
+        if resuming:
+            assert visitor.visit(server) == "new"
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        end = visitor.context.wrap_bio(incoming, outgoing, server_hostname="localhost", session=visitor.session)
+        with socket.create_connection(("127.0.0.1", server.port), timeout=10) as raw:
+            with pytest.raises(ssl.SSLWantReadError):
+                end.do_handshake()
+            exchange(raw, end, incoming, outgoing)
+            bundle.write_bytes(files.pki.root_pem)
+            os.kill(server.process.pid, signal.SIGHUP)
+            deadline = time.monotonic() + 3
+            while "clients are verified with" not in server.text:
+                assert time.monotonic() < deadline, server.text
+                time.sleep(0.02)
+            raw.sendall(outgoing.read())
+            incoming.write(raw.recv(65536))
+            with pytest.raises(ssl.SSLWantReadError):
+                end.read(1)
+        if end.session is not None and end.session.has_ticket:
+            visitor.session = end.session
+        assert visitor.visit(server) == "refused"

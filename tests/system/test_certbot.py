@@ -1,0 +1,211 @@
+"""certbot itself against pebble, Let's Encrypt's test server: the first certificate, and a renewal under a stream."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import ssl
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from pki import PKI
+from servers import asgi_tls, run, serve
+
+pytestmark = pytest.mark.system
+
+NAME = "reload.example.test"
+
+REDIRECT = """
+from asgi_tls.middleware import redirect_app
+app = redirect_app(hosts=[{name!r}], webroot={webroot!r})
+"""
+
+# One line after the other, until a file appears.
+STREAM = """
+import asyncio, pathlib
+async def app(scope, receive, send):
+    if scope["type"] == "lifespan":
+        while True:
+            message = await receive()
+            await send({{"type": message["type"] + ".complete"}})
+            if message["type"] == "lifespan.shutdown":
+                return
+    await send({{"type": "http.response.start", "status": 200, "headers": []}})
+    number = 0
+    while not pathlib.Path({stop!r}).exists():
+        await send({{"type": "http.response.body", "body": b"%d\\n" % number, "more_body": True}})
+        number += 1
+        await asyncio.sleep(0.01)
+    await send({{"type": "http.response.body", "body": b"end %d\\n" % number}})
+"""
+
+
+def free_ports(count: int) -> list[int]:
+    probes = [socket.socket() for _ in range(count)]
+    for probe in probes:
+        probe.bind(("127.0.0.1", 0))
+    ports = [probe.getsockname()[1] for probe in probes]
+    for probe in probes:
+        probe.close()
+    return ports
+
+
+@contextmanager
+def program(*command: str, port: int, log: Path, env: dict[str, str] | None = None) -> Iterator[None]:
+    """Run until the block is left; it is ready when its TCP port answers."""
+    with log.open("w") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=output, env={**os.environ, **(env or {})})
+    try:
+        wait_until(lambda: answers(port), lambda: log.read_text())
+        yield
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def answers(port: int) -> bool:
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False
+
+
+def wait_until(condition: Callable[[], bool], what: Callable[[], str], seconds: float = 10.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, what()
+        time.sleep(0.05)
+
+
+@dataclass
+class ACME:
+    """A running pebble, and certbot's directories for it."""
+
+    home: Path
+    http_port: int
+    tls_port: int
+    url: str
+    ca: Path
+
+    def certbot(self, *arguments: str) -> str:
+        places = [f"--{name}-dir={self.home / 'certbot' / name}" for name in ("config", "work", "logs")]
+        command = ["certbot", *arguments, "--non-interactive", "--server", self.url, *places]
+        status, text = run(command, env={"REQUESTS_CA_BUNDLE": str(self.ca)})
+        assert status == 0, text
+        return text
+
+    @property
+    def live(self) -> Path:
+        return self.home / "certbot" / "config" / "live" / NAME
+
+
+@pytest.fixture
+def acme(tmp_path: Path) -> Iterator[ACME]:
+    http_port, tls_port, directory, management, dns, mock = free_ports(6)
+    pki = PKI("pebble")
+    certificate, key = pki.leaf("localhost", "127.0.0.1").write(tmp_path / "pebble")
+    ca = tmp_path / "pebble-ca.pem"
+    ca.write_bytes(pki.root_pem)
+    config = tmp_path / "pebble.json"
+    settings = {
+        "listenAddress": f"127.0.0.1:{directory}", "managementListenAddress": f"127.0.0.1:{management}",
+        "certificate": str(certificate), "privateKey": str(key), "httpPort": http_port, "tlsPort": tls_port,
+        "ocspResponderURL": "", "externalAccountBindingRequired": False,
+    }  # fmt: skip
+    config.write_text(json.dumps({"pebble": settings}))
+    names = program(
+        "pebble-challtestsrv", "-defaultIPv4", "127.0.0.1", "-defaultIPv6", "", "-dns01", f"127.0.0.1:{dns}",
+        "-http01", "", "-https01", "", "-tlsalpn01", "", "-management", f"127.0.0.1:{mock}",
+        port=mock, log=tmp_path / "dns.log",
+    )  # fmt: skip
+    # It neither waits before it validates, nor refuses nonces to see what happens, nor validates once only.
+    env = {"PEBBLE_VA_NOSLEEP": "1", "PEBBLE_WFE_NONCEREJECT": "0", "PEBBLE_AUTHZREUSE": "0"}
+    server = program(
+        "pebble", "-config", str(config), "-dnsserver", f"127.0.0.1:{dns}",
+        port=directory, log=tmp_path / "pebble.log", env=env,
+    )  # fmt: skip
+    with names, server:
+        yield ACME(tmp_path, http_port, tls_port, f"https://localhost:{directory}/dir", ca)
+
+
+def connect(port: int) -> ssl.SSLSocket:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # pebble makes a new root at each start
+    raw = socket.create_connection(("127.0.0.1", port), timeout=10)
+    secure = context.wrap_socket(raw, server_hostname=NAME)
+    secure.sendall(f"GET / HTTP/1.1\r\nHost: {NAME}:{port}\r\n\r\n".encode())
+    return secure
+
+
+def serial(secure: ssl.SSLSocket) -> int:
+    certificate = secure.getpeercert(binary_form=True)
+    assert certificate is not None
+    return x509.load_der_x509_certificate(certificate).serial_number
+
+
+def serial_on_disk(path: Path) -> int:
+    return x509.load_pem_x509_certificate(path.read_bytes()).serial_number
+
+
+def read_stream(secure: ssl.SSLSocket, into: list[bytes]) -> None:
+    while not b"".join(into[-3:]).endswith(b"0\r\n\r\n") and (chunk := secure.recv(65536)):
+        into.append(chunk)
+
+
+def test_first_certificate_and_renewal(acme: ACME, tmp_path: Path) -> None:
+    webroot, stop, pid_file = tmp_path / "webroot", tmp_path / "stop", tmp_path / "server.pid"
+    webroot.mkdir()
+    (tmp_path / "plain_port.py").write_text(REDIRECT.format(name=NAME, webroot=str(webroot)))
+    (tmp_path / "stream.py").write_text(STREAM.format(stop=str(stop)))
+    hook = tmp_path / "hook.sh"
+    status, text = run(asgi_tls("deploy-hook", f"--pid-file={pid_file}", f"--output={hook}"))
+    assert status == 0, text
+
+    # There is no certificate yet: the redirect listener stands alone.
+    plain = ["uvicorn", "plain_port:app", "--port", str(acme.http_port)]
+    with serve([asgi_tls()[0], "-m", *plain], ready="Uvicorn running on", cwd=tmp_path):
+        acme.certbot(
+            "certonly", "--webroot", f"--webroot-path={webroot}", f"--domain={NAME}", "--agree-tos",
+            "--register-unsafely-without-email", f"--deploy-hook={hook}",
+        )  # fmt: skip
+    first = serial_on_disk(acme.live / "fullchain.pem")
+
+    command = asgi_tls(
+        "uvicorn", "stream:app", f"--port={acme.tls_port}", "--workers=2", "--app-dir=.",
+        f"--ssl-certfile={acme.live / 'fullchain.pem'}", f"--ssl-keyfile={acme.live / 'privkey.pem'}",
+        f"--tls-redirect-port={acme.http_port}", f"--tls-redirect-webroot={webroot}", "--tls-reload-interval=600",
+    )  # fmt: skip
+    with serve(command, ready="Application startup complete", count=2, cwd=tmp_path) as server:
+        pid_file.write_text(str(server.process.pid))
+        streaming = connect(acme.tls_port)
+        assert serial(streaming) == first
+        received: list[bytes] = []
+        reader = threading.Thread(target=read_stream, args=(streaming, received))
+        reader.start()
+        said = acme.certbot("renew", "--force-renewal", "--no-random-sleep-on-renew")
+        second = serial_on_disk(acme.live / "fullchain.pem")
+        assert second != first
+
+        def renewed() -> bool:
+            with connect(acme.tls_port) as other:
+                return serial(other) == second
+
+        wait_until(renewed, lambda: server.text, seconds=2.0)
+        assert "SIGHUP: each worker (2)" in server.text, said + server.text
+        before = len(b"".join(received))
+        wait_until(lambda: len(b"".join(received)) > before, lambda: "the stream has stopped")
+        stop.touch()
+        reader.join(10)
+        streaming.close()
+    lines = [line for line in b"".join(received).partition(b"\r\n\r\n")[2].split(b"\r\n")[1::2] if line]
+    numbers = [int(line) for line in lines if not line.startswith(b"end")]
+    assert numbers == list(range(len(numbers)))
+    assert lines[-1] == b"end %d\n" % len(numbers)
+    assert len(numbers) > 50

@@ -1,0 +1,388 @@
+"""The reloader in an event loop: events, names, client CAs, CRLs, sessions, and its end."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import threading
+import time
+from collections.abc import Callable
+from datetime import datetime
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import ExtendedKeyUsageOID
+from files import Files
+from handshakes import client
+from memory import handshake
+from pki import DAY, PKI, Pair
+from renewals import Site
+
+from asgi_tls import PEMFiles, ServerTLS
+from asgi_tls.certificate import Certificate
+from asgi_tls.context import ServerContext
+from asgi_tls.errors import CertificateError, ConfigurationError, ExpiredError, MissingFileError, NotPEMError
+from asgi_tls.events import CertificateExpiringEvent, CertificateLoadedEvent, Event, ReloadFailedEvent
+from asgi_tls.expiry import ExpiryWatch
+from asgi_tls.trust import load_crls
+
+INTERVAL = 0.1
+CLIENT = (ExtendedKeyUsageOID.CLIENT_AUTH,)
+
+
+class Seen(list[Event]):
+    """A listener that remembers, and in which thread it was called."""
+
+    thread: threading.Thread | None = None
+
+    def __call__(self, event: Event, /) -> None:
+        self.thread = threading.current_thread()
+        self.append(event)
+
+
+async def until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.01)
+
+
+def served(context: ServerContext, name: str | None = "localhost") -> bytes | None:
+    """The certificate that a client gets for a name, None where it is refused."""
+    try:
+        return handshake(context.ssl_context, client(), server_name=name).client.getpeercert(binary_form=True)
+    except ssl.SSLError as error:
+        if error.reason != "TLSV1_UNRECOGNIZED_NAME":
+            raise
+        return None
+
+
+def test_events_come_in_the_loop_and_a_failure_is_told_once(files: Files, tmp_path: Path) -> None:
+    site, seen = Site(files.pki, tmp_path), Seen()
+
+    async def main() -> None:
+        context = ServerTLS(site.source, reload_interval=INTERVAL, listeners=[seen]).create_server_context()
+        good = Path(site.source.certfile).read_bytes()
+        Path(site.source.certfile).write_bytes(good[:100])
+        context.reload()
+        await until(lambda: len(seen) == 2)
+        failed = seen[1]
+        assert isinstance(failed, ReloadFailedEvent)
+        assert (failed.code, failed.source) == ("certificate-truncated-file", str(site.source))
+        await asyncio.sleep(4 * INTERVAL)
+        assert len(seen) == 2
+        # What comes back is told: the failure is over.
+        Path(site.source.certfile).write_bytes(good)
+        await until(lambda: len(seen) == 3)
+        assert isinstance(seen[2], CertificateLoadedEvent)
+        assert seen.thread is threading.main_thread()
+
+    asyncio.run(main())
+
+
+def test_a_renewal_that_has_expired_is_refused(files: Files, tmp_path: Path) -> None:
+    site, seen = Site(files.pki, tmp_path), Seen()
+
+    async def main() -> None:
+        context = ServerTLS(site.source, reload_interval=INTERVAL, listeners=[seen]).create_server_context()
+        before = served(context)
+        site.write(files.pki.expired("localhost"), site.mount)
+        context.reload()
+        await until(lambda: len(seen) == 2)
+        assert isinstance(seen[1], ReloadFailedEvent)
+        assert seen[1].code == ExpiredError.code
+        assert served(context) == before
+
+    asyncio.run(main())
+
+
+def test_one_bad_source_does_not_hold_up_the_others(files: Files, tmp_path: Path) -> None:
+    one, other = Site(files.pki, tmp_path / "one"), Site(files.pki, tmp_path / "other")
+
+    async def main() -> None:
+        tls = ServerTLS({"localhost": one.source, "default": other.source}, reload_interval=INTERVAL, listeners=[])
+        context = tls.create_server_context()
+        before, pair = served(context), other.next_pair()
+        Path(one.source.certfile).write_bytes(b"")
+        other.write(pair, other.mount)
+        context.reload()
+        await until(lambda: served(context, None) == pair.der)
+        assert served(context) == before
+
+    asyncio.run(main())
+
+
+def test_a_pair_that_does_not_cover_its_name_is_refused(files: Files, tmp_path: Path) -> None:
+    site, seen = Site(files.pki, tmp_path), Seen()
+
+    async def main() -> None:
+        tls = ServerTLS({"localhost": site.source}, reload_interval=INTERVAL, listeners=[seen])
+        context = tls.create_server_context()
+        before = served(context)
+        site.write(files.pki.leaf("elsewhere.example"), site.mount)
+        context.reload()
+        await until(lambda: len(seen) == 2)
+        assert isinstance(seen[1], ReloadFailedEvent)
+        assert "served for 'localhost'" in seen[1].msg
+        assert served(context) == before
+
+    asyncio.run(main())
+
+
+def test_pairs_come_and_go_in_a_directory(files: Files, tmp_path: Path) -> None:
+    def add(name: str, *names: str) -> Pair:
+        pair = files.pki.leaf(*names)
+        pair.write(tmp_path / name)
+        return pair
+
+    first = add("first", "a.example", "*.a.example")
+    flat = files.pki.leaf("flat.example")
+    flat.write(tmp_path, certfile="flat.crt", keyfile="flat.key")
+    seen = Seen()
+
+    async def main() -> None:
+        context = ServerTLS({}, directory=tmp_path, reload_interval=INTERVAL, listeners=[seen]).create_server_context()
+        assert [served(context, name) for name in ("a.example", "x.a.example", "flat.example", None)] == [
+            first.der, first.der, flat.der, None,
+        ]  # fmt: skip
+        second = add("second", "b.example")
+        await until(lambda: served(context, "b.example") == second.der)
+        default = add("default", "c.example")
+        await until(lambda: served(context, "unknown.example") == default.der)
+        # A bad newcomer is told, and nobody else notices.
+        (tmp_path / "third").mkdir()
+        (tmp_path / "third" / "fullchain.pem").write_bytes(b"garbage")
+        await until(lambda: isinstance(seen[-1], ReloadFailedEvent))
+        assert "third" in seen[-1].source  # type: ignore[attr-defined]
+        assert served(context, "b.example") == second.der
+        # Of two for one name, the one that lasts longer.
+        newer = files.pki.leaf("a.example", not_after=files.pki.now + 95 * DAY)
+        newer.write(tmp_path / "first-0001")
+        await until(lambda: served(context, "a.example") == newer.der)
+        for name in ("fullchain.pem", "privkey.pem"):
+            (tmp_path / "second" / name).unlink()
+        await until(lambda: served(context, "b.example") == default.der)
+        # The whole directory away, for a remount for instance: what was there is served on.
+        tmp_path.rename(tmp_path.with_name("away"))
+        context.reload()
+        await until(lambda: any("no such directory" in getattr(event, "msg", "") for event in seen))
+        assert served(context, "a.example") == newer.der
+        tmp_path.with_name("away").rename(tmp_path)
+
+    asyncio.run(main())
+
+
+def test_a_directory_that_is_not_there_or_holds_a_bad_pair_does_not_start(tmp_path: Path) -> None:
+    with pytest.raises(MissingFileError):
+        ServerTLS({}, directory=tmp_path / "none").create_context()
+    with pytest.raises(ConfigurationError, match="no certificate to serve"):
+        ServerTLS({}, directory=tmp_path).create_context()
+    (tmp_path / "bad.crt").write_bytes(b"garbage")
+    with pytest.raises(NotPEMError):
+        ServerTLS({}, directory=tmp_path).create_context()
+
+
+def crl(issuer: Pair, *revoked: Pair, pki: PKI, next_update: datetime | None = None) -> bytes:
+    builder = x509.CertificateRevocationListBuilder().issuer_name(issuer.certificate.subject)
+    builder = builder.last_update(pki.now - 2 * DAY).next_update(next_update or pki.now + DAY)
+    for pair in revoked:
+        one = x509.RevokedCertificateBuilder().serial_number(pair.certificate.serial_number)
+        builder = builder.add_revoked_certificate(one.revocation_date(pki.now - DAY).build())
+    return builder.sign(issuer.key, hashes.SHA256()).public_bytes(Encoding.PEM)
+
+
+class Visitor:
+    """A client with a certificate that resumes its session where it can."""
+
+    def __init__(self, pair: Pair, directory: Path, version: ssl.TLSVersion, options: int = 0) -> None:
+        self.context = client(minimum=version, maximum=version)
+        self.context.options |= options
+        self.context.load_cert_chain(*pair.write(directory))
+        self.session: ssl.SSLSession | None = None
+
+    def visit(self, server: ServerContext) -> str:
+        try:
+            ends = handshake(server.ssl_context, self.context, session=self.session)
+        except ssl.SSLError as error:
+            return str(error.reason)
+        self.session = ends.client.session
+        return "resumed" if ends.client.session_reused else "new"
+
+
+HOW = [
+    (ssl.TLSVersion.TLSv1_2, 0),
+    (ssl.TLSVersion.TLSv1_2, ssl.OP_NO_TICKET),  # resumes by session identifier, out of the server's cache
+    (ssl.TLSVersion.TLSv1_3, 0),
+]
+
+
+@pytest.mark.parametrize(("version", "options"), HOW)
+@pytest.mark.parametrize("what", ["CA removed", "revoked"])
+def test_a_client_that_is_not_trusted_any_more_gets_in_neither_anew_nor_by_resuming(
+    files: Files, tmp_path: Path, version: ssl.TLSVersion, options: int, what: str
+) -> None:
+    site, staying, leaving = Site(files.pki, tmp_path), PKI("Staying"), PKI("Leaving")
+    bundle, crls = tmp_path / "clients.pem", tmp_path / "crl.pem"
+    bundle.write_bytes(staying.root_pem + leaving.root_pem)
+    bad = leaving.leaf("bad.example", eku=CLIENT)
+
+    def lists(*revoked: Pair) -> bytes:
+        return crl(staying.intermediate, pki=staying) + crl(leaving.intermediate, *revoked, pki=leaving)
+
+    crls.write_bytes(lists())
+
+    async def main() -> None:
+        context = ServerTLS(
+            site.source, client_ca=bundle, client_crl=crls if what == "revoked" else None,
+            reload_interval=INTERVAL, listeners=[],
+        ).create_server_context()  # fmt: skip
+        good_one = Visitor(staying.leaf("good.example", eku=CLIENT), tmp_path / "good", version, options)
+        bad_one, bad_later = (Visitor(bad, tmp_path / "bad", version, options) for _ in range(2))
+        for visitor in (good_one, bad_one):
+            assert [visitor.visit(context) for _ in range(2)] == ["new", "resumed"]
+        # A renewed certificate ends no session.
+        pair = site.next_pair()
+        site.write(pair, site.mount)
+        first = context.certificates
+        await until(lambda: context.certificates is not first)
+        for visitor in (good_one, bad_one):
+            # Without tickets, the session is in the cache of the context that was swapped out.
+            assert visitor.visit(context) == ("new" if options else "resumed")
+        before = context.certificates
+        if what == "revoked":
+            crls.write_bytes(lists(bad))
+        else:
+            bundle.write_bytes(staying.root_pem)
+        await until(lambda: context.certificates is not before)
+        for visitor in (bad_one, bad_later):
+            said = visitor.visit(context)
+            assert said not in {"new", "resumed"}
+            assert ("REVOKED" if what == "revoked" else "UNKNOWN_CA") in said
+        assert [good_one.visit(context) for _ in range(2)] == ["new", "resumed"]
+        # A bundle that cannot be read lets in neither more nor fewer.
+        bundle.write_bytes(b"garbage")
+        context.reload()
+        await asyncio.sleep(3 * INTERVAL)
+        assert good_one.visit(context) == ("new" if options else "resumed")
+        assert "UNKNOWN_CA" in bad_one.visit(context) or what == "revoked"
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("text", [b"", b"garbage", b"-----BEGIN X509 CRL-----\nMAA=\n-----END X509 CRL-----\n"])
+def test_lists_that_are_no_lists(tmp_path: Path, text: bytes) -> None:
+    path = tmp_path / "crl.pem"
+    path.write_bytes(text)
+    with pytest.raises(CertificateError, match=r"crl\.pem"):
+        load_crls(path)
+
+
+def test_a_list_that_is_past_its_next_update_is_refused(tmp_path: Path) -> None:
+    pki, path = PKI("Old"), tmp_path / "crl.pem"
+    path.write_bytes(crl(pki.root, pki=pki, next_update=pki.now - DAY))
+    with pytest.raises(ExpiredError, match="was to be replaced by"):
+        load_crls(path)
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"client_crl": "crl.pem"}, "without client_ca"),
+        ({"reload_interval": 0}, "reload_interval is 0"),
+        ({"reload_interval": float("inf")}, "reload_interval is inf"),
+    ],
+)
+def test_settings_that_do_not_fit(settings: dict[str, object], says: str) -> None:
+    with pytest.raises(ConfigurationError, match=says):
+        ServerTLS(PEMFiles("a"), **settings)  # type: ignore[arg-type]
+
+
+def test_the_thread_ends_with_the_loop_and_with_the_context(files: Files) -> None:
+    def threads() -> list[threading.Thread]:
+        return [thread for thread in threading.enumerate() if thread.name.startswith("asgi_tls-")]
+
+    async def main() -> ServerContext:
+        context = ServerTLS(files.ecdsa, reload_interval=INTERVAL, listeners=[]).create_server_context()
+        await until(lambda: any(thread.name == "asgi_tls-reload" for thread in threads()))
+        return context
+
+    before = {*threads()}
+    kept = asyncio.run(main())
+    deadline = time.monotonic() + 5
+    while {*threads()} - before:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert served(kept) is not None
+
+
+def test_outside_a_loop_nothing_is_watched(files: Files) -> None:
+    before = threading.active_count()
+    context = ServerTLS(files.ecdsa).create_server_context()
+    context.reload()
+    assert threading.active_count() == before
+
+
+LIFETIMES = {"90 days": 90 * 24.0, "47 days": 47 * 24.0, "160 hours": 160.0}
+
+
+@pytest.mark.parametrize("hours", LIFETIMES.values(), ids=LIFETIMES)
+def test_expiry_is_told_by_the_share_of_the_lifetime(files: Files, hours: float) -> None:
+    certificate = files.ecdsa.load()
+    hour, watch = DAY / 24, ExpiryWatch()
+    certificate = _lasting(certificate, hours)
+    told: list[tuple[float, str]] = []
+    for number in range(int(hours) + 3):
+        now = certificate.not_before + number * hour
+        told += [(number / hours, event.severity) for event in watch.due([certificate], now)]
+    assert told[0][0] == pytest.approx(2 / 3, abs=1 / hours)
+    assert {severity for share, severity in told if share < 0.89} == {"warning"}
+    assert {severity for share, severity in told if 0.91 < share < 0.99} == {"error"}
+    assert told[-1][1] == "critical"
+    warnings = [share * hours for share, severity in told if severity == "warning"]
+    assert all(later - earlier == pytest.approx(24) for earlier, later in pairwise(warnings))
+
+
+def _lasting(certificate: Certificate, hours: float) -> Certificate:
+    from dataclasses import replace
+
+    return replace(certificate, not_after=certificate.not_before + hours * DAY / 24)
+
+
+def test_a_certificate_that_expires_is_told_while_it_is_served(files: Files, tmp_path: Path) -> None:
+    seen = Seen()
+    pair = files.pki.leaf("localhost", not_before=files.pki.now - 80 * DAY, not_after=files.pki.now + 10 * DAY)
+
+    async def main() -> None:
+        source = PEMFiles(*pair.write(tmp_path))
+        context = ServerTLS(source, reload_interval=INTERVAL, listeners=[seen]).create_server_context()
+        await until(lambda: len(seen) == 2)
+        assert isinstance(seen[1], CertificateExpiringEvent)
+        assert (seen[1].severity, round(seen[1].days_left)) == ("warning", 10)
+        await asyncio.sleep(3 * INTERVAL)
+        assert len(seen) == 2
+        assert served(context) is not None
+
+    asyncio.run(main())
+
+
+def test_a_damaged_rsa_key_is_refused(files: Files, tmp_path: Path) -> None:
+    """The primality test is left out, for it holds up an event loop; signing once finds the same damage."""
+    from cryptography.hazmat.primitives.asymmetric import rsa
+    from pki import key_to_pem
+
+    pair = files.pki.leaf("localhost", key="rsa")
+    certfile, keyfile = pair.write(tmp_path)
+    numbers = pair.key.private_numbers()
+    # OpenSSL goes the long way, by d, when the short one fails: a key with one of them signs as it should.
+    for field in ("dmp1", "dmq1", "iqmp"):
+        values = {name: getattr(numbers, name) for name in ("p", "q", "d", "dmp1", "dmq1", "iqmp")}
+        values[field] += 2
+        values["d"] += 2
+        damaged = rsa.RSAPrivateNumbers(**values, public_numbers=numbers.public_numbers)
+        keyfile.write_bytes(key_to_pem(damaged.private_key(unsafe_skip_rsa_key_validation=True)))
+        with pytest.raises(NotPEMError, match="does not parse as a key"):
+            PEMFiles(certfile, keyfile).load()

@@ -259,8 +259,7 @@ def _group(connection: ssl.SSLObject | ssl.SSLSocket) -> str | None:
         name: str | None = connection.group()  # type: ignore[union-attr]  # Python 3.15
         return name
     lib, _ = _libssl()
-    pointer = lib and lib.connection(connection)
-    raw = lib.group(pointer) if lib and pointer else None
+    raw = lib.group(pointer) if lib and (pointer := lib.connection(connection)) else None
     return raw.decode("ascii") if raw else None
 
 

@@ -20,8 +20,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+from asgi_tls.addresses import address_of
 from asgi_tls.binding import as_it_is, bind, bind_unix
-from asgi_tls.handshake import HandshakeContext, Peer, Reception, address_of, current_peer, tell_error
+from asgi_tls.handshake import HandshakeContext, Peer, Reception, current_peer, tell_error
 from asgi_tls.parking import Parking
 
 logger = logging.getLogger("asgi_tls")

@@ -27,13 +27,13 @@ class CertifiedContext(ssl.SSLContext):
 class TrustedObject(TLSObject):
     """Refuses a client whose handshake began under a trust that is over by now.
 
-    OpenSSL would give it a session ticket under the new keys, and with that it could come back for ever. Such a ticket
-    has been written when the handshake ends, to the outgoing BIO alone: asyncio and uvloop drop what is there when an
-    exception ends the handshake.
+    OpenSSL has written a session ticket under the new keys for it by then, with which it could come back for ever. It
+    lies in the outgoing BIO, and is dropped there.
     """
 
-    def do_handshake(self) -> None:
-        super().do_handshake()
+    def refusal(self) -> str | None:
+        """Why, None where its trust still holds."""
         trust = getattr(self.context, "trust", None)
         if trust is not None and trust.over and self.getpeercert(binary_form=True) is not None:
-            raise ssl.SSLError(1, "the CAs of clients have changed during this handshake")
+            return "the CAs of clients have changed during this handshake"
+        return None

@@ -16,9 +16,10 @@ from datetime import UTC, datetime
 from typing import Final
 
 from asgi_tls import _openssl, plain_http
+from asgi_tls.addresses import address_of, local_port
 from asgi_tls.alerts import alert_for_garbage
 from asgi_tls.events import ClientErrorEvent
-from asgi_tls.handshake import Reception, address_of, local_port, reason_of
+from asgi_tls.handshake import Reception, reason_of
 from asgi_tls.parting import part_blocking
 
 _ENOUGH_TO_TELL: Final = 8  # the longest method of HTTP that is looked for, and its space

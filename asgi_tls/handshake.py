@@ -21,6 +21,7 @@ from typing import Any, Final
 
 from asgi_tls import _openssl, plain_http
 from asgi_tls._group import take_group
+from asgi_tls.addresses import local_port
 from asgi_tls.alerts import alert_for_garbage, alert_in
 from asgi_tls.connection import TLSConnection, current_connection
 from asgi_tls.events import ClientErrorEvent, Event
@@ -28,7 +29,6 @@ from asgi_tls.parting import part
 
 # RFC 8446 section 5.1: the content type of the first byte of every handshake.
 _HANDSHAKE_RECORD: Final = 0x16
-_MAPPED: Final = "::ffff:"
 _AGAIN: Final = (ssl.SSLWantReadError, ssl.SSLWantWriteError)
 # "[SSL: UNSUPPORTED_PROTOCOL] unsupported protocol (_ssl.c:1006)"
 _MESSAGE: Final = re.compile(r"(?:\[[^\]]*\] )?(.*?)(?: \(_ssl\.c:\d+\))?", re.DOTALL)
@@ -129,6 +129,8 @@ class TLSObject(ssl.SSLObject):
         except ssl.SSLError as error:
             self._fail(error)
             raise
+        if (why := self.refusal()) is not None:
+            self._refuse(why)
         # asyncio and uvloop call the protocol's connection_made right after this, in the same call: the tasks that a
         # server starts there inherit the variable.
         current_connection.set(self)
@@ -200,6 +202,16 @@ class TLSObject(ssl.SSLObject):
             self._outgoing.write(last_words)
             raise ssl.SSLWantReadError(ssl.SSL_ERROR_WANT_READ, "last words to write") from error
 
+    def refusal(self) -> str | None:
+        """Why a client whose handshake is done must not get in after all."""
+        return None
+
+    def _refuse(self, why: str) -> None:
+        if self._outgoing is not None:
+            self._outgoing.read()  # a session ticket
+        self._tell_error("REFUSED", why, None)
+        raise ssl.SSLError(ssl.SSL_ERROR_SSL, why)
+
     def _tell_session(self, reception: Reception) -> None:
         peer = self._peer
         if peer is not None:
@@ -246,25 +258,6 @@ def reason_of(error: ssl.SSLError, *, name_refused: bool = False) -> tuple[str, 
     text = str(error.args[1]) if len(error.args) > 1 else str(error)
     words = _MESSAGE.fullmatch(text)
     return error.reason or "UNKNOWN", text if words is None else words[1]
-
-
-def address_of(address: object) -> tuple[str | None, int | None]:
-    """IP address and port of what a socket calls an address, None and None for a unix socket."""
-    if not isinstance(address, tuple):
-        return None, None
-    ip: str = address[0]
-    if ip.startswith(_MAPPED) and "." in ip:  # an IPv4 client of an IPv6 socket (RFC 4291 section 2.5.5.2)
-        ip = ip.removeprefix(_MAPPED)
-    return ip, address[1]
-
-
-def local_port(sock: socket.socket) -> int | None:
-    """The port that was connected to, None over a unix socket."""
-    try:
-        address = sock.getsockname()
-    except OSError:
-        return None
-    return address[1] if isinstance(address, tuple) else None
 
 
 def describe(connection: ssl.SSLObject | ssl.SSLSocket) -> TLSConnection | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import math
 import os
@@ -24,6 +23,7 @@ from asgi_tls.inventory import Inventory
 from asgi_tls.listeners.log import log_events
 from asgi_tls.plain_http import PlainHTTP
 from asgi_tls.profile import INTERMEDIATE, TLSProfile
+from asgi_tls.reception import receive_with
 from asgi_tls.reload import Reloader, loaded_event, running_loop
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("behind",),
     ("context",),
     ("expiry", "inventory"),
-    ("client", "reload", "tickets", "stapling"),
+    ("client", "reception", "reload", "tickets", "stapling"),
     ("hangup",),
     ("server",),
     ("servers",),

@@ -267,14 +267,6 @@ def _plain_http(values: Values) -> PlainHTTP:
     raise ConfigurationError(f"plain_http is {how!r}", fix='Choose "redirect" or "reject".')
 
 
-def _seconds(values: Values, name: str, default: float) -> float:
-    text = _text(values, name)
-    try:
-        return default if text is None else float(text)
-    except ValueError:
-        raise ConfigurationError(f"{name} is {text!r}", fix="Give seconds, as in 10 or 2.5.") from None
-
-
 def _as_flag(variable: str, text: str) -> bool:
     lowered = text.lower()
     if lowered in {"1", "true", "yes", "on"}:

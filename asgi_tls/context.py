@@ -133,10 +133,6 @@ class ServerContext:
             names[name] = built[identity]
         return Prepared(names, {name: tuple(group) for name, group in certificates.items()}, trust)
 
-    def covers(self, host: str) -> bool:
-        """Whether clients accept one of the certificates for this host, a name or an address."""
-        return any(certificate.covers(host) for group in self.certificates.values() for certificate in group)
-
     def swap(self, prepared: Prepared) -> None:
         """Serve what was prepared from the next ClientHello on. Call it in the event loop's thread, if there is one.
 

@@ -18,8 +18,8 @@ logger = logging.getLogger("asgi_tls")
 
 def receive_with(
     context: ServerContext, *, listeners: Iterable[Listener], timeout: float, plain_http: PlainHTTP
-) -> None:
-    """See every handshake of this context."""
+) -> Listener:
+    """See every handshake of this context. Gives what takes an event to the listeners, without waiting for them."""
     dispatcher = Dispatcher(listeners)
 
     def covers(host: str) -> bool:
@@ -38,3 +38,4 @@ def receive_with(
         accept.install(asyncio.get_running_loop())
     except RuntimeError:  # no loop: gunicorn's blocking workers, or a context made ahead of the loop
         logger.debug("no event loop runs: servers of asyncio accept on their own, and events name no address")
+    return dispatcher.tell

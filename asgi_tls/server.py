@@ -11,14 +11,11 @@ from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from asgi_tls import accept
 from asgi_tls.certificate import Certificate, CertificateSource, PEMDirectory
 from asgi_tls.certificate.names import canonical_name, parse_ip
 from asgi_tls.context import DEFAULT, ClientAuth, ServerContext
-from asgi_tls.dispatch import Dispatcher
 from asgi_tls.errors import ASGITLSError, ConfigurationError
 from asgi_tls.events import Listener
-from asgi_tls.handshake import Reception
 from asgi_tls.inventory import Inventory
 from asgi_tls.listeners.log import log_events
 from asgi_tls.plain_http import PlainHTTP
@@ -134,7 +131,9 @@ class ServerTLS:
         Raises CertificateError, ConfigurationError, UnsupportedError: no context is better than a weak one.
         """
         context, inventory = self._build(alpn, known)
-        tell = self._receive_with(context)
+        tell = receive_with(
+            context, listeners=self.listeners, timeout=self.handshake_timeout, plain_http=self.plain_http
+        )
         for note in context.notes:
             logger.warning("%s", note)
         for certificate in dict.fromkeys(one for group in context.certificates.values() for one in group):
@@ -149,24 +148,6 @@ class ServerTLS:
             context.reload = reloader.reload
             reloader.start()
         return context
-
-    def _receive_with(self, context: ServerContext) -> Listener:
-        """See every handshake of this context, in the event loop that runs now, if one does. Gives what tells of it."""
-        dispatcher = Dispatcher(self.listeners)
-        context.ssl_context.reception = Reception(
-            tell=dispatcher.tell,
-            tell_session=dispatcher.tell_session,
-            covers=context.covers,
-            timeout=float(self.handshake_timeout),
-            plain_http=self.plain_http,
-            admits=dispatcher.admits if dispatcher.gates else None,
-            drained=lambda: dispatcher.idle,
-        )
-        try:
-            accept.install(asyncio.get_running_loop())
-        except RuntimeError:  # no loop: gunicorn's blocking workers, or a context made ahead of the loop
-            logger.debug("no event loop runs: servers of asyncio accept on their own, and events name no address")
-        return dispatcher.tell
 
     def _build(
         self, alpn: Sequence[str] = (), known: Mapping[str, Any] | None = None

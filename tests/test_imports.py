@@ -17,7 +17,7 @@ PACKAGE = Path(asgi_tls.__file__).parent
 
 # Each layer may import itself and those above it. A package's name stands for all of its modules.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("errors", "events", "dispatch", "alerts", "parting", "plain_http"),
+    ("errors", "events", "dispatch", "addresses", "alerts", "parting", "plain_http"),
     ("profile", "certificate"),
     ("connection", "trust"),
     ("_openssl", "_keyfile", "_group"),

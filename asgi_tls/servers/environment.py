@@ -258,6 +258,14 @@ def _client_auth(values: Values) -> ClientAuth | None:
     raise ConfigurationError(f"client_auth is {how!r}", fix='Choose "required" or "optional".')
 
 
+def _seconds(values: Values, name: str, default: float) -> float:
+    text = _text(values, name)
+    try:
+        return default if text is None else float(text)
+    except ValueError:
+        raise ConfigurationError(f"{name} is {text!r}", fix="Give seconds, as in 10 or 2.5.") from None
+
+
 def _plain_http(values: Values) -> PlainHTTP:
     how = _text(values, "plain_http") or "redirect"
     if how == "redirect":

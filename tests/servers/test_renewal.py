@@ -9,6 +9,7 @@ import socket
 import ssl
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from files import Files
@@ -27,6 +28,14 @@ SERVED: list[Launch] = [
     Launch("gunicorn", "gthread"),
     Launch("gunicorn", "sync"),
 ]
+
+# The whole table takes a minute: `make test` runs one of each kind, `make test-system` the others.
+_QUICK = {"uvicorn-asyncio-1", "uvicorn-uvloop-4", "hypercorn-asyncio-4", "hypercorn-uvloop-1", "gunicorn-asgi-2"}
+
+
+def _split(launches: list[Launch]) -> list[Any]:
+    rest = [pytest.param(each, marks=pytest.mark.system) for each in launches if str(each) not in _QUICK]
+    return [each for each in launches if str(each) in _QUICK] + rest
 
 
 def served(launch: Launch, server: Server) -> bytes:
@@ -48,7 +57,7 @@ def wait_until_all_serve(launch: Launch, server: Server, pair: Pair, seconds: fl
     return time.monotonic() - started
 
 
-@pytest.mark.parametrize("launch", SERVED, ids=str)
+@pytest.mark.parametrize("launch", _split(SERVED), ids=str)
 def test_every_way_to_replace_the_files(files: Files, tmp_path: Path, launch: Launch) -> None:
     site = Site(files.pki, tmp_path)
     with launch.start(site.source, {"reload_interval": str(INTERVAL)}) as server:

@@ -74,13 +74,16 @@ def test_with_a_certificate(server: Server, files: Files) -> None:
 def test_over_a_websocket(server: Server, files: Files) -> None:
     url = f"wss://localhost:{server.port}/ws"
     with websocket(url, ssl=context(files, files.client)) as connection:
-        said = json.loads(connection.recv())
+        said = json.loads(connection.recv(timeout=10))
     assert said["tls"]["client_cert_name"] == said["subject"]
     assert said["tls"]["tls_version"] == 0x0304
     assert len(said["tls"]["client_cert_chain"]) >= 1
-    for pair in (None, files.nameless_client):
-        with pytest.raises(Exception, match="40[13]"), websocket(url, ssl=context(files, pair)):
-            pass
+    # By hand: the client of `websockets` trips over an answer whose body comes a moment later.
+    upgrade = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13",
+               "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="}  # fmt: skip
+    for pair, status in ((None, {401, 403}), (files.nameless_client, {403})):
+        with httpx.Client(verify=context(files, pair)) as client:
+            assert client.get(f"https://localhost:{server.port}/ws", headers=upgrade).status_code in status
 
 
 def test_no_request_sees_the_client_of_another_connection(server: Server, files: Files, tmp_path: Any) -> None:
@@ -131,6 +134,7 @@ def test_a_unix_socket_has_no_address(files: Files, tmp_path: Any) -> None:
     command = [sys.executable, "-P", "-m", "asgi_tls", "uvicorn", "facts_app:app", f"--uds={path}", "--tls-log-json",
                f"--ssl-certfile={files.ecdsa.certfile}", f"--ssl-keyfile={files.ecdsa.keyfile}"]  # fmt: skip
     with serve(command, ready="Uvicorn running on unix socket") as running, socket.socket(socket.AF_UNIX) as raw:
+        raw.settimeout(10)
         raw.connect(str(path))
         with context(files, None).wrap_socket(raw, server_hostname="localhost") as secure:
             secure.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")

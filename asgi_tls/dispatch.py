@@ -23,6 +23,10 @@ _BATCH: Final = 0.05
 _LIMIT: Final = 10_000
 
 
+def _always() -> bool:
+    return True
+
+
 class Dispatcher:
     """Takes events in the server's process, after any fork. `start` is called on listeners that have it."""
 
@@ -30,6 +34,7 @@ class Dispatcher:
         listeners = tuple(listeners)
         self.gates = tuple(each for each in listeners if isinstance(each, Gate))
         self._others = tuple(each for each in listeners if not isinstance(each, Gate))
+        self._hears_sessions = tuple(getattr(each, "hears_sessions", _always) for each in self._others)
         self._queue: deque[Event | dict[str, Any]] = deque()
         self._wake = threading.Event()
         self._idle = threading.Event()
@@ -56,6 +61,10 @@ class Dispatcher:
             self._enqueue(event)
         if self.gates:
             notify(self.gates, event)
+
+    def wants_sessions(self) -> bool:
+        """Whether anybody would do something with a SessionEvent now. A listener may say no by `hears_sessions()`."""
+        return bool(self.gates) or any(hears() for hears in self._hears_sessions)
 
     def tell_session(self, fields: dict[str, Any]) -> None:
         """The same for a SessionEvent, by its fields: it is made in the thread, where no handshake waits for it."""

@@ -38,13 +38,15 @@ _MESSAGE: Final = re.compile(r"(?:\[[^\]]*\] )?(.*?)(?: \(_ssl\.c:\d+\))?", re.D
 class Reception:
     """How a server receives its clients.
 
-    `tell` takes an event, `tell_session` the fields of a SessionEvent, which is made when there is time for it.
+    `tell` takes an event, `tell_session` the fields of a SessionEvent, which is made when there is time for it, and
+    where `wants_sessions` says that there is a use for it.
     `timeout` is in seconds, `covers` tells which hosts it has certificates for, `admits` which addresses may connect at
     all (None where nobody asks), `drained` whether every event has reached its listeners.
     """
 
     tell: Callable[[Event], None]
     tell_session: Callable[[dict[str, Any]], None]
+    wants_sessions: Callable[[], bool]
     covers: Callable[[str], bool]
     timeout: float
     plain_http: plain_http.PlainHTTP
@@ -216,6 +218,8 @@ class TLSObject(ssl.SSLObject):
         peer = self._peer
         if peer is not None:
             peer.told = True
+        if not reception.wants_sessions():
+            return
         protocol, resumed = self.version() or "", bool(self.session_reused)
         group = self._group
         if group is None or resumed:  # TLS 1.2 resumes without a key exchange

@@ -28,6 +28,7 @@ def receive_with(
     context.ssl_context.reception = Reception(
         tell=dispatcher.tell,
         tell_session=dispatcher.tell_session,
+        wants_sessions=dispatcher.wants_sessions,
         covers=covers,
         timeout=float(timeout),
         plain_http=plain_http,

@@ -66,6 +66,14 @@ def log_events(event: Event, /) -> None:
         logger.log(level, "%s", words, extra=fields)
 
 
+def _hears_sessions() -> bool:
+    return logger.isEnabledFor(_LEVELS[SessionEvent])
+
+
+# Asked at each handshake, so that a record that nobody would see is not made.
+log_events.hears_sessions = _hears_sessions  # type: ignore[attr-defined]
+
+
 def _level(event: Event) -> int:
     if isinstance(event, CertificateExpiringEvent):
         return logging.getLevelNamesMapping()[event.severity.upper()]

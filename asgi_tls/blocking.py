@@ -12,13 +12,13 @@ import socket
 import ssl
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Final
 
 from asgi_tls import _openssl, plain_http
 from asgi_tls.addresses import address_of, local_port
 from asgi_tls.alerts import alert_for_garbage
 from asgi_tls.events import ClientErrorEvent
+from asgi_tls.facts import session_fields
 from asgi_tls.handshake import Reception, reason_of
 from asgi_tls.parting import part_blocking
 
@@ -54,20 +54,10 @@ class TLSSocket(ssl.SSLSocket):
                 with socket.socket(fileno=self.detach()) as plain:
                     part_blocking(plain)
                 raise failed.error from None
-            reception.tell_session(
-                {
-                    "ts": datetime.now(UTC),
-                    "ip": ip,
-                    "port": port,
-                    "protocol": self.version() or "",
-                    "cipher": (self.cipher() or ("",))[0],
-                    "group": _openssl.negotiated_group(self),
-                    "alpn": self.selected_alpn_protocol(),
-                    "sni": self.server_name,
-                    "resumed": bool(self.session_reused),
-                    "duration_ms": round((time.monotonic() - started) * 1e3, 3),
-                }
-            )
+            if reception.wants_sessions():
+                group, resumed = _openssl.negotiated_group(self), bool(self.session_reused)
+                elapsed = time.monotonic() - started
+                reception.tell_session(session_fields(self, (ip, port), group=group, resumed=resumed, elapsed=elapsed))
         finally:
             if self.fileno() != -1:
                 self.settimeout(before)

@@ -16,7 +16,6 @@ import time
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from asgi_tls import _openssl, plain_http
@@ -25,6 +24,7 @@ from asgi_tls.addresses import local_port
 from asgi_tls.alerts import alert_for_garbage, alert_in
 from asgi_tls.connection import TLSConnection, current_connection
 from asgi_tls.events import ClientErrorEvent, Event
+from asgi_tls.facts import describe, session_fields
 from asgi_tls.parting import part
 
 # RFC 8446 section 5.1: the content type of the first byte of every handshake.
@@ -220,24 +220,13 @@ class TLSObject(ssl.SSLObject):
             peer.told = True
         if not reception.wants_sessions():
             return
-        protocol, resumed = self.version() or "", bool(self.session_reused)
+        resumed = bool(self.session_reused)
         group = self._group
         if group is None or resumed:  # TLS 1.2 resumes without a key exchange
             group = _openssl.negotiated_group(self)
-        reception.tell_session(
-            {
-                "ts": datetime.now(UTC),
-                "ip": None if peer is None else peer.ip,
-                "port": None if peer is None else peer.port,
-                "protocol": protocol,
-                "cipher": (self.cipher() or ("",))[0],
-                "group": group,
-                "alpn": self.selected_alpn_protocol(),
-                "sni": self.server_name,
-                "resumed": resumed,
-                "duration_ms": round((time.perf_counter() - self._started) * 1e3, 3),
-            }
-        )
+        address = (None, None) if peer is None else (peer.ip, peer.port)
+        elapsed = time.perf_counter() - self._started
+        reception.tell_session(session_fields(self, address, group=group, resumed=resumed, elapsed=elapsed))
 
     def _tell_error(self, code: str, msg: str, alert: str | None) -> None:
         peer = self._peer
@@ -262,36 +251,3 @@ def reason_of(error: ssl.SSLError, *, name_refused: bool = False) -> tuple[str, 
     text = str(error.args[1]) if len(error.args) > 1 else str(error)
     words = _MESSAGE.fullmatch(text)
     return error.reason or "UNKNOWN", text if words is None else words[1]
-
-
-def describe(connection: ssl.SSLObject | ssl.SSLSocket) -> TLSConnection | None:
-    """The facts of a finished handshake on either kind of ssl object, None before it has finished."""
-    cipher = connection.cipher()
-    protocol = connection.version()
-    if cipher is None or protocol is None:
-        return None
-    return TLSConnection(
-        protocol=protocol,
-        cipher=cipher[0],
-        group=_openssl.negotiated_group(connection),
-        alpn=connection.selected_alpn_protocol(),
-        server_name=getattr(connection, "server_name", None),
-        resumed=bool(connection.session_reused),
-        server_certificate=getattr(connection.context, "leaf", None),
-        client_chain=_verified_chain(connection),
-    )
-
-
-def _verified_chain(connection: ssl.SSLObject | ssl.SSLSocket) -> tuple[bytes, ...]:
-    """The client's certificates in DER, leaf first, empty without one."""
-    leaf = connection.getpeercert(binary_form=True)
-    if leaf is None:
-        return ()
-    if hasattr(connection, "get_verified_chain"):  # Python 3.13
-        return tuple(connection.get_verified_chain())
-    inner: Any = getattr(connection, "_sslobj", None)
-    chain = inner.get_verified_chain() if hasattr(inner, "get_verified_chain") else None
-    if not chain:
-        return (leaf,)
-    # Python 3.10 to 3.12 have the method on the inner object only, which gives certificates that export themselves.
-    return tuple(ssl.PEM_cert_to_DER_cert(certificate.public_bytes()) for certificate in chain)

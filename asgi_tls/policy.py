@@ -8,15 +8,12 @@ from typing import Final
 
 from asgi_tls import _openssl
 from asgi_tls.errors import UnsupportedError
-from asgi_tls.profile import TLSProfile, Version
+from asgi_tls.profile import TLSProfile, Version, cipher_string
 
 _VERSION: Final[dict[Version, ssl.TLSVersion]] = {
     "TLSv1.2": ssl.TLSVersion.TLSv1_2,
     "TLSv1.3": ssl.TLSVersion.TLSv1_3,
 }
-
-# RFC 9325 section 4: at least 112 bits of security, for certificates and signatures of clients too.
-_SECURITY_LEVEL: Final = "@SECLEVEL=2"
 
 
 def apply_profile(
@@ -41,10 +38,8 @@ def apply_profile(
 
 
 def set_ciphers(context: ssl.SSLContext, profile: TLSProfile) -> None:
-    """The TLS 1.2 suites. A profile of TLS 1.3 alone has none, and OpenSSL wants a list all the same: it gets one
-    that the minimum version keeps from use."""
-    names = profile.ciphers or ("ECDHE+AESGCM",)
-    context.set_ciphers(":".join((*names, _SECURITY_LEVEL)))
+    """The TLS 1.2 suites."""
+    context.set_ciphers(cipher_string(profile))
 
 
 def usable_groups(profile: TLSProfile) -> tuple[tuple[str, ...], list[str]]:

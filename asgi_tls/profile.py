@@ -148,6 +148,15 @@ def cipher_number(name: str) -> int | None:
     return TLS12_CIPHERS[name][1] if name in TLS12_CIPHERS else None
 
 
+def cipher_string(profile: TLSProfile) -> str:
+    """The TLS 1.2 suites as OpenSSL's cipher list.
+
+    A profile of TLS 1.3 alone has none, and OpenSSL wants a list all the same: it gets one that the minimum version
+    keeps from use. Security level 2 is RFC 9325 section 4: at least 112 bits, for certificates of clients too.
+    """
+    return ":".join((*(profile.ciphers or ("ECDHE+AESGCM",)), "@SECLEVEL=2"))
+
+
 def _check_versions(minimum: str, maximum: str) -> None:
     for version in (minimum, maximum):
         if version in VERSIONS:

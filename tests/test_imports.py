@@ -21,7 +21,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("profile", "certificate"),
     ("connection", "trust"),
     ("_openssl", "_keyfile", "_group"),
-    ("handshake", "blocking", "binding", "parking", "accept", "ground", "_sessions", "policy"),
+    ("facts", "handshake", "blocking", "binding", "parking", "accept", "ground", "_sessions", "policy"),
     ("behind",),
     ("context",),
     ("expiry", "inventory"),

@@ -9,6 +9,7 @@ from typing import Any, Final
 import click
 
 from asgi_tls.errors import ASGITLSError
+from asgi_tls.servers import STARTUP_FAILURE
 
 # name -> (module, attribute, one line of help). The help stands here so that `asgi-tls --help` imports none of them.
 COMMANDS: Final = {
@@ -20,8 +21,6 @@ COMMANDS: Final = {
     "flags": ("flags", "flags", "Flags that bring a plain SERVER nearest to a profile, and what they leave open."),
     "deploy-hook": ("deploy_hook", "deploy_hook", "A certbot deploy hook: the server takes the renewal at once."),
 }
-
-STARTUP_FAILURE: Final = 3
 
 
 class _LazyGroup(click.Group):

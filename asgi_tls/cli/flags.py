@@ -8,8 +8,8 @@ import click
 
 from asgi_tls import _openssl
 from asgi_tls.dev.ca import data_directory
-from asgi_tls.export.openssl import cipher_string, openssl_conf
-from asgi_tls.profile import PROFILES, TLSProfile
+from asgi_tls.export.openssl import openssl_conf
+from asgi_tls.profile import PROFILES, TLSProfile, cipher_string
 from asgi_tls.servers import environment
 
 # What no switch of a plain server brings, whichever it is.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from asgi_tls.profile import VERSIONS, TLSProfile
+from asgi_tls.profile import VERSIONS, TLSProfile, cipher_string
 
 
 def openssl_conf(profile: TLSProfile, *, supported_groups: Collection[str] | None = None) -> str:
@@ -38,8 +38,3 @@ def openssl_conf(profile: TLSProfile, *, supported_groups: Collection[str] | Non
         "Options = -Compression",
     ]
     return "\n".join(lines) + "\n"
-
-
-def cipher_string(profile: TLSProfile) -> str:
-    """The TLS 1.2 suites as OpenSSL's cipher list; for TLS 1.3 alone, one that the minimum version keeps from use."""
-    return ":".join((*(profile.ciphers or ("ECDHE+AESGCM",)), "@SECLEVEL=2"))

@@ -1,0 +1,66 @@
+"""What a finished handshake tells, on either kind of ssl object: for applications, and for events."""
+
+from __future__ import annotations
+
+import ssl
+from datetime import UTC, datetime
+from typing import Any
+
+from asgi_tls import _openssl
+from asgi_tls.connection import TLSConnection
+
+
+def describe(connection: ssl.SSLObject | ssl.SSLSocket) -> TLSConnection | None:
+    """The facts of a finished handshake on either kind of ssl object, None before it has finished."""
+    cipher = connection.cipher()
+    protocol = connection.version()
+    if cipher is None or protocol is None:
+        return None
+    return TLSConnection(
+        protocol=protocol,
+        cipher=cipher[0],
+        group=_openssl.negotiated_group(connection),
+        alpn=connection.selected_alpn_protocol(),
+        server_name=getattr(connection, "server_name", None),
+        resumed=bool(connection.session_reused),
+        server_certificate=getattr(connection.context, "leaf", None),
+        client_chain=_verified_chain(connection),
+    )
+
+
+def _verified_chain(connection: ssl.SSLObject | ssl.SSLSocket) -> tuple[bytes, ...]:
+    """The client's certificates in DER, leaf first, empty without one."""
+    leaf = connection.getpeercert(binary_form=True)
+    if leaf is None:
+        return ()
+    if hasattr(connection, "get_verified_chain"):  # Python 3.13
+        return tuple(connection.get_verified_chain())
+    inner: Any = getattr(connection, "_sslobj", None)
+    chain = inner.get_verified_chain() if hasattr(inner, "get_verified_chain") else None
+    if not chain:
+        return (leaf,)
+    # Python 3.10 to 3.12 have the method on the inner object only, which gives certificates that export themselves.
+    return tuple(ssl.PEM_cert_to_DER_cert(certificate.public_bytes()) for certificate in chain)
+
+
+def session_fields(
+    connection: ssl.SSLObject | ssl.SSLSocket,
+    address: tuple[str | None, int | None],
+    *,
+    group: str | None,
+    resumed: bool,
+    elapsed: float,
+) -> dict[str, Any]:
+    """What a SessionEvent is made of; `elapsed` is in seconds."""
+    return {
+        "ts": datetime.now(UTC),
+        "ip": address[0],
+        "port": address[1],
+        "protocol": connection.version() or "",
+        "cipher": (connection.cipher() or ("",))[0],
+        "group": group,
+        "alpn": connection.selected_alpn_protocol(),
+        "sni": getattr(connection, "server_name", None),
+        "resumed": resumed,
+        "duration_ms": round(elapsed * 1e3, 3),
+    }

@@ -37,14 +37,15 @@ BESIDE: dict[str, set[str]] = {
     "middleware": {"errors", "profile", "connection"},
     "listeners": {"errors", "events"},
     "dev": {"errors", "profile", "certificate"},
+    "explain": {"errors", "alerts"},
     "export": {"errors", "profile"},
-    "audit": {"errors", "profile", "certificate", "connection"},
+    "audit": {"errors", "profile", "certificate", "connection", "explain"},
 }
 # And these layers may use them.
 USERS: dict[str, set[str]] = {
     "server": {"listeners"},
     "servers": {"dev", "listeners", "middleware"},
-    "cli": {"dev", "export", "audit", "listeners", "middleware"},
+    "cli": {"dev", "explain", "export", "audit", "listeners", "middleware"},
 }
 
 

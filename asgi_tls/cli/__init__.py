@@ -18,6 +18,7 @@ COMMANDS: Final = {
     "cert": ("development", "cert", "Make a development certificate for NAMEs from a local CA."),
     "ca": ("development", "ca", "The local CA."),
     "doctor": ("doctor", "doctor", "What this Python and OpenSSL can do, and what a profile would lose here."),
+    "explain": ("explain", "explain_command", "Cause and fix of a TLS error, by its code or by pasted text."),
     "flags": ("flags", "flags", "Flags that bring a plain SERVER nearest to a profile, and what they leave open."),
     "deploy-hook": ("deploy_hook", "deploy_hook", "A certbot deploy hook: the server takes the renewal at once."),
 }
@@ -42,7 +43,7 @@ class _LazyGroup(click.Group):
         try:
             return super().invoke(ctx)
         except ASGITLSError as error:
-            click.echo(f"Error: {error}", err=True)
+            click.echo(f"Error: {error}\n{error.more}", err=True)
             sys.exit(STARTUP_FAILURE)
 
 

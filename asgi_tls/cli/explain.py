@@ -51,7 +51,7 @@ def explain_command(text: tuple[str, ...], show_list: bool, as_json: bool) -> No
 def _read() -> str:
     if sys.stdin.isatty():
         raise click.UsageError("Give a code or a text, or pipe one in. `asgi-tls explain --list` shows every code.")
-    return click.get_text_stream("stdin", errors="replace").read(MAX_TEXT + 1)
+    return sys.stdin.buffer.read(4 * MAX_TEXT + 1).decode("utf-8", errors="replace")
 
 
 def _show_list(*, as_json: bool) -> None:

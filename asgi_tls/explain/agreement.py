@@ -89,7 +89,7 @@ AGREEMENT: Final = (
               "tls: no cipher suite supported by both client and server", "no cipher suites in common",
               "alert insufficient security"),
         names=("NO_SHARED_CIPHER", "NO_CIPHERS_AVAILABLE", "SSL_ERROR_NO_CYPHER_OVERLAP", "INSUFFICIENT_SECURITY",
-               "NO_CERTIFICATE_SET", "NO_CERTIFICATE_ASSIGNED"),
+               "NO_CERTIFICATE_SET"),
         alerts=(71,),
     ),
     Trouble(

@@ -109,7 +109,7 @@ CLIENTS: Final = (
         commands=(commands.WITH_CLIENT_CERTIFICATE,),
         reference="RFC 8446 section 6.2; docs/renewal.md",
         names=("REFUSED", "SSL_ERROR_ACCESS_DENIED_ALERT"),
-        says=("tls: access denied", "the CAs of clients have changed during this handshake"),
+        says=("tls: access denied", '"code": "REFUSED"', "the CAs of clients have changed during this handshake"),
         alerts=(49,),
     ),
     Trouble(

@@ -22,8 +22,11 @@ FILES: Final = (
         fixes=("give an absolute path", "`certbot certificates` shows what is there", "mount archive/ beside live/"),
         commands=("ls -lL fullchain.pem privkey.pem", "namei -l fullchain.pem"),
         reference=_PAGE,
-        says=("system library No such file or directory", "SSL_CTX_load_verify_locations failed"),
-        names=("NO_SUCH_FILE",),
+        says=(
+            "load_cert_chain … No such file or directory",
+            "cannot load certificate … No such file or directory",
+            "does not exist … certfile",
+        ),
     ),
     Trouble(
         code="certificate-unreadable-file",
@@ -40,7 +43,7 @@ FILES: Final = (
         ),
         commands=("namei -l privkey.pem", "asgi-tls deploy-hook --help"),
         reference=_PAGE,
-        says=("system library Permission denied",),
+        says=("load_cert_chain … Permission denied", "cannot load certificate … Permission denied"),
     ),
     Trouble(
         code="certificate-empty-file",
@@ -124,6 +127,7 @@ FILES: Final = (
         meaning="The public key in the certificate is not the one that belongs to this private key.",
         causes=(
             "key and certificate come from two requests or two renewals",
+            "one is ECDSA, the other RSA (OpenSSL then says `no certificate assigned`)",
             "the chain's first certificate is not the server's own (chain.pem in place of fullchain.pem)",
             "both files are replaced one after the other, and were read in between",
         ),
@@ -135,7 +139,7 @@ FILES: Final = (
                   "openssl pkey -in privkey.pem -pubout | sha256sum", commands.LOAD),
         reference=_PAGE,
         says=("key values mismatch", "key type mismatch", "private key does not match the certificate"),
-        names=("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "PRIVATE_KEY_MISMATCH"),
+        names=("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "PRIVATE_KEY_MISMATCH", "NO_CERTIFICATE_ASSIGNED"),
     ),
     Trouble(
         code="certificate-chain-order",

@@ -21,14 +21,15 @@ Found = tuple[str, str]
 
 @dataclass(frozen=True)
 class Index:
-    """Names as of `as_name`, numbers as "curl 60", wording as of `squeezed`, longest first.
+    """Names as of `as_name`, numbers as "curl 60", wording as of `squeezed`, in parts that follow each other, longest
+    first.
 
     `ours` are codes of our exceptions that cannot be taken for prose.
     """
 
     names: dict[str, Found]
     numbers: dict[str, Found]
-    wording: tuple[tuple[str, Found], ...]
+    wording: tuple[tuple[tuple[str, ...], Found], ...]
     ours: frozenset[str]
 
 
@@ -47,24 +48,24 @@ def index() -> Index:
     """Made once, when it is first asked for."""
     names: dict[str, Found] = {}
     numbers: dict[str, Found] = {}
-    wording: dict[str, Found] = {}
+    wording: dict[tuple[str, ...], Found] = {}
     for code, trouble in CATALOGUE.items():
         names |= {as_name(name): (code, name) for name in _names(trouble)}
         numbers |= {number: (code, clue) for number, clue in _numbers(trouble)}
-        wording |= {squeezed(phrase): (code, clue) for phrase, clue in _wording(trouble)}
+        wording |= {tuple(map(squeezed, phrase.split("…"))): (code, clue) for phrase, clue in _wording(trouble)}
     own = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.ASGITLSError)]
     names |= {kind.__name__.lower(): (kind.code, kind.__name__) for kind in own}
-    longest_first = sorted(wording.items(), key=lambda item: len(item[0]), reverse=True)
+    longest_first = sorted(wording.items(), key=lambda item: sum(map(len, item[0])), reverse=True)
     return Index(names, numbers, tuple(longest_first), frozenset(kind.code for kind in own if "-" in kind.code))
 
 
 def _names(trouble: Trouble) -> Iterator[str]:
+    yield trouble.code  # first, so that a name that is the same is what is shown
     for number in trouble.alerts:
         if number in ALERTS:
             yield ALERTS[number]
             yield from (f"{prefix}_ALERT_{ALERTS[number].upper()}" for prefix in ("SSLV3", "TLSV1", "TLSV13"))
     yield from trouble.names
-    yield trouble.code
 
 
 def _numbers(trouble: Trouble) -> Iterator[tuple[str, str]]:

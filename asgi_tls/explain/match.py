@@ -39,6 +39,8 @@ _POINTER: Final = re.compile(r"\basgi-tls explain ([a-z0-9-]+)")
 # How programs write OpenSSL's names: Node's ERR_SSL_WRONG_VERSION_NUMBER, C's SSL_R_WRONG_VERSION_NUMBER.
 _PREFIXES: Final = ("err_ssl_", "err_ossl_x509_", "err_ossl_pem_", "err_ossl_evp_", "err_ossl_", "ssl_r_", "x509_r_",
                     "pem_r_", "x509_v_err_", "err_")  # fmt: skip
+# Names that are words as well: "connection refused".
+_PROSE: Final = frozenset({"REFUSED"})
 _LONGEST_NAME: Final = 100
 _SEPARATE: Final = "\0"
 
@@ -137,7 +139,7 @@ def _named(text: str) -> Iterator[Found]:
     for word in _WORD.findall(text):
         # "self-signed" and "certificate" are codes, and words of any text; "certificate-expired" is a code of ours.
         found = _lookup(word.strip("-_"))
-        if found and (found[1] not in CATALOGUE or found[1] in index().ours):
+        if found and found[1] not in _PROSE and (found[1] not in CATALOGUE or found[1] in index().ours):
             yield found
     for code in _POINTER.findall(text):
         if found := _lookup(code):
@@ -146,8 +148,21 @@ def _named(text: str) -> Iterator[Found]:
 
 def _worded(text: str) -> Iterator[Found]:
     rest = squeezed(text)
-    for phrase, found in index().wording:
-        if phrase in rest:
+    for parts, found in index().wording:
+        if len(parts) > 1:
+            if _in_order(parts, rest):
+                yield found
+        elif parts[0] in rest:
             # A shorter phrase inside this one says less: "self-signed certificate" in "self-signed certificate in…".
-            rest = rest.replace(phrase, _SEPARATE)
+            rest = rest.replace(parts[0], _SEPARATE)
             yield found
+
+
+def _in_order(parts: tuple[str, ...], text: str) -> bool:
+    at = 0
+    for part in parts:
+        at = text.find(part, at)
+        if at < 0:
+            return False
+        at += len(part)
+    return True

@@ -12,9 +12,9 @@ class Trouble:
     `code` is stable, kebab-case, and that of our own exception where there is one. `commands` are for a shell, with
     HOST for the server's name. `general` marks what only says that something failed: it is told after anything else.
 
-    The rest is what it is known by: `says`, wording of any program, told apart by letters and digits alone; `names` of
-    errors, in any case; and numbers: `alerts` (IANA, TLS Alerts), `verify` (OpenSSL's X509_V_ERR_…), `curl` (its exit
-    status) and `net` (Chromium's net_error).
+    The rest is what it is known by: `says`, wording of any program, told apart by letters and digits alone, where …
+    stands for anything in between; `names` of errors, in any case; and numbers: `alerts` (IANA, TLS Alerts), `verify`
+    (OpenSSL's X509_V_ERR_…), `curl` (its exit status) and `net` (Chromium's net_error).
     """
 
     code: str

@@ -24,7 +24,7 @@ from memory import handshake
 from peers import answering, hanging_up, listening, resetting, server_context, silent
 from pki import PKI, Pair
 from servers import asgi_tls, run, serve
-from wire import events
+from wire import events, say
 
 from asgi_tls import PEMFiles, ServerTLS, _openssl
 from asgi_tls.explain import explain

@@ -54,9 +54,17 @@ def answering(context: ssl.SSLContext | None, answer: bytes = _ANSWER) -> Callab
             connection.recv(65536)
             connection.sendall(answer)
             return
-        with context.wrap_socket(connection, server_side=True) as secure:
-            secure.recv(65536)
-            secure.sendall(answer)
+        with context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False) as secure:
+            try:
+                secure.do_handshake()
+                secure.recv(65536)
+                secure.sendall(answer)
+            except ssl.SSLError:
+                with contextlib.suppress(OSError):  # a reset would get ahead of the alert
+                    socket.socket.shutdown(secure, socket.SHUT_WR)
+                    while socket.socket.recv(secure, 65536):
+                        pass
+                raise
 
     return handle
 

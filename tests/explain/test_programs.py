@@ -1,4 +1,4 @@
-"""What OpenSSL, curl, wget, git, Node, nginx and Chromium really print is recognised."""
+"""What OpenSSL, curl, wget, git, Node, NSS, nginx and Chromium really print is recognised."""
 
 from __future__ import annotations
 
@@ -97,11 +97,20 @@ class World:
 
     def chromium(self, port: int) -> str:
         """It trusts the CA as a user of Linux makes it do so."""
-        database = self.directory / ".pki/nssdb"
-        database.mkdir(parents=True)
-        self.run("certutil", "-N", "-d", f"sql:{database}", "--empty-password")
-        self.run("certutil", "-A", "-d", f"sql:{database}", "-n", "CA", "-t", "C,,", "-i", "ca.pem")
+        self.nss_database()
         return self.wary_chromium(port, HOME=str(self.directory))
+
+    def nss_database(self) -> str:
+        path = self.directory / ".pki/nssdb"
+        path.mkdir(parents=True)
+        self.run("certutil", "-N", "-d", f"sql:{path}", "--empty-password")
+        self.run("certutil", "-A", "-d", f"sql:{path}", "-n", "CA", "-t", "C,,", "-i", "ca.pem")
+        return f"sql:{path}"
+
+    def nss(self, port: int, *options: str) -> str:
+        """The client of NSS, Firefox's library."""
+        command = ("tstclnt", "-4", "-h", "localhost", "-p", str(port), "-d", self.nss_database(), "-A", "/dev/null")
+        return self.run(*command, *options)
 
     def wary_chromium(self, port: int, **environment: str) -> str:
         return self.run(
@@ -359,6 +368,12 @@ CASES: list[tuple[str, str, Callable[[World], str]]] = [
     ("nginx", "certificate-not-pem", lambda w: w.nginx("privkey.pem")),
     ("nginx", "certificate-password", lambda w: w.nginx(keyfile=encrypted(w))),
     ("nginx", "certificate-truncated-file", lambda w: w.nginx(w.file("cut.pem", w.good.cert_pem[:-9]).name)),
+    ("nss", "certificate-expired", served(World.nss, expired)),
+    ("nss", "name-mismatch", served(World.nss, other_name)),
+    ("nss", "unknown-issuer", served(World.nss, leaf_only)),
+    ("nss", "certificate-purpose", served(World.nss, clients_own)),
+    ("nss", "protocol-version", served(lambda w, port: w.nss(port, "-V", "tls1.2:tls1.2"), modern)),
+    ("nss", "not-tls", met(World.nss, answering(None))),
     ("chromium", "unknown-issuer", served(World.wary_chromium, good)),
     ("chromium", "certificate-expired", served(World.chromium, expired)),
     ("chromium", "name-mismatch", served(World.chromium, other_name)),

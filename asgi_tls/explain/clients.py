@@ -72,7 +72,7 @@ CLIENTS: Final = (
             "for client certificates: name the CA that signed them with `--tls-client-ca`",
         ),
         commands=(commands.VERIFY_CHAIN, commands.SHOW_CHAIN,
-                  "openssl verify -CAfile client-ca.pem client.pem"),
+                  "openssl verify -CAfile client-ca.pem -untrusted client.pem client.pem"),
         reference="RFC 8446 section 6.2",
         says=("tls: unknown certificate authority",),
         names=("SSL_ERROR_UNKNOWN_CA_ALERT",),

@@ -27,5 +27,8 @@ CURL: Final = "curl -v https://HOST/"
 DOCTOR: Final = "asgi-tls doctor"
 LOAD: Final = """python -c "from asgi_tls import PEMFiles; print(PEMFiles('fullchain.pem', 'privkey.pem').load())\""""
 SHOW_FILE: Final = "openssl x509 -in fullchain.pem -noout -subject -issuer -dates -ext subjectAltName"
-SHOW_ALL_IN_FILE: Final = "openssl storeutl -noout -text -certs fullchain.pem"
+SHOW_ALL_IN_FILE: Final = (
+    "openssl storeutl -noout -text -certs fullchain.pem | grep -e Issuer: -e Subject: -e 'Not After'"
+)
+VERIFY_FILE: Final = "openssl verify -show_chain -CAfile ca.pem -untrusted fullchain.pem fullchain.pem"
 SHOW_KEY: Final = "openssl pkey -in privkey.pem -noout -text_pub"

@@ -158,7 +158,7 @@ FILES: Final = (
         meaning="Clients that do not know the intermediate by chance will refuse the server (`incomplete-chain`).",
         causes=("the leaf alone, or the leaf with another CA's intermediate",),
         fixes=("append the issuer's certificate behind the leaf, or use the CA's full chain file",),
-        commands=(commands.SHOW_ALL_IN_FILE, "openssl verify -show_chain -untrusted fullchain.pem fullchain.pem"),
+        commands=(commands.SHOW_ALL_IN_FILE, commands.VERIFY_FILE),
         reference="RFC 8446 section 4.4.2; " + _PAGE,
     ),
     Trouble(

@@ -65,6 +65,7 @@ def _names(trouble: Trouble) -> Iterator[str]:
         if number in ALERTS:
             yield ALERTS[number]
             yield from (f"{prefix}_ALERT_{ALERTS[number].upper()}" for prefix in ("SSLV3", "TLSV1", "TLSV13"))
+            yield f"TLSV1_{ALERTS[number].upper()}"
     yield from trouble.names
 
 
@@ -78,7 +79,9 @@ def _numbers(trouble: Trouble) -> Iterator[tuple[str, str]]:
 def _wording(trouble: Trouble) -> Iterator[tuple[str, str]]:
     for number in trouble.alerts:
         if number in ALERTS:
-            yield f"alert {ALERTS[number]}", f"alert {ALERTS[number].replace('_', ' ')}"
+            words = ALERTS[number].replace("_", " ")
+            yield f"alert {words}", f"alert {words}"
+            yield f"tlsv1 {words}", words  # those of extensions (RFC 6066) come without the word
     # OpenSSL writes NO_SHARED_CIPHER as "SSL routines::no shared cipher".
     for name in filter(str.isupper, trouble.names):
         yield f"SSL routines {name}", name.replace("_", " ").lower()

@@ -116,7 +116,7 @@ STRICTNESS: Final = (
             "the file was damaged",
         ),
         fixes=("put the intermediate that came with this certificate behind it", "give each CA a name of its own"),
-        commands=("openssl verify -show_chain -CAfile ca.pem -untrusted fullchain.pem fullchain.pem", commands.LOAD),
+        commands=(commands.VERIFY_FILE, commands.LOAD),
         reference="RFC 5280 section 6.1.3",
         says=("certificate signature failure", "unable to decrypt certificate's signature",
               "unable to decode issuer public key", "peer's certificate has an invalid signature",

@@ -229,7 +229,7 @@ TRUST: Final = (
         ),
         fixes=("make a new key, and have a new certificate issued for it", "serve the new pair everywhere"),
         commands=(
-            "openssl verify -crl_check -CAfile ca.pem -CRLfile crl.pem fullchain.pem",
+            "openssl verify -crl_check -CAfile ca.pem -CRLfile crl.pem -untrusted fullchain.pem fullchain.pem",
             commands.VERIFY_CHAIN,
         ),
         reference="RFC 5280 section 5; RFC 6960",
@@ -256,7 +256,7 @@ TRUST: Final = (
         ),
         commands=(
             "openssl crl -in crl.pem -noout -issuer -lastupdate -nextupdate",
-            "openssl verify -crl_check -CAfile ca.pem -CRLfile crl.pem fullchain.pem",
+            "openssl verify -crl_check -CAfile ca.pem -CRLfile crl.pem -untrusted fullchain.pem fullchain.pem",
         ),
         reference="RFC 5280 section 6.3; docs/renewal.md",
         says=("unable to get certificate CRL", "CRL has expired", "CRL is not yet valid", "CRL signature failure"),

@@ -25,7 +25,10 @@ FILES: Final = (
         says=(
             "load_cert_chain … No such file or directory",
             "cannot load certificate … No such file or directory",
-            "does not exist … certfile",
+            "certfile … does not exist",
+            "keyfile … does not exist",
+            "ssl-certificate … does not exist",
+            "ssl-keyfile … does not exist",
         ),
     ),
     Trouble(

@@ -42,6 +42,8 @@ _PREFIXES: Final = ("err_ssl_", "err_ossl_x509_", "err_ossl_pem_", "err_ossl_evp
 # Names that are words as well: "connection refused".
 _PROSE: Final = frozenset({"REFUSED"})
 _LONGEST_NAME: Final = 100
+# Letters and digits: a path, or a frame of a traceback.
+_NOT_FAR: Final = 500
 _SEPARATE: Final = "\0"
 
 
@@ -159,10 +161,17 @@ def _worded(text: str) -> Iterator[Found]:
 
 
 def _in_order(parts: tuple[str, ...], text: str) -> bool:
-    at = 0
-    for part in parts:
-        at = text.find(part, at)
-        if at < 0:
-            return False
-        at += len(part)
-    return True
+    """Whether the parts follow each other, with little in between."""
+    first, *others = parts
+    start = text.find(first)
+    while start >= 0:
+        at = start + len(first)
+        for part in others:
+            found = text.find(part, at, at + _NOT_FAR)
+            if found < 0:
+                break
+            at = found + len(part)
+        else:
+            return True
+        start = text.find(first, start + len(first))
+    return False

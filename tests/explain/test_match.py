@@ -84,6 +84,11 @@ def test_a_bare_number_may_be_several() -> None:
     assert {match.trouble.code for match in explain("20")} == {"unknown-issuer", "bad-record-mac"}
 
 
+def test_what_stands_far_apart_does_not_belong_together() -> None:
+    assert explain('certfile "a.pem" does not exist')[0].trouble.code == "certificate-missing-file"
+    assert not explain(f"certfile is read {'and more is done ' * 100} the table does not exist")
+
+
 @pytest.mark.parametrize("width", [7, 20, 39, 80])
 def test_wrapped_text_is_recognised(width: int) -> None:
     wrapped = "\n    > ".join(ISSUER[at : at + width] for at in range(0, len(ISSUER), width))

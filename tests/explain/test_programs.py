@@ -384,6 +384,10 @@ CASES: list[tuple[str, str, Callable[[World], str]]] = [
 ]  # fmt: skip
 
 
+def test_there_are_enough() -> None:
+    assert len({(program, code) for program, code, _ in CASES}) == len(CASES) >= 70
+
+
 @pytest.mark.parametrize(("program", "code", "provoke"), CASES, ids=[f"{case[0]}: {case[1]}" for case in CASES])
 def test_a_message_of_a_program_is_recognised(
     tmp_path: Path, program: str, code: str, provoke: Callable[[World], str]

@@ -188,6 +188,23 @@ def uvicorn(*options: str) -> list[str]:
     return [sys.executable, "-m", "uvicorn", "facts_app:app", "--port=0", *options]
 
 
+def plain_hypercorn(world: World) -> str:
+    certfile, _ = world.write(world.pki.leaf("localhost"))
+    _, keyfile = world.pki.leaf("localhost").write(world.directory / "other")
+    pair = [f"--certfile={certfile}", f"--keyfile={keyfile}"]
+    return run([sys.executable, "-m", "hypercorn", "--bind=127.0.0.1:0", *pair, "facts_app:app"])[1]
+
+
+def plain_gunicorn(world: World) -> str:
+    pair = ["--certfile=/no/cert.pem", "--keyfile=/no/key.pem"]
+    return run([sys.executable, "-m", "gunicorn", "--bind=127.0.0.1:0", *pair, "facts_app:wsgi"])[1]
+
+
+def plain_granian(world: World) -> str:
+    pair = ["--ssl-certificate=/no/cert.pem", "--ssl-keyfile=/no/key.pem"]
+    return run([sys.executable, "-m", "granian", "--interface=asgi", *pair, "facts_app:app"])[1]
+
+
 def plain_uvicorn(world: World, certfile: Path, keyfile: Path) -> str:
     status, text = run(uvicorn(f"--ssl-certfile={certfile}", f"--ssl-keyfile={keyfile}"))
     assert status
@@ -250,7 +267,6 @@ CASES: list[tuple[str, str, Callable[[World], str]]] = [
      lambda w: raw_key(w, w.pki.leaf("localhost", key="rsa").key_pem)),
     ("ssl", "certificate-not-pem", lambda w: raw_key(w, b"no key")),
     ("ssl", "certificate-weak-key", lambda w: w.pair_refused(w.pki.leaf("localhost", key="rsa1024"))),
-    ("ssl", "certificate-weak-signature", lambda w: w.pair_refused(w.pki.leaf("localhost", signature="sha1"))),
     ("ssl", "cipher-list", lambda w: said(lambda: w.client(ciphers="TLS_AES_128_GCM_SHA256"))),
     ("ssl", "ca-bundle-missing", lambda _: said(lambda: client(ca="nothing"))),
     ("urllib", "certificate-expired", lambda w: get(
@@ -263,6 +279,9 @@ CASES: list[tuple[str, str, Callable[[World], str]]] = [
     ("uvicorn", "certificate-key-mismatch", lambda w: plain_uvicorn(
         w, w.write(w.pki.leaf("localhost"))[0], w.pki.leaf("localhost").write(w.directory / "other")[1])),
     ("uvicorn", "certificate-missing-file", lambda w: plain_uvicorn(w, Path("/no/cert.pem"), Path("/no/key.pem"))),
+    ("hypercorn", "certificate-key-mismatch", plain_hypercorn),
+    ("gunicorn", "certificate-missing-file", plain_gunicorn),
+    ("granian", "certificate-missing-file", plain_granian),
     ("uvicorn", "tls-on-plain-port", tls_to_plain_uvicorn),
     ("asgi_tls, event", "http-request", our_event),
 ]  # fmt: skip

@@ -202,7 +202,7 @@ AGREEMENT: Final = (
         ),
         commands=(commands.SHOW_NAMES, "openssl s_client -connect HOST:443 -noservername </dev/null"),
         reference="RFC 6066 section 3; RFC 9325 section 3.7",
-        says=("unrecognized name", "handshake alert: unrecognized_name", "asked for a name that is not served"),
+        says=("handshake alert: unrecognized_name", "asked for a name that is not served"),
         names=("TLSV1_UNRECOGNIZED_NAME", "ERR_SSL_UNRECOGNIZED_NAME_ALERT", "SSL_ERROR_UNRECOGNIZED_NAME_ALERT"),
         alerts=(112,),
         net=(-159,),

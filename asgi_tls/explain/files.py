@@ -97,7 +97,7 @@ FILES: Final = (
             "Could not read key from",
             "PEM lib",
             "DECODER routines unsupported",
-            "not enough data",
+            "asn1 encoding routines not enough data",
             "nested asn1 error",
             "asn1 encoding routines wrong tag",
             "Unable to load PEM file",

@@ -33,7 +33,7 @@ def explain_command(text: tuple[str, ...], show_list: bool, as_json: bool) -> No
         return
     whole = _read() if text in {(), ("-",)} else " ".join(text)
     if len(whole) > MAX_TEXT:
-        click.echo(f"Only the first {MAX_TEXT} characters are looked at.", err=True)
+        click.echo(f"Only the last {MAX_TEXT} characters are looked at.", err=True)
     matches = explain(whole)
     alike = () if matches else near(whole)
     if as_json:
@@ -51,7 +51,10 @@ def explain_command(text: tuple[str, ...], show_list: bool, as_json: bool) -> No
 def _read() -> str:
     if sys.stdin.isatty():
         raise click.UsageError("Give a code or a text, or pipe one in. `asgi-tls explain --list` shows every code.")
-    return sys.stdin.buffer.read(4 * MAX_TEXT + 1).decode("utf-8", errors="replace")
+    kept = b""
+    while chunk := sys.stdin.buffer.read(MAX_TEXT):
+        kept = (kept + chunk)[-4 * MAX_TEXT :]
+    return kept.decode("utf-8", errors="replace")
 
 
 def _show_list(*, as_json: bool) -> None:

@@ -20,8 +20,10 @@ from asgi_tls.explain.openssl_reasons import reason
 from asgi_tls.explain.trouble import Trouble
 
 MAX_TEXT: Final = 256 * 1024
-"""Characters; what comes after them is left out."""
+"""Characters; what comes before the last of them is left out, since logs end with what is new."""
 
+_FEW: Final = 5
+_LETTERS: Final = re.compile(r"[a-z]{3,}")
 _COLOUR: Final = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _WORD: Final = re.compile(r"[a-z0-9_-]+")
 # "error:0A000102:SSL routines::unsupported protocol"
@@ -60,7 +62,7 @@ def explain(text: str) -> tuple[Match, ...]:
 
     The most specific is what was found by the longest wording or name. What only says that something failed comes last.
     """
-    text = _COLOUR.sub("", text[:MAX_TEXT]).lower()
+    text = _COLOUR.sub("", text[-MAX_TEXT:]).lower()
     found: dict[str, dict[str, None]] = {}
     for code, clue in _exact(text) or (*_coded(text), *_numbered(text), *_named(text), *_worded(text)):
         found.setdefault(code, {})[clue] = None
@@ -72,11 +74,19 @@ def explain(text: str) -> tuple[Match, ...]:
 
 
 def near(text: str) -> tuple[str, ...]:
-    """Up to five codes and names that look like this one, as the catalogue writes them; the nearest first."""
+    """Up to five codes and names that this may mean, as the catalogue writes them: those that are about its words,
+    then those that look alike."""
+    start = text[:_LONGEST_NAME].lower()
     known = {as_name(name): name for trouble in CATALOGUE.values() for name in (trouble.code, *trouble.names)}
     known |= {name: name for name in ALERTS.values()}
-    wanted = as_name("_".join(text[:_LONGEST_NAME].split()))
-    return tuple(known[name] for name in difflib.get_close_matches(wanted, known, n=5, cutoff=0.6))
+    alike = [known[name] for name in difflib.get_close_matches(as_name("_".join(start.split())), known)]
+    words = _LETTERS.findall(start)
+    about = [
+        code
+        for code, trouble in CATALOGUE.items()
+        if words and all(word in f"{code} {trouble.title}" for word in words)
+    ]
+    return tuple(dict.fromkeys((*about, *alike)))[:_FEW]
 
 
 def _lookup(name: str) -> Found | None:

@@ -107,7 +107,9 @@ def test_what_is_no_trouble_of_tls(text: str) -> None:
 def test_what_is_near() -> None:
     assert near("UNSUPORTED_PROTOCOL")[0] == "UNSUPPORTED_PROTOCOL"
     assert near("certificate expird")[0] == "certificate_expired"
-    assert near("xyzzy") == ()
+    assert near("xyzzy") == near("") == ()
+    assert near("expired")[0] == "certificate-expired"
+    assert "certificate-key-mismatch" in near("key another certificate")
 
 
 @settings(max_examples=50, deadline=None)
@@ -165,9 +167,13 @@ def test_the_command_joins_words_and_takes_options_for_text() -> None:
 
 
 def test_a_text_that_is_too_long_is_cut_and_said_to_be() -> None:
-    status, _, errors = ask(stdin=b"x " * MAX_TEXT + ISSUER.encode())
+    long = b"x " * 3 * MAX_TEXT
+    status, _, errors = ask(stdin=ISSUER.encode() + long)
     assert status == 1
-    assert f"Only the first {MAX_TEXT} characters" in errors
+    assert f"Only the last {MAX_TEXT} characters" in errors
+    status, text, _ = ask(stdin=long + ISSUER.encode())
+    assert status == 0
+    assert text.startswith(CATALOGUE["unknown-issuer"].title)
 
 
 def test_nothing_found() -> None:

@@ -41,7 +41,8 @@ class ServerContext:
     `alpn` are the server's application protocols, the most wanted first. With `client_auth`, clients are asked for a
     certificate of one of the CAs given to `use`. `notes` are sentences on what this platform leaves out of the profile:
     groups that its OpenSSL lacks, and with `allow_unsupported` whatever else it cannot enforce, which raises otherwise.
-    With `check_crl`, clients are accepted only while a CRL of their CA is in force.
+    With `check_crl`, clients are accepted only while a CRL of their CA is in force. `find_staple` takes the SHA-256
+    fingerprint of a certificate and gives the OCSP response to staple to it, DER, or None; it is asked in handshakes.
 
     `certificates` are those that are served now. `reload` asks whoever watches their files to read them at once.
 
@@ -59,8 +60,10 @@ class ServerContext:
         client_auth: ClientAuth | None = None,
         check_crl: bool = False,
         allow_unsupported: bool = False,
+        find_staple: Callable[[str], bytes | None] | None = None,
     ) -> None:
         self.profile = profile
+        self._find_staple = find_staple if _openssl.stapling() else None
         self.certificates = {}
         self.reload = _nobody_watches
         self._alpn = tuple(alpn)
@@ -162,6 +165,9 @@ class ServerContext:
             load_cert_chain(context, certificate)
         if len(certificates) == 1:
             context.leaf = certificates[0].leaf_der
+        if self._find_staple is not None:
+            fingerprints = [certificate.fingerprint_sha256 for certificate in certificates]
+            context.stapling = _openssl.staple(context, fingerprints, self._find_staple)
         context.trust = trust
         if trust.client_ca is not None:
             context.load_verify_locations(cadata=trust.client_ca)

@@ -22,7 +22,8 @@ ASGITLSError
 |   |-- NoSubjectAltNameError
 |   |-- CAAsLeafError                        a CA certificate offered as the server's own
 |   |-- WeakKeyError                         RSA under 2048 bits, or a curve that TLS 1.3 does not know
-|   `-- WeakSignatureError                   signed with SHA-1 or MD5
+|   |-- WeakSignatureError                   signed with SHA-1 or MD5
+|   `-- StaplingError                        no good OCSP response, where one is required
 |-- ConfigurationError                       settings that do not fit together
 `-- UnsupportedError                         this Python, OpenSSL or server cannot keep the promise
 
@@ -196,6 +197,12 @@ class WeakSignatureError(CertificateError):
     """Signed with SHA-1 or MD5, which RFC 9155 forbids."""
 
     code = "certificate-weak-signature"
+
+
+class StaplingError(CertificateError):
+    """No good OCSP response for it, where `stapling="required"` asks for one."""
+
+    code = "certificate-stapling"
 
 
 class ConfigurationError(ASGITLSError):

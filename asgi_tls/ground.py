@@ -79,6 +79,8 @@ def losses(profile: TLSProfile) -> tuple[Loss, ...]:
         ]
     if capabilities.negotiated_group is None:
         found.append(Loss(what="the group in use is not shown", why=why, fatal=False))
+    if capabilities.stapling is None:
+        found.append(Loss(what="no OCSP response is stapled", why=why, fatal=False))
     return tuple(sorted(found, key=lambda loss: not loss.fatal))
 
 

@@ -91,13 +91,17 @@ class _Entry:
 
 @dataclass(kw_only=True)
 class Inventory:
-    """The certificates by name, the directory of pairs, and the client trust of one server."""
+    """The certificates by name, the directory of pairs, and the client trust of one server.
+
+    `vet` has the last word on each certificate that was loaded: it may raise, and the certificate is refused.
+    """
 
     profile: TLSProfile
     sources: Mapping[str, tuple[CertificateSource, ...]]
     directory: PEMDirectory | None = None
     client_ca: Path | None = None
     client_crl: Path | None = None
+    vet: Callable[[Certificate], None] | None = None
     trust: Kept[ClientTrust] | None = field(default=None, init=False)
     listing: Kept[tuple[CertificateSource, ...]] | None = field(default=None, init=False)
     certificates: dict[int | _Entry, Kept[Certificate]] = field(default_factory=dict, init=False)
@@ -215,6 +219,8 @@ class Inventory:
             scratch = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             set_ciphers(scratch, self.profile)
             load_cert_chain(scratch, certificate)
+            if self.vet is not None:
+                self.vet(certificate)
             return certificate
 
         return load

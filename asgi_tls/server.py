@@ -22,6 +22,8 @@ from asgi_tls.plain_http import PlainHTTP
 from asgi_tls.profile import INTERMEDIATE, TLSProfile
 from asgi_tls.reception import receive_with
 from asgi_tls.reload import Reloader, loaded_event, running_loop
+from asgi_tls.stapling import Stapling
+from asgi_tls.stapling.stapler import Stapler
 
 if TYPE_CHECKING:
     from asgi_tls.servers.gunicorn import GunicornContextFactory
@@ -57,6 +59,9 @@ class ServerTLS:
     `handshake_timeout` is in seconds, from the connection to the end of the handshake. `plain_http` says what a plain
     HTTP request to the TLS port gets: a redirect to https where a certificate covers its host, or 400 always.
 
+    `stapling` sends the CA's fresh word that the certificate is good (OCSP): "auto" where the certificate names a
+    responder, "required" refuses a certificate that there is no good response for, "off" asks nobody.
+
     `listeners` are told each event of `asgi_tls.events`; by default each becomes a log record.
 
     Raises ConfigurationError.
@@ -73,6 +78,7 @@ class ServerTLS:
     allow_unsupported: bool = False
     handshake_timeout: float = 10.0
     plain_http: PlainHTTP = "redirect"
+    stapling: Stapling = "auto"
     listeners: Sequence[Listener] = (log_events,)
 
     def __post_init__(self) -> None:
@@ -103,6 +109,8 @@ class ServerTLS:
             )
         if self.plain_http not in {"redirect", "reject"}:
             raise ConfigurationError(f"plain_http is {self.plain_http!r}", fix='Give "redirect" or "reject".')
+        if self.stapling not in {"off", "auto", "required"}:
+            raise ConfigurationError(f"stapling is {self.stapling!r}", fix='Give "auto", "required" or "off".')
         object.__setattr__(self, "_sources", _by_name(self.certificates, self.directory))
 
     @property
@@ -130,7 +138,8 @@ class ServerTLS:
 
         Raises CertificateError, ConfigurationError, UnsupportedError: no context is better than a weak one.
         """
-        context, inventory = self._build(alpn, known)
+        stapler = Stapler(self.stapling)
+        context, inventory = self._build(stapler, alpn, known)
         tell = receive_with(
             context, listeners=self.listeners, timeout=self.handshake_timeout, plain_http=self.plain_http
         )
@@ -147,12 +156,14 @@ class ServerTLS:
             reloader = Reloader(context, inventory, tell=tell, interval=self.reload_interval, loop=loop)
             context.reload = reloader.reload
             reloader.start()
+        if watch is not False:
+            stapler.start(context, tell=tell, loop=loop)
         return context
 
     def _build(
-        self, alpn: Sequence[str] = (), known: Mapping[str, Any] | None = None
+        self, stapler: Stapler, alpn: Sequence[str] = (), known: Mapping[str, Any] | None = None
     ) -> tuple[ServerContext, Inventory]:
-        inventory = self._inventory()
+        inventory = self._inventory(stapler)
         inventory.load(known)
         context = ServerContext(
             self.profile,
@@ -160,6 +171,7 @@ class ServerTLS:
             client_auth=self.client_auth,
             check_crl=self.client_crl is not None,
             allow_unsupported=self.allow_unsupported,
+            find_staple=None if self.stapling == "off" else stapler.find,
         )
         trust = None if inventory.trust is None else inventory.trust.value
         context.use(
@@ -169,13 +181,14 @@ class ServerTLS:
         )
         return context, inventory
 
-    def _inventory(self) -> Inventory:
+    def _inventory(self, stapler: Stapler | None = None) -> Inventory:
         return Inventory(
             profile=self.profile,
             sources=self.sources,
             directory=None if self.directory is None else PEMDirectory(self.directory),
             client_ca=None if self.client_ca is None else Path(self.client_ca),
             client_crl=None if self.client_crl is None else Path(self.client_crl),
+            vet=None if stapler is None else stapler.vet,
         )
 
     def create_context(self, *, alpn: Sequence[str] = ()) -> ssl.SSLContext:
@@ -187,11 +200,11 @@ class ServerTLS:
 
     def check(self, known: Mapping[str, Any] | None = None) -> None:
         """Raise what serving would raise, before anything listens. Nobody is told."""
-        self._build(known=known)
+        self._build(Stapler(self.stapling), known=known)
 
     def good(self, before: Mapping[str, Any]) -> Mapping[str, Any]:
         """What is on disk as far as it is good, and what was good `before` in the place of the rest. It holds keys."""
-        inventory = self._inventory()
+        inventory = self._inventory(Stapler(self.stapling) if self.stapling == "required" else None)
         try:
             inventory.load(before)
         except ASGITLSError:

@@ -9,6 +9,7 @@ from asgi_tls._openssl.ciphersuites import set_ciphersuites
 from asgi_tls._openssl.client_hello import prefer_own_groups
 from asgi_tls._openssl.groups import negotiated_group, set_groups, supported_groups
 from asgi_tls._openssl.sessions import can_end_sessions, end_sessions
+from asgi_tls._openssl.stapling import staple, stapling
 
 __all__ = [
     "Capabilities",
@@ -19,5 +20,7 @@ __all__ = [
     "prefer_own_groups",
     "set_ciphersuites",
     "set_groups",
+    "staple",
+    "stapling",
     "supported_groups",
 ]

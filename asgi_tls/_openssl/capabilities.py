@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from asgi_tls._openssl.groups import reading_group, setting_groups
 from asgi_tls._openssl.library import libssl, native, scratch
+from asgi_tls._openssl.stapling import stapling
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,6 +18,7 @@ class Capabilities:
     ciphersuites: str | None
     group_order: str | None
     negotiated_group: str | None
+    stapling: str | None
     reason: str | None
 
 
@@ -30,5 +32,6 @@ def capabilities() -> Capabilities:
         ciphersuites="native" if native(scratch(), "set_ciphersuites", "TLS_AES_128_GCM_SHA256") else reached,
         group_order=reached,
         negotiated_group=reading_group(),
+        stapling=stapling(),
         reason=reason,
     )

@@ -21,6 +21,7 @@ _GET_GROUP: Final = 134  # SSL_CTRL_GET_NEGOTIATED_GROUP
 
 _PointerAndSize = ctypes.c_size_t * 2  # one object for both, since this runs in each handshake
 HelloFunction = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
+StatusFunction = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
 
 
 class LibSSL(ctypes.PyDLL):
@@ -40,6 +41,12 @@ class LibSSL(ctypes.PyDLL):
         declare("SSL_set_options", ctypes.c_uint64, [pointer, ctypes.c_uint64])
         declare("SSL_ctrl", ctypes.c_long, [pointer, integer, ctypes.c_long, text])
         declare("SSL_get_SSL_CTX", pointer, [pointer])
+        declare("SSL_CTX_callback_ctrl", ctypes.c_long, [pointer, integer, StatusFunction])
+        declare("SSL_get_certificate", pointer, [pointer])
+        # Of libcrypto, which the same handle finds.
+        declare("CRYPTO_malloc", pointer, [ctypes.c_size_t, text, integer])
+        declare("X509_digest", integer, [pointer, pointer, text, pointer])
+        declare("EVP_sha256", pointer, [])
         self.group: Callable[[int], bytes | None] = lambda _: None  # looking up a missing symbol is slow: once
         if hasattr(self, "SSL_get0_group_name"):  # OpenSSL 3.2
             declare("SSL_get0_group_name", text, [pointer])

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 from asgi_tls.certificate import Certificate, CertificateSource, PasswordFile, PEMFiles, Purpose
 from asgi_tls.context import DEFAULT, ClientAuth
@@ -16,6 +16,7 @@ from asgi_tls.plain_http import PlainHTTP
 from asgi_tls.profile import INTERMEDIATE, PROFILES, TLSProfile
 from asgi_tls.server import ServerTLS
 from asgi_tls.servers.listening import listeners_for
+from asgi_tls.stapling import Stapling
 
 logger = logging.getLogger("asgi_tls")
 
@@ -67,6 +68,12 @@ SETTINGS: Final = (
         "HOW",
         "What plain HTTP on the TLS port gets: 308 to https where a certificate covers the host, or always 400.",
         choices=("redirect", "reject"),
+    ),
+    Setting(
+        "stapling",
+        "HOW",
+        "OCSP responses: where the certificate names a responder (auto), not at all, or never without a good one.",
+        choices=("off", "auto", "required"),
     ),
     Setting("log_json", "", "Log every handshake and event as one JSON object a line, on stderr.", is_flag=True),
     Setting("metrics", "HOST:PORT", "Serve metrics for Prometheus there, in plain HTTP."),
@@ -140,6 +147,7 @@ def server_tls(
         allow_unsupported=bool(values.get("allow_unsupported")),
         handshake_timeout=_seconds(values, "handshake_timeout", 10.0),
         plain_http=_plain_http(values),
+        stapling=cast("Stapling", _text(values, "stapling") or "auto"),  # ServerTLS checks it
         listeners=listeners_for(values),
     )
 

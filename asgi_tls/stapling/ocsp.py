@@ -131,10 +131,10 @@ def _signer(response: ocsp.OCSPResponse, issuer: x509.Certificate, now: datetime
     if delegate is None:
         raise _Refused("it is signed by somebody who is not the issuer, and whose certificate is not in it")
     who = name_of(delegate)
-    if not issued_by(delegate, issuer):
-        raise _Refused(f"it is signed by {who}, whose certificate the issuer did not sign")
     if _is_weak(delegate.signature_hash_algorithm):
         raise _Refused(f"the certificate of the responder {who} is signed with SHA-1")
+    if not issued_by(delegate, issuer):
+        raise _Refused(f"it is signed by {who}, whose certificate the issuer did not sign")
     if not delegate.not_valid_before_utc <= now < delegate.not_valid_after_utc:
         raise _Refused(f"the certificate of the responder {who} is not valid now")
     usages = {type(each.value): each.value for each in delegate.extensions}

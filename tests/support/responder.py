@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import http.server
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
@@ -44,14 +44,10 @@ def respond(
     digest: hashes.HashAlgorithm | None = None,
     certid: hashes.HashAlgorithm | None = None,
     now: datetime | None = None,
-    claims: Pair | None = None,
 ) -> bytes:
-    """A response in DER, signed by the issuer or `by` another; times are seen from `now`.
-
-    `claims` is whom it names as its signer where that is not who signs.
-    """
+    """A response in DER, signed by the issuer or `by` another; times are seen from `now`."""
     now = now or datetime.now(UTC)
-    by, named = by or issuer, claims or by or issuer
+    by = by or issuer
     revoked = status is ocsp.OCSPCertStatus.REVOKED
     builder = (
         ocsp.OCSPResponseBuilder()
@@ -65,17 +61,17 @@ def respond(
             revocation_time=now - HOUR if revoked else None,
             revocation_reason=x509.ReasonFlags.key_compromise if revoked else None,
         )
-        .responder_id(ocsp.OCSPResponderEncoding.NAME if by_name else ocsp.OCSPResponderEncoding.HASH, named.certificate)
+        .responder_id(ocsp.OCSPResponderEncoding.NAME if by_name else ocsp.OCSPResponderEncoding.HASH, by.certificate)
     )
-    if attach and named is not issuer:
-        builder = builder.certificates([named.certificate])
+    if attach and by is not issuer:
+        builder = builder.certificates([by.certificate])
     plain = type(by.key).__name__.startswith("Ed")
     return builder.sign(by.key, None if plain else digest or hashes.SHA256()).public_bytes(Encoding.DER)
 
 
 @dataclass
 class Responder:
-    """`answer` takes the certificate's serial number and gives the body. `requests` are the serial numbers asked for."""
+    """`answer` takes a certificate's serial number and gives the body; `requests` are the serial numbers asked for."""
 
     pki: PKI
     requests: list[int] = field(default_factory=list)
@@ -145,11 +141,3 @@ class Responder:
 
     def good(self, serial: int) -> bytes:
         return self.made()(serial)
-
-
-@contextlib.contextmanager
-def cache_at(monkeypatch: Any, directory: Any) -> Iterator[None]:
-    """Responses of this process are kept there."""
-    with monkeypatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(directory))
-        yield

@@ -1,0 +1,151 @@
+"""OpenSSL at both ends: its responder, and its client with -status."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from files import Files
+from launch import Launch
+from pki import PKI, Pair
+from responder import signer
+
+from asgi_tls import PEMFiles
+
+pytestmark = pytest.mark.system
+
+LAUNCHES = [
+    Launch("uvicorn", "asyncio"),
+    Launch("uvicorn", "uvloop", 2),
+    Launch("hypercorn", "asyncio", 2),
+    Launch("hypercorn", "uvloop"),
+    Launch("gunicorn", "asgi", 2),
+    Launch("gunicorn", "gthread"),
+    Launch("gunicorn", "sync"),
+]
+
+
+@dataclass(frozen=True)
+class OpenSSLResponder:
+    """`openssl ocsp`. It reads which certificates are good from `index`, at each request."""
+
+    url: str
+    index: Path
+
+    def know(self, pair: Pair, *, revoked: bool = False) -> None:
+        certificate = pair.certificate
+        until = certificate.not_valid_after_utc.strftime("%y%m%d%H%M%SZ")
+        when = certificate.not_valid_before_utc.strftime("%y%m%d%H%M%SZ") if revoked else ""
+        line = f"{'R' if revoked else 'V'}\t{until}\t{when}\t{certificate.serial_number:X}\tunknown\t/CN=localhost\n"
+        if len(f"{certificate.serial_number:X}") % 2:
+            line = line.replace(f"\t{certificate.serial_number:X}\t", f"\t0{certificate.serial_number:X}\t")
+        with self.index.open("a", encoding="ascii") as index:
+            index.write(line)
+
+
+@contextlib.contextmanager
+def openssl_responder(pki: PKI, directory: Path, by: Pair) -> Iterator[OpenSSLResponder]:
+    directory.mkdir()
+    (directory / "ca.pem").write_bytes(pki.intermediate_pem)
+    by.write(directory, certfile="signer.pem", keyfile="signer.key")
+    (directory / "signer.pem").write_bytes(by.cert_pem)
+    (directory / "index.txt").touch()
+    # -port takes no address, so it listens on all of them: for the seconds of a test, with keys that are good nowhere.
+    command = ["openssl", "ocsp", "-index", "index.txt", "-CA", "ca.pem", "-rsigner", "signer.pem"]
+    command += ["-rkey", "signer.key", "-port", "0", "-nmin", "5"]
+    process = subprocess.Popen(
+        command, cwd=directory, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+    )
+    ports: list[int] = []
+    listening = threading.Event()
+
+    def read() -> None:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if found := re.search(r"ACCEPT .*:(\d+) ", line):
+                ports.append(int(found[1]))
+                listening.set()
+        listening.set()
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    try:
+        assert listening.wait(20)
+        yield OpenSSLResponder(f"http://127.0.0.1:{ports[0]}/", directory / "index.txt")
+    finally:
+        process.terminate()
+        process.wait(10)
+        reader.join(5)
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+def s_client(port: int, files: Files, version: str) -> str:
+    command = ["openssl", "s_client", "-connect", f"127.0.0.1:{port}", "-servername", "localhost", "-status", version]
+    done = subprocess.run(
+        [*command, "-CAfile", str(files.ca)], input="", capture_output=True, text=True, timeout=20, check=False
+    )
+    return done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("delegated", [False, True], ids=["issuer", "delegated"])
+@pytest.mark.parametrize("launch", LAUNCHES, ids=str)
+def test_good_in_both_versions(files: Files, tmp_path: Path, launch: Launch, delegated: bool) -> None:
+    by = signer(files.pki) if delegated else files.pki.intermediate
+    with openssl_responder(files.pki, tmp_path / "responder", by) as responder:
+        pair = files.pki.leaf("localhost", "127.0.0.1", ocsp=responder.url)
+        responder.know(pair)
+        with launch.start(PEMFiles(*pair.write(tmp_path / "pair")), {}) as server:
+            deadline = time.monotonic() + 30
+            while server.text.count("good: fresh until") < launch.workers:
+                assert time.monotonic() < deadline, server.text
+                s_client(server.port, files, "-tls1_3")  # gunicorn's workers without a loop begin with a client
+            for version, name in (("-tls1_2", "TLSv1.2"), ("-tls1_3", "TLSv1.3")):
+                said = s_client(server.port, files, version)
+                assert "Cert Status: good" in said, said
+                assert f"New, {name}" in said
+                assert "Verification: OK" in said
+
+
+@pytest.mark.parametrize("what", ["revoked", "unknown"])
+def test_what_is_not_good_is_not_stapled(files: Files, tmp_path: Path, what: str) -> None:
+    with openssl_responder(files.pki, tmp_path / "responder", files.pki.intermediate) as responder:
+        pair = files.pki.leaf("localhost", ocsp=responder.url)
+        if what == "revoked":
+            responder.know(pair, revoked=True)
+        with Launch("uvicorn", "asyncio").start(PEMFiles(*pair.write(tmp_path / "pair")), {}) as server:
+            deadline = time.monotonic() + 30
+            while f": {what}: " not in server.text:
+                assert time.monotonic() < deadline, server.text
+                time.sleep(0.05)
+            for version in ("-tls1_2", "-tls1_3"):
+                said = s_client(server.port, files, version)
+                assert "OCSP response: no response sent" in said, said
+                assert "Verification: OK" in said
+
+
+def test_a_client_that_insists(files: Files, tmp_path: Path) -> None:
+    """GnuTLS refuses a certificate with the TLS feature extension without a response: here it gets one at once."""
+    with openssl_responder(files.pki, tmp_path / "responder", signer(files.pki)) as responder:
+        pair = files.pki.leaf("localhost", ocsp=responder.url, must_staple=True)
+        responder.know(pair)
+        for stapling, accepted in (("auto", True), ("off", False)):
+            settings: dict[str, Any] = {"stapling": stapling}
+            with Launch("uvicorn", "uvloop").start(PEMFiles(*pair.write(tmp_path / "pair")), settings) as server:
+                done = subprocess.run(
+                    ["gnutls-cli", "--port", str(server.port), "--x509cafile", str(files.ca), "--sni-hostname",
+                     "localhost", "--verify-hostname", "localhost", "127.0.0.1"],
+                    input="", capture_output=True, text=True, timeout=20, check=False,
+                )  # fmt: skip
+                said = done.stdout + done.stderr
+                assert ("The certificate is trusted" in said) is accepted, said
+                if not accepted:
+                    assert "missing" in said.lower() or "status" in said.lower(), said

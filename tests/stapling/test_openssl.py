@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import subprocess
 import threading
@@ -49,6 +50,9 @@ class OpenSSLResponder:
             line = line.replace(f"\t{certificate.serial_number:X}\t", f"\t0{certificate.serial_number:X}\t")
         with self.index.open("a", encoding="ascii") as index:
             index.write(line)
+        # openssl reads it again when its time has changed, by whole seconds.
+        moment = int(time.time()) + 100
+        os.utime(self.index, (moment, moment))
 
 
 @contextlib.contextmanager
@@ -96,8 +100,9 @@ def s_client(port: int, files: Files, version: str) -> str:
     return done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("delegated", [False, True], ids=["issuer", "delegated"])
-@pytest.mark.parametrize("launch", LAUNCHES, ids=str)
+@pytest.mark.parametrize(
+    ("launch", "delegated"), [*((each, False) for each in LAUNCHES), (LAUNCHES[1], True), (LAUNCHES[2], True)], ids=str
+)
 def test_good_in_both_versions(files: Files, tmp_path: Path, launch: Launch, delegated: bool) -> None:
     by = signer(files.pki) if delegated else files.pki.intermediate
     with openssl_responder(files.pki, tmp_path / "responder", by) as responder:

@@ -17,7 +17,7 @@ from staples import stapled_at
 
 from asgi_tls import PEMFiles
 
-QUICK = {"uvicorn-asyncio-4", "hypercorn-uvloop-4"}
+QUICK = {"uvicorn-asyncio-4"}
 MANY = [
     Launch("uvicorn", "asyncio", 4),
     Launch("uvicorn", "uvloop", 4),

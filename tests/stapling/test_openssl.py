@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,34 +32,19 @@ LAUNCHES = [
 ]
 
 
-@dataclass(frozen=True)
-class OpenSSLResponder:
-    """`openssl ocsp`. It reads which certificates are good from `index`, at each request."""
-
-    url: str
-    index: Path
-
-    def know(self, pair: Pair, *, revoked: bool = False) -> None:
-        certificate = pair.certificate
-        until = certificate.not_valid_after_utc.strftime("%y%m%d%H%M%SZ")
-        when = certificate.not_valid_before_utc.strftime("%y%m%d%H%M%SZ") if revoked else ""
-        line = f"{'R' if revoked else 'V'}\t{until}\t{when}\t{certificate.serial_number:X}\tunknown\t/CN=localhost\n"
-        if len(f"{certificate.serial_number:X}") % 2:
-            line = line.replace(f"\t{certificate.serial_number:X}\t", f"\t0{certificate.serial_number:X}\t")
-        with self.index.open("a", encoding="ascii") as index:
-            index.write(line)
-        # openssl reads it again when its time has changed, by whole seconds.
-        moment = int(time.time()) + 100
-        os.utime(self.index, (moment, moment))
+SERIAL = 0x1234
 
 
 @contextlib.contextmanager
-def openssl_responder(pki: PKI, directory: Path, by: Pair) -> Iterator[OpenSSLResponder]:
+def openssl_responder(pki: PKI, directory: Path, by: Pair, status: str = "V") -> Iterator[str]:
+    """`openssl ocsp` and its address. It knows SERIAL: as valid (V) or revoked (R); or nothing."""
     directory.mkdir()
     (directory / "ca.pem").write_bytes(pki.intermediate_pem)
     by.write(directory, certfile="signer.pem", keyfile="signer.key")
     (directory / "signer.pem").write_bytes(by.cert_pem)
-    (directory / "index.txt").touch()
+    when = "260101000000Z" if status == "R" else ""
+    line = f"{status}\t491231235959Z\t{when}\t{SERIAL:X}\tunknown\t/CN=localhost\n"
+    (directory / "index.txt").write_text(line if status else "", encoding="ascii")
     # -port takes no address, so it listens on all of them: for the seconds of a test, with keys that are good nowhere.
     command = ["openssl", "ocsp", "-index", "index.txt", "-CA", "ca.pem", "-rsigner", "signer.pem"]
     command += ["-rkey", "signer.key", "-port", "0", "-nmin", "5"]
@@ -83,7 +66,7 @@ def openssl_responder(pki: PKI, directory: Path, by: Pair) -> Iterator[OpenSSLRe
     reader.start()
     try:
         assert listening.wait(20)
-        yield OpenSSLResponder(f"http://127.0.0.1:{ports[0]}/", directory / "index.txt")
+        yield f"http://127.0.0.1:{ports[0]}/"
     finally:
         process.terminate()
         process.wait(10)
@@ -105,9 +88,8 @@ def s_client(port: int, files: Files, version: str) -> str:
 )
 def test_good_in_both_versions(files: Files, tmp_path: Path, launch: Launch, delegated: bool) -> None:
     by = signer(files.pki) if delegated else files.pki.intermediate
-    with openssl_responder(files.pki, tmp_path / "responder", by) as responder:
-        pair = files.pki.leaf("localhost", "127.0.0.1", ocsp=responder.url)
-        responder.know(pair)
+    with openssl_responder(files.pki, tmp_path / "responder", by) as url:
+        pair = files.pki.leaf("localhost", "127.0.0.1", ocsp=url, serial=SERIAL)
         with launch.start(PEMFiles(*pair.write(tmp_path / "pair")), {}) as server:
             deadline = time.monotonic() + 30
             while server.text.count("good: fresh until") < launch.workers:
@@ -122,10 +104,9 @@ def test_good_in_both_versions(files: Files, tmp_path: Path, launch: Launch, del
 
 @pytest.mark.parametrize("what", ["revoked", "unknown"])
 def test_what_is_not_good_is_not_stapled(files: Files, tmp_path: Path, what: str) -> None:
-    with openssl_responder(files.pki, tmp_path / "responder", files.pki.intermediate) as responder:
-        pair = files.pki.leaf("localhost", ocsp=responder.url)
-        if what == "revoked":
-            responder.know(pair, revoked=True)
+    status = "R" if what == "revoked" else ""
+    with openssl_responder(files.pki, tmp_path / "responder", files.pki.intermediate, status) as url:
+        pair = files.pki.leaf("localhost", ocsp=url, serial=SERIAL)
         with Launch("uvicorn", "asyncio").start(PEMFiles(*pair.write(tmp_path / "pair")), {}) as server:
             deadline = time.monotonic() + 30
             while f": {what}: " not in server.text:
@@ -139,9 +120,8 @@ def test_what_is_not_good_is_not_stapled(files: Files, tmp_path: Path, what: str
 
 def test_a_client_that_insists(files: Files, tmp_path: Path) -> None:
     """GnuTLS refuses a certificate with the TLS feature extension without a response: here it gets one at once."""
-    with openssl_responder(files.pki, tmp_path / "responder", signer(files.pki)) as responder:
-        pair = files.pki.leaf("localhost", ocsp=responder.url, must_staple=True)
-        responder.know(pair)
+    with openssl_responder(files.pki, tmp_path / "responder", signer(files.pki)) as url:
+        pair = files.pki.leaf("localhost", ocsp=url, must_staple=True, serial=SERIAL)
         for stapling, accepted in (("auto", True), ("off", False)):
             settings: dict[str, Any] = {"stapling": stapling}
             with Launch("uvicorn", "uvloop").start(PEMFiles(*pair.write(tmp_path / "pair")), settings) as server:

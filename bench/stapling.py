@@ -1,0 +1,122 @@
+"""Handshakes with stapling and swaps: what a response costs, and whether memory stays where it is.
+
+    python -m bench.stapling [--handshakes N]
+
+Client and server shake hands in memory, in one process, with TLS 1.2 and 1.3 in turn. Every hundred handshakes the
+response is another one, every thousand the certificates are swapped. Memory is looked at after a tenth of them. For
+libssl's side of it, run the same under valgrind:
+
+    PYTHONMALLOC=malloc valgrind --leak-check=full python -m bench.stapling --handshakes 300
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import os
+import ssl
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from asgi_tls import INTERMEDIATE
+from asgi_tls._openssl.library import reach
+from asgi_tls.certificate import Certificate, PEMFiles
+from asgi_tls.context import ServerContext
+from asgi_tls.dev.ca import LocalCA
+
+HANDSHAKES = 20_000
+RESPONSE = 1500  # bytes: what a delegated responder's take
+_SET_STATUS_REQ_TYPE, _TYPE_OCSP = 65, 1  # openssl/tls1.h
+
+
+def run(handshakes: int = HANDSHAKES) -> None:
+    """Print what it comes to."""
+    with tempfile.TemporaryDirectory() as directory:
+        ca = LocalCA(Path(directory))
+        pairs = [_pair(ca, name) for name in ("one.localhost", "two.localhost")]
+        _cost(pairs[0], min(handshakes, 4000))
+        _soak(pairs, handshakes)
+
+
+def _pair(ca: LocalCA, name: str) -> Certificate:
+    issued = ca.issue([name])
+    return PEMFiles(issued.certfile, issued.keyfile).load()
+
+
+def _cost(pair: Certificate, handshakes: int) -> None:
+    response = os.urandom(RESPONSE)
+    plain, stapling = ServerContext(INTERMEDIATE), ServerContext(INTERMEDIATE, find_staple=lambda _: response)
+    for context in (plain, stapling):
+        context.use({"default": [pair]})
+    variants = {
+        "no client asks, no stapling": (plain, _client(asks=False)),
+        "no client asks, stapling": (stapling, _client(asks=False)),
+        "every client asks, no stapling": (plain, _client(asks=True)),
+        "every client asks, stapling": (stapling, _client(asks=True)),
+    }
+    best = dict.fromkeys(variants, 1e9)
+    for _ in range(10):  # in turn, because a machine is now faster and now slower
+        for name, (context, client) in variants.items():
+            started = time.process_time()
+            for _ in range(handshakes // 40):
+                _shake_hands(context.ssl_context, client)
+            best[name] = min(best[name], (time.process_time() - started) / (handshakes // 40))
+    for name, seconds in best.items():
+        print(f"{name:32} {seconds * 1e6:6.0f} us for both sides of a handshake")
+
+
+def _soak(pairs: list[Certificate], handshakes: int) -> None:
+    process, responses = psutil.Process(), [os.urandom(RESPONSE)]
+    context = ServerContext(INTERMEDIATE, find_staple=lambda _: responses[0])
+    clients = [_client(asks=True, version=version) for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3)]
+    before = 0.0
+    for number in range(handshakes):
+        if number % 1000 == 0:
+            context.use({"default": [pairs[number // 1000 % 2]]})
+        if number % 100 == 0:
+            responses[0] = os.urandom(RESPONSE)
+        if number == handshakes // 10:
+            before = _memory(process)
+        _shake_hands(context.ssl_context, clients[number % 2])
+    after = _memory(process)
+    print(f"{handshakes} handshakes: {before:.1f} MiB after a tenth of them, {after - before:+.2f} MiB at the end")
+
+
+def _memory(process: psutil.Process) -> float:
+    gc.collect()
+    return float(process.memory_info().rss) / (1 << 20)
+
+
+def _client(*, asks: bool, version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.minimum_version = context.maximum_version = version
+    if asks:
+        lib = reach()
+        lib.SSL_CTX_ctrl(lib.context(context), _SET_STATUS_REQ_TYPE, _TYPE_OCSP, None)
+    return context
+
+
+def _shake_hands(server: ssl.SSLContext, client: ssl.SSLContext) -> None:
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    ends: list[Any] = [
+        client.wrap_bio(to_client, to_server, server_hostname="one.localhost"),
+        server.wrap_bio(to_server, to_client, server_side=True),
+    ]
+    while ends:
+        for end in tuple(ends):
+            try:
+                end.do_handshake()
+            except ssl.SSLWantReadError:
+                continue
+            ends.remove(end)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--handshakes", type=int, default=HANDSHAKES)
+    run(parser.parse_args().handshakes)

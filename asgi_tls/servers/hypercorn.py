@@ -122,6 +122,10 @@ def check_quic(tls: ServerTLS) -> tuple[str, str]:
         raise ConfigurationError(
             "HTTP/3 in hypercorn cannot ask for client certificates", fix="Leave out quic_bind, or client_ca."
         )
+    if tls.stapling == "required":
+        raise ConfigurationError(
+            "HTTP/3 in hypercorn cannot staple OCSP responses", fix='Leave out quic_bind, or set stapling to "auto".'
+        )
     left_out = _AIOQUIC_CIPHERSUITES.difference(tls.profile.ciphersuites) | _AIOQUIC_GROUPS.difference(
         tls.profile.groups
     )

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import socket
 import time
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,10 +15,11 @@ from cryptography.x509 import ocsp
 from launch import Launch
 from pki import Pair
 from responder import Responder
-from servers import Server, run
+from servers import Server, run, serve
 from staples import stapled_at
 
-from asgi_tls import PEMFiles
+from asgi_tls import PEMFiles, ServerTLS
+from asgi_tls.errors import ConfigurationError
 
 QUICK = {"uvicorn-asyncio-4"}
 MANY = [
@@ -95,6 +99,12 @@ def test_required_without_a_response_does_not_start(responder: Responder, tmp_pa
     assert "Traceback" not in text
 
 
+def test_required_beside_http3_which_cannot_staple(responder: Responder, tmp_path: Path) -> None:
+    tls = ServerTLS(PEMFiles(*responder.leaf().write(tmp_path / "pair")), stapling="required")
+    with pytest.raises(ConfigurationError, match="HTTP/3 in hypercorn cannot staple"):
+        tls.hypercorn_config(bind="127.0.0.1:0", quic_bind="127.0.0.1:0")
+
+
 def test_required_keeps_the_old_pair_until_the_new_one_has_a_response(responder: Responder, tmp_path: Path) -> None:
     first, second = responder.leaf(), responder.leaf()
     source = PEMFiles(*first.write(tmp_path / "pair"))
@@ -125,18 +135,12 @@ def test_a_slow_responder_delays_no_start(responder: Responder, tmp_path: Path) 
 
 
 def test_json_and_metrics_tell_of_it(responder: Responder, tmp_path: Path) -> None:
-    import json
-    import socket
-    import urllib.request
-
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     source = PEMFiles(*responder.leaf().write(tmp_path / "pair"))
     command, env = Launch("uvicorn", "asyncio").command(source, {"metrics": f"127.0.0.1:{port}"})
     command.append("--tls-log-json")
-    from servers import serve
-
     with serve(command, env=env, ready="running on") as server:
         eventually(lambda: '"tls_stapling"' in server.text, server)
         line = next(json.loads(line) for line in server.text.splitlines() if '"tls_stapling"' in line)

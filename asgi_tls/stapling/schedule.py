@@ -10,6 +10,8 @@ _random: Final = random.SystemRandom()
 # After the first failure, doubled with each that follows, up to the longest.
 _FIRST: Final = 10.0
 _LONGEST: Final = 3600.0
+# A sibling that failed within this time has asked for us too, at a start.
+_JUST_NOW: Final = 10.0
 
 
 def due_after(this_update: float, next_update: float, now: float) -> float:
@@ -27,3 +29,10 @@ def again_after(failures: int, now: float, until: float | None) -> float:
     if until is not None:
         pause = min(pause, max(_FIRST, (until - now) / 2))
     return now + pause * _random.uniform(0.8, 1.2)
+
+
+def is_time(at: float, again_at: float, now: float, *, first: bool) -> bool:
+    """Whether to ask again after a failure `at`, of ours or of a sibling. A process that starts does not wait long."""
+    if first:
+        return abs(now - at) > _JUST_NOW
+    return now >= again_at or again_at - now > 2 * _LONGEST  # the clock was set back

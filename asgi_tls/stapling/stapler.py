@@ -13,51 +13,30 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from asgi_tls import _openssl
 from asgi_tls.certificate import Certificate
 from asgi_tls.context import ServerContext
-from asgi_tls.errors import StaplingError
 from asgi_tls.events import Event, Listener, Severity, StaplingEvent, StaplingStatus
 from asgi_tls.stapling import Stapling
 from asgi_tls.stapling.cache import Attempt, Cache
+from asgi_tls.stapling.entry import Entry, entry_for, moment, without
 from asgi_tls.stapling.fetch import TIMEOUT, FetchError, fetch
-from asgi_tls.stapling.schedule import again_after, due_after
+from asgi_tls.stapling.schedule import again_after, due_after, is_time
 
 if TYPE_CHECKING:
-    from asgi_tls.stapling.ocsp import Answer, Subject
+    from asgi_tls.stapling.ocsp import Answer
 
 logger = logging.getLogger("asgi_tls")
 
 # The clock is looked at this often, however far away the next refresh is: it may be set, or stand still in between.
 _LONGEST_PAUSE: Final = 3600.0
-# A sibling that failed within this time has asked for us too, at a start.
-_JUST_NOW: Final = 10.0
+# How long the other certificates of a responder that does not answer are left alone.
+_SILENCE: Final = 10.0
 # A certificate that was loaded and is not served after this time never will be.
 _LOADING: Final = 60.0
-
-
-@dataclass(eq=False)
-class _Entry:
-    """One certificate. `staple` is the response and when it ends; `due` when to ask for the next."""
-
-    certificate: Certificate
-    subject: Subject
-    url: str
-    staple: tuple[bytes, float] | None = None
-    this_update: float = 0.0
-    due: float = 0.0
-    attempt: Attempt | None = None
-    has_asked: bool = False
-    seen: float = 0.0
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-    @property
-    def key(self) -> str:
-        return self.certificate.fingerprint_sha256
 
 
 class Stapler:
@@ -66,7 +45,7 @@ class Stapler:
     def __init__(self, mode: Stapling, *, cache: Cache | None = None) -> None:
         self._mode = mode
         self._cache = Cache() if cache is None else cache
-        self._entries: dict[str, _Entry] = {}
+        self._entries: dict[str, Entry] = {}
         self._wake = threading.Event()
         self._tell: Listener | None = None
         self._untold: list[Event] = []
@@ -98,7 +77,7 @@ class Stapler:
         self._wake.set()
         if self._mode == "required" and self.find(entry.key) is None:
             why = entry.attempt.msg if entry.attempt else "another process is asking for it"
-            raise _without(certificate, f"there is no good OCSP response: {why}")
+            raise without(certificate, f"there is no good OCSP response: {why}")
 
     def start(self, context: ServerContext, *, tell: Listener, loop: asyncio.AbstractEventLoop | None) -> None:
         """Keep what is stapled fresh from now on, until the context is gone. `tell` is called in the loop."""
@@ -109,32 +88,21 @@ class Stapler:
             self._tell(event)
         self._ensure_thread()
 
-    def _enter(self, certificate: Certificate) -> _Entry | None:
+    def _enter(self, certificate: Certificate) -> Entry | None:
         """None where nothing can be stapled to it, which is an error only if it must be."""
-        problem, subject = None, None
-        if certificate.ocsp_url is None:
-            problem = "the certificate names no OCSP responder"
-        elif _openssl.stapling() is None:
-            problem = f"libssl cannot be reached: {_openssl.capabilities().reason}"
-        else:
-            from asgi_tls.stapling.ocsp import subject_in
-
-            subject = subject_in(certificate.chain_pem)
-            problem = None if subject is not None else "its issuer is not in the file"
-        if certificate.ocsp_url is not None and subject is not None:
-            return self._entries.setdefault(
-                certificate.fingerprint_sha256, _Entry(certificate, subject, certificate.ocsp_url)
-            )
+        found = entry_for(certificate)
+        if isinstance(found, Entry):
+            return self._entries.setdefault(found.key, found)
         if self._mode == "required":
-            raise _without(certificate, problem or "")
+            raise without(certificate, found)
         if certificate.must_staple or (certificate.ocsp_url is not None and _openssl.stapling() is None):
-            self._say(certificate, "unavailable", problem or "", None)
+            self._say(certificate, "unavailable", found, None)
         return None
 
-    def _must_have(self, entry: _Entry) -> bool:
+    def _must_have(self, entry: Entry) -> bool:
         return self._mode == "required" or entry.certificate.must_staple
 
-    def _adopt(self, entry: _Entry) -> None:
+    def _adopt(self, entry: Entry) -> None:
         """Take what is on disk, where it is newer than what we have."""
         attempt = self._cache.attempt(entry.key)
         if attempt is not None and attempt.status == "revoked":
@@ -149,7 +117,7 @@ class Stapler:
         if answer.is_good:
             self._take(entry, answer)
 
-    def _take(self, entry: _Entry, answer: Answer) -> None:
+    def _take(self, entry: Entry, answer: Answer) -> None:
         if answer.der is None or answer.this_update is None or answer.next_update is None:
             return
         this, until, now = answer.this_update.timestamp(), answer.next_update.timestamp(), time.time()
@@ -161,7 +129,7 @@ class Stapler:
         if is_newer:
             self._say(entry.certificate, "good", answer.msg, answer.next_update)
 
-    def _refresh(self, entry: _Entry) -> None:
+    def _refresh(self, entry: Entry) -> None:
         """Ask the responder, unless a sibling or another thread has done so meanwhile."""
         with entry.lock, self._cache.locked(entry.key, TIMEOUT + 5):
             self._adopt(entry)
@@ -169,7 +137,7 @@ class Stapler:
             if now < entry.due and self.find(entry.key) is not None:
                 return
             attempt = self._cache.attempt(entry.key) or entry.attempt
-            if attempt is not None and not _is_time(attempt, now, first=not entry.has_asked):
+            if attempt is not None and not is_time(attempt.at, attempt.again_at, now, first=not entry.has_asked):
                 entry.attempt, entry.due = attempt, max(attempt.again_at, now + 1)
                 return
             entry.has_asked = True
@@ -181,7 +149,7 @@ class Stapler:
             else:
                 self._fail(entry, answer, 1 if attempt is None else attempt.failures + 1)
 
-    def _ask(self, entry: _Entry) -> Answer:
+    def _ask(self, entry: Entry) -> Answer:
         from asgi_tls.stapling.ocsp import Answer, build_request, judge
 
         try:
@@ -190,7 +158,7 @@ class Stapler:
             return Answer(status=error.status, msg=str(error))
         return judge(der, entry.subject, datetime.now(UTC))
 
-    def _fail(self, entry: _Entry, answer: Answer, failures: int) -> None:
+    def _fail(self, entry: Entry, answer: Answer, failures: int) -> None:
         revoked = answer.status == "revoked"
         if revoked:
             entry.staple = None
@@ -199,7 +167,7 @@ class Stapler:
         entry.due = again
         entry.attempt = Attempt(status=answer.status, msg=answer.msg, failures=failures, at=now, again_at=again)
         self._cache.fail(entry.key, entry.attempt, drop=revoked)
-        self._say(entry.certificate, answer.status, answer.msg, None if until is None else _moment(until))
+        self._say(entry.certificate, answer.status, answer.msg, None if until is None else moment(until))
 
     def _say(self, certificate: Certificate, status: StaplingStatus, msg: str, next_update: datetime | None) -> None:
         missed = next_update is None and (certificate.must_staple or self._mode == "required")
@@ -231,31 +199,36 @@ class Stapler:
 
     def _run(self) -> None:
         while self._prune():
+            silent: set[str] = set()  # responders, in this round: one that hangs must not hold up the others for long
             for entry in list(self._entries.values()):
                 try:
-                    self._look(entry)
+                    self._look(entry, silent)
                 except Exception:  # whatever it is, it must not end the stapling for good
                     logger.exception("no OCSP response could be fetched for %s; it is tried again", entry.key)
                     entry.due = again_after(1, time.time(), None)
             self._wake.wait(self._pause())
             self._wake.clear()
 
-    def _look(self, entry: _Entry) -> None:
+    def _look(self, entry: Entry, silent: set[str]) -> None:
         self._adopt(entry)
         now = time.time()
-        if now >= entry.due:
+        if now >= entry.due and entry.host in silent:
+            entry.due = now + _SILENCE
+        elif now >= entry.due:
             self._refresh(entry)
+            if entry.attempt is not None and entry.attempt.status == "unreachable":
+                silent.add(entry.host)
         if entry.staple is not None and time.time() >= (until := entry.staple[1]):
             entry.staple = None
             self._say(
-                entry.certificate, "expired", f"the last response has ended at {_moment(until):%H:%M:%S UTC}", None
+                entry.certificate, "expired", f"the last response has ended at {moment(until):%H:%M:%S UTC}", None
             )
 
     def _pause(self) -> float:
         """Until the next refresh, or the end of a response."""
         moments = [entry.due for entry in self._entries.values()]
         moments += [entry.staple[1] for entry in self._entries.values() if entry.staple is not None]
-        return max(min([moment - time.time() for moment in moments] + [_LONGEST_PAUSE]), 0.05)
+        return max(min([each - time.time() for each in moments] + [_LONGEST_PAUSE]), 0.05)
 
     def _prune(self) -> bool:
         """Forget the certificates that are served no more. False when the context is gone."""
@@ -269,20 +242,6 @@ class Stapler:
         return True
 
 
-def _is_time(attempt: Attempt, now: float, *, first: bool) -> bool:
-    """Whether to ask again after a failure, of ours or of a sibling. A process that starts does not wait for long."""
-    if first:
-        return abs(now - attempt.at) > _JUST_NOW
-    return now >= attempt.again_at or attempt.again_at - now > 2 * _LONGEST_PAUSE  # the clock was set back
-
-
-def _without(certificate: Certificate, problem: str) -> StaplingError:
-    return StaplingError(
-        f"{certificate.source}: {problem}",
-        fix='See `asgi-tls ocsp status CERT`, or serve it with stapling="auto", which does without where it must.',
-    )
-
-
 def _in_loop(loop: asyncio.AbstractEventLoop, tell: Listener) -> Listener:
     def listener(event: Event, /) -> None:
         try:
@@ -291,7 +250,3 @@ def _in_loop(loop: asyncio.AbstractEventLoop, tell: Listener) -> Listener:
             logger.debug("the event loop is closed: %s is told to nobody", event.event)
 
     return listener
-
-
-def _moment(seconds: float) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)

@@ -149,7 +149,7 @@ def test_an_error_of_the_responder(status: ocsp.OCSPResponseStatus) -> None:
     assert (found.status, found.msg) == ("refused", f"the responder answered {status.name.lower()}")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.binary(max_size=400))
 def test_garbage(data: bytes) -> None:
     assert answer(data).status == "invalid"
@@ -158,7 +158,7 @@ def test_garbage(data: bytes) -> None:
 _GOOD_DER = made(by=DELEGATE)
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.integers(0, len(_GOOD_DER) - 1), st.integers(1, 255))
 def test_a_flipped_byte_never_changes_what_is_said(at: int, by: int) -> None:
     flipped = bytearray(_GOOD_DER)
@@ -171,7 +171,7 @@ def test_a_flipped_byte_never_changes_what_is_said(at: int, by: int) -> None:
     assert found.status in {"good", "invalid", "refused"}
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.integers(0, len(_GOOD_DER) - 1))
 def test_a_response_that_is_cut_short(length: int) -> None:
     assert answer(_GOOD_DER[:length]).status == "invalid"

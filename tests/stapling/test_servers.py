@@ -8,7 +8,6 @@ import time
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from cryptography.x509 import ocsp
@@ -21,7 +20,6 @@ from staples import stapled_at
 from asgi_tls import PEMFiles, ServerTLS
 from asgi_tls.errors import ConfigurationError
 
-QUICK = {"uvicorn-asyncio-4"}
 MANY = [
     Launch("uvicorn", "asyncio", 4),
     Launch("uvicorn", "uvloop", 4),
@@ -29,11 +27,13 @@ MANY = [
     Launch("hypercorn", "uvloop", 4),
     Launch("gunicorn", "asgi", 4),
 ]
-ALL = [*MANY, Launch("gunicorn", "gthread"), Launch("gunicorn", "sync")]
-
-
-def _table(launches: list[Launch]) -> list[Any]:
-    return [each if str(each) in QUICK else pytest.param(each, marks=pytest.mark.system) for each in launches]
+RENEWED = [
+    Launch("uvicorn", "uvloop", 2),
+    Launch("hypercorn", "asyncio", 2),
+    Launch("gunicorn", "asgi", 2),
+    Launch("gunicorn", "gthread"),
+    Launch("gunicorn", "sync"),
+]
 
 
 def eventually(check: Callable[[], bool], server: Server, seconds: float = 30.0) -> None:
@@ -48,7 +48,8 @@ def serial_at(server: Server) -> int | None:
     return None if response is None else ocsp.load_der_ocsp_response(response).serial_number
 
 
-@pytest.mark.parametrize("launch", _table(MANY), ids=str)
+@pytest.mark.system
+@pytest.mark.parametrize("launch", MANY, ids=str)
 def test_one_fetch_for_all_workers_and_a_warm_start(responder: Responder, tmp_path: Path, launch: Launch) -> None:
     pair = responder.leaf()
     source = PEMFiles(*pair.write(tmp_path / "pair"))
@@ -65,7 +66,8 @@ def test_one_fetch_for_all_workers_and_a_warm_start(responder: Responder, tmp_pa
         assert "Traceback" not in server.text
 
 
-@pytest.mark.parametrize("launch", _table(ALL), ids=str)
+@pytest.mark.system
+@pytest.mark.parametrize("launch", RENEWED, ids=str)
 def test_a_renewed_certificate_gets_a_response_of_its_own(responder: Responder, tmp_path: Path, launch: Launch) -> None:
     first, second = responder.leaf(), responder.leaf()
     source = PEMFiles(*first.write(tmp_path / "pair"))
@@ -85,7 +87,10 @@ def test_a_renewed_certificate_gets_a_response_of_its_own(responder: Responder, 
     "launch",
     [
         Launch("uvicorn", "asyncio"),
-        *(pytest.param(each, marks=pytest.mark.system) for each in (Launch("hypercorn", "uvloop"), MANY[-1], MANY[1])),
+        *(
+            pytest.param(each, marks=pytest.mark.system)
+            for each in (Launch("hypercorn", "uvloop"), RENEWED[2], RENEWED[0])
+        ),
     ],
     ids=str,
 )

@@ -399,6 +399,19 @@ def test_the_thread_ends_with_its_context(responder: Responder, heard: Heard) ->
     eventually(lambda: len(_threads()) <= len(before))
 
 
+@pytest.mark.system  # it takes the five seconds after which a responder counts as silent
+def test_a_responder_that_hangs_does_not_hold_up_the_others(files: Files, responder: Responder, heard: Heard) -> None:
+    responder.before = lambda _: time.sleep(30)
+    with Responder(files.pki) as quick:
+        names = {f"{number}.example": source(responder.leaf(f"{number}.example")) for number in range(5)}
+        names["quick.example"] = source(quick.leaf("quick.example"))
+        started = time.monotonic()
+        context = ServerTLS(names, listeners=[heard]).create_server_context()
+        eventually(lambda: stapled(context.ssl_context, server_name="quick.example") is not None)
+        assert time.monotonic() - started < 12  # and not 25
+        assert heard.events[0].status == "unreachable"
+
+
 def _threads() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == "asgi_tls-stapling"]
 

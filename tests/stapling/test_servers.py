@@ -22,8 +22,6 @@ from asgi_tls.errors import ConfigurationError
 
 MANY = [
     Launch("uvicorn", "asyncio", 4),
-    Launch("uvicorn", "uvloop", 4),
-    Launch("hypercorn", "asyncio", 4),
     Launch("hypercorn", "uvloop", 4),
     Launch("gunicorn", "asgi", 4),
 ]

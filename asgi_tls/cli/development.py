@@ -1,4 +1,4 @@
-"""`asgi-tls cert` and `asgi-tls ca path`: certificates for development, from a CA of one's own."""
+"""`asgi-tls cert`: certificates for development, from a CA of one's own."""
 
 from __future__ import annotations
 
@@ -29,16 +29,3 @@ def cert(names: tuple[str, ...], directory: Path | None, days: int) -> None:
     click.echo(f"certificate  {issued.certfile}")
     click.echo(f"key          {issued.keyfile}")
     click.echo(f"trust        {ca.certificate_path}")
-
-
-@click.group()
-def ca() -> None:
-    """The local CA that signs development certificates."""
-
-
-@ca.command()
-def path() -> None:
-    """Print the path of its certificate, for curl --cacert and the like. It is made on first use."""
-    local = LocalCA()
-    local.ensure()
-    click.echo(local.certificate_path)

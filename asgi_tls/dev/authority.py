@@ -45,10 +45,13 @@ _NO_USAGE = dict.fromkeys(
 
 
 def new_authority(now: datetime) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
-    """A self-signed CA that may sign leafs and no further CA. Its name says whose machine made it."""
+    """A self-signed CA that may sign leafs and no further CA. Its name says whose machine made it.
+
+    The name is no other CA's: NSS and keychains take two certificates of one name for two issues of the same.
+    """
     key = ec.generate_private_key(ec.SECP256R1())
-    subject = _subject(f"asgi-tls local CA ({_user()}@{socket.gethostname()})")
     identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+    subject = _subject(f"asgi-tls local CA {identifier.digest.hex()[:8]} ({_user()}@{socket.gethostname()})")
     certificate = (
         _builder(subject, key, now - _CLOCK_SKEW, now + CA_LIFETIME)
         .issuer_name(subject)

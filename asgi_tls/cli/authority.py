@@ -47,12 +47,12 @@ def _options(function: Callable[..., None]) -> Callable[..., None]:
     )
     yes = click.option("--yes", is_flag=True, help="Do not ask before sudo is used.")
     dry_run = click.option("--dry-run", is_flag=True, help="Print the commands, and run none.")
-    return stores(yes(dry_run(function)))
+    return click.pass_obj(stores(yes(dry_run(function))))
 
 
 @ca.command()
 @_options
-def install(**how: Any) -> None:
+def install(host: Host | None, **how: Any) -> None:
     """Make this machine and its browsers trust the local CA. What trusts it already is left as it is."""
     _refuse_sudo()
     local = LocalCA()
@@ -61,7 +61,7 @@ def install(**how: Any) -> None:
     click.echo(f"The local CA  {anchor.path}")
     click.echo(f"SHA-256       {anchor.fingerprint}")
     click.echo(f"Whoever can read {local.key_path} can pose as any site to what trusts this CA.\n")
-    session = _Session(Host.here(), "now trusts it", "trusts it already", **how)
+    session = _Session(host or Host.here(), "now trusts it", "trusts it already", **how)
     session.each(lambda store: store.install(anchor))
     if session.changed:
         click.echo("\nRestart browsers and servers that run. To undo it: asgi-tls ca uninstall")
@@ -73,14 +73,14 @@ def install(**how: Any) -> None:
 
 @ca.command()
 @_options
-def uninstall(**how: Any) -> None:
+def uninstall(host: Host | None, **how: Any) -> None:
     """Take this trust away again, from this CA and from those that were at its place before. Others stay.
 
     The CA itself and its certificates stay as well: `install` brings the trust back.
     """
     _refuse_sudo()
     certificate = LocalCA().certificate_path
-    session = _Session(Host.here(), "trusts it no more", "did not trust it", **how)
+    session = _Session(host or Host.here(), "trusts it no more", "did not trust it", **how)
     anchor = _anchor(certificate)
     session.each(lambda store: store.uninstall(family_of(certificate), anchor))
     if session.changed:

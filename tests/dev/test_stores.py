@@ -90,6 +90,52 @@ def test_a_bundle_that_was_not_made_anew_is_noticed(machine: Machine, ca: LocalC
     assert len(store.uninstall(family_of(anchor.path), anchor)) == 1
 
 
+def test_the_links_to_it_go_with_it(machine: Machine, ca: LocalCA) -> None:
+    """update-ca-certificates leaves them, where nothing else changes."""
+    place, host = machine.distribution("debian"), machine.host()
+    store, anchor = system_store(machine), anchor_of(ca)
+    Change.planned(lambda: store.install(anchor)).carry_out(host)
+    certs = machine.root / "etc/ssl/certs"
+    (certs / f"{anchor.label}.pem").symlink_to(place / f"{anchor.label}.crt")
+    (certs / "0a1b2c3d.0").symlink_to(f"{anchor.label}.pem")
+    (certs / "4e5f6071.0").symlink_to("company.pem")
+    Change.planned(lambda: store.uninstall(family_of(anchor.path), anchor)).carry_out(host)
+    assert sorted(path.name for path in certs.iterdir()) == ["4e5f6071.0", "ca-certificates.crt"]
+
+
+def test_javas_keystore_on_debian(machine: Machine, ca: LocalCA) -> None:
+    machine.program("usr/bin/keytool")
+    assert find_stores(machine.host()) == ()
+    keystore = machine.directory("etc/ssl/certs/java") / "cacerts"
+    keystore.touch()
+    store, anchor = system_store(machine), anchor_of(ca)
+    listing = machine.root / "listing"
+    keytool = str(machine.program("usr/bin/keytool", f"cat {listing}"))
+    password = ("-keystore", str(keystore), "-storepass", "changeit")
+
+    def alias(label: str) -> str:
+        return f"debian:{label}.pem"
+
+    def listed(*labels: str) -> None:
+        entries = (f"{alias(label)}, Nov 24, 2026, trustedCertEntry, \n" for label in ("company", *labels))
+        listing.write_text("Your keystore contains these:\n" + "".join(entries))
+
+    def deletion(label: str) -> Command:
+        return Command((keytool, "-delete", "-alias", alias(label), *password), privileged=True)
+
+    listed()
+    add = (keytool, "-importcert", "-noprompt", "-alias", alias(anchor.label), "-file", str(anchor.path), *password)
+    assert store.install(anchor) == (Command(add, privileged=True),)
+    assert store.uninstall(family_of(anchor.path), anchor) == ()
+    old, foreign = f"{anchor.family}-0123456789abcdef", "asgi-tls-00000000-0123456789abcdef"
+    listed(anchor.label, old, foreign)
+    assert store.install(anchor) == (deletion(old),)
+    assert store.uninstall(anchor.family, None) == tuple(map(deletion, sorted([anchor.label, old])))
+    machine.program("usr/bin/keytool", "echo 'keystore password was incorrect'; exit 1")
+    with pytest.raises(TrustStoreError, match="cacerts: keystore password was incorrect"):
+        store.install(anchor)
+
+
 def test_a_ca_that_was_made_anew_takes_the_place_of_the_old(machine: Machine, ca: LocalCA) -> None:
     place, host = machine.distribution("debian"), machine.host()
     store, old = system_store(machine), anchor_of(ca)

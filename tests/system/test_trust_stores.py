@@ -29,6 +29,7 @@ pytestmark = pytest.mark.system
 
 LOCAL = Path("/usr/local/share/ca-certificates")
 BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
+KEYSTORE = Path("/etc/ssl/certs/java/cacerts")
 
 # What would lead a client past the stores, or a browser out of its home.
 _LEADING_AWAY = re.compile(r"SSL_CERT_|CURL_|REQUESTS_|NODE_EXTRA|XDG_|ASGI_TLS_|SUDO_|.*_proxy\Z", re.IGNORECASE)
@@ -99,23 +100,41 @@ def machine_store(user: User) -> Iterator[None]:
     with (Path(tempfile.gettempdir()) / "asgi-tls-tests-system-store.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         files, trusted = sorted(LOCAL.iterdir()), certificates()
+        user.ca.ensure()
+        anchor = Anchor.read(user.ca.certificate_path)
         try:
             yield
         finally:
             with contextlib.suppress(AssertionError):
                 user.asgi_tls("ca", "uninstall", "--store", "system")
-            ours = list(LOCAL.glob(f"{family_of(user.ca.certificate_path)}-*"))
-            if ours:
-                for file in ours:
-                    file.unlink()
+            file = LOCAL / f"{anchor.label}.crt"
+            if file.exists():
+                file.unlink()
                 subprocess.run(["update-ca-certificates"], check=True, capture_output=True)
         assert sorted(LOCAL.iterdir()) == files
         assert certificates() >= trusted
-        assert Anchor.read(user.ca.certificate_path).pem not in certificates()
+        assert anchor.pem not in certificates()
+        assert java_trusts(anchor.label) in {False, None}
+        # Neither by name nor by hash does a link lead there.
+        links = {path.name: path.readlink().name for path in BUNDLE.parent.iterdir() if path.is_symlink()}
+        assert not [name for name, target in links.items() if anchor.label in f"{name} {target}"]
 
 
 def certificates() -> set[str]:
     return set(re.findall(r"-----BEGIN .*?-----END CERTIFICATE-----\n", BUNDLE.read_text(), re.DOTALL))
+
+
+def lines(text: str, state: str) -> set[str]:
+    """The stores of which it says so."""
+    return set(re.findall(rf"^(\S.*): {state}$", text, re.MULTILINE))
+
+
+def java_trusts(label: str) -> bool | None:
+    """None on a machine without Java."""
+    if not KEYSTORE.exists() or shutil.which("keytool") is None:
+        return None
+    command = ["keytool", "-list", "-keystore", str(KEYSTORE), "-storepass", "changeit"]
+    return label in subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
 PYTHON = """
@@ -148,26 +167,26 @@ def who_trusts(user: User, port: int) -> dict[str, bool]:
 
 def test_everybody_trusts_it_after_install_and_nobody_after_uninstall(user: User, machine_store: None) -> None:
     profile = user.database(".mozilla/firefox/ab12cd34.default")
+    stores = {f"System store ({LOCAL})", f"Chromium ({user.home}/.local/share/pki/nssdb)", f"Firefox ({profile})"}
     command = asgi_tls("uvicorn", "asgi_tls._demo_app.app:app", "--port=0")
     with serve(
         command, ready="Uvicorn running on", env={**user.environ, "ASGI_TLS_HOME": str(user.ca.directory)}
     ) as server:
         nobody = dict.fromkeys(("curl", "python", "httpx", "chromium"), False)
         assert who_trusts(user, server.port) == nobody
-        text = user.asgi_tls("ca", "install")
-        assert text.count(": now trusts it\n") == 3
+        assert lines(user.asgi_tls("ca", "install"), "now trusts it") >= stores
         assert who_trusts(user, server.port) == dict.fromkeys(nobody, True)
         label = Anchor.read(user.ca.certificate_path).label
         assert listed(profile) == {label: "C,,"}
         # httpx and requests read certifi, not the store, unless they are told.
         assert "CERTIFICATE_VERIFY_FAILED" in user.run(sys.executable, "-c", HTTPX, str(server.port)).stdout
-        text = user.asgi_tls("ca", "install")
-        assert text.count(": trusts it already\n") == 3
-        text = user.asgi_tls("ca", "uninstall")
-        assert text.count(": trusts it no more\n") == 3
+        assert lines(user.asgi_tls("ca", "install"), "trusts it already") >= stores
+        assert java_trusts(label) in {True, None}
+        assert lines(user.asgi_tls("ca", "uninstall"), "trusts it no more") >= stores
+        assert java_trusts(label) in {False, None}
         assert who_trusts(user, server.port) == nobody
         assert listed(profile) == {}
-        assert user.asgi_tls("ca", "uninstall").count(": did not trust it\n") == 3
+        assert lines(user.asgi_tls("ca", "uninstall"), "did not trust it") >= stores
 
 
 @pytest.mark.parametrize("place", [".pki/nssdb", ".local/share/pki/nssdb"])

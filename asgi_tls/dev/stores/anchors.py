@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from asgi_tls.dev.stores.store import Anchor, Command, Host, Kind
+from asgi_tls.dev.stores.store import Anchor, Command, Host, Kind, is_ours
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class AnchorDirectory:
 
     def install(self, anchor: Anchor) -> tuple[Command, ...]:
         target = self.directory / f"{anchor.label}.crt"
-        outdated = [path for path in self._labelled(anchor.label.rpartition("-")[0], anchor) if path != target]
+        outdated = [path for path in self._labelled(anchor.family, anchor) if path != target]
         if not outdated and _holds(target, anchor) and _holds(self.bundle, anchor):
             return ()
         copy = Command((self.copy, "-m", "0644", str(anchor.path), str(target)), privileged=True)
@@ -53,14 +53,19 @@ class AnchorDirectory:
         return (*self._removal(files), Command(self.refresh, privileged=True))
 
     def _labelled(self, family: str, anchor: Anchor | None) -> list[Path]:
-        """The files of the family, and this CA's from before its directory was moved."""
-        files = set(self.directory.glob(f"{family}-*.crt"))
-        if anchor is not None:
-            files |= set(self.directory.glob(f"asgi-tls-*-{anchor.label.rpartition('-')[2]}.crt"))
-        return sorted(files)
+        return sorted(path for path in self.directory.glob("asgi-tls-*.crt") if is_ours(path.stem, family, anchor))
 
     def _removal(self, files: list[Path]) -> tuple[Command, ...]:
-        return (Command((self.remove, "-f", *map(str, files)), privileged=True),) if files else ()
+        if not files:
+            return ()
+        return (Command((self.remove, "-f", *map(str, [*files, *self._links(files)])), privileged=True),)
+
+    def _links(self, files: list[Path]) -> list[Path]:
+        """The links that lead to the files, by name and by hash: update-ca-certificates makes them, and leaves them."""
+        links = {path: path.readlink() for path in self.bundle.parent.iterdir() if path.is_symlink()}
+        named = [path for path, target in links.items() if target in files]
+        names = {Path(path.name) for path in named}
+        return sorted([*named, *(path for path, target in links.items() if target in names)])
 
 
 def _holds(file: Path, anchor: Anchor) -> bool:

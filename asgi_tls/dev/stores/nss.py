@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from asgi_tls.dev.stores.store import Anchor, Command, Host, Kind, TrustStore, ask
+from asgi_tls.dev.stores.store import Anchor, Command, Host, Kind, TrustStore, ask, is_ours
 from asgi_tls.errors import TrustStoreError
 
 _CHROMIUMS = (
@@ -70,8 +70,7 @@ class NSSDatabase:
     def install(self, anchor: Anchor) -> tuple[Command, ...]:
         entries = self._entries()
         nickname = self._find(entries, anchor)
-        family = anchor.label.rpartition("-")[0]
-        outdated = [each for each in entries if each.startswith(f"{family}-") and each != nickname]
+        outdated = [each for each in entries if is_ours(each, anchor.family, anchor) and each != nickname]
         trusted = nickname is not None and "C" in entries[nickname]
         if trusted and not outdated:
             return ()
@@ -81,7 +80,7 @@ class NSSDatabase:
 
     def uninstall(self, family: str, anchor: Anchor | None) -> tuple[Command, ...]:
         entries = self._entries()
-        ours = {each for each in entries if each.startswith(f"{family}-")}
+        ours = {each for each in entries if is_ours(each, family, anchor)}
         if anchor is not None and (nickname := self._find(entries, anchor)) is not None:
             ours.add(nickname)
         return tuple(map(self._deletion, sorted(ours)))

@@ -111,14 +111,25 @@ class Anchor:
         return self.certificate.public_bytes(Encoding.PEM).decode("ascii")
 
     @property
+    def family(self) -> str:
+        return family_of(self.path)
+
+    @property
     def label(self) -> str:
         """`family` and fingerprint: a store that holds this label holds this very certificate."""
-        return f"{family_of(self.path)}-{self.fingerprint[:16]}"
+        return f"{self.family}-{self.fingerprint[:16]}"
 
 
 def family_of(path: Path) -> str:
     """What the labels of all CAs begin with that were ever made at this place: how left-overs are found again."""
     return f"asgi-tls-{hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:8]}"
+
+
+def is_ours(label: str, family: str, anchor: Anchor | None) -> bool:
+    """Whether a label is one of the family, or that of `anchor` from before its directory was moved."""
+    if anchor is not None and label.startswith("asgi-tls-") and label.endswith(anchor.label.rpartition("-")[2]):
+        return True
+    return label.startswith(f"{family}-")
 
 
 class TrustStore(Protocol):

@@ -62,6 +62,7 @@ def install(host: Host | None, **how: Any) -> None:
     click.echo(f"SHA-256       {anchor.fingerprint}")
     click.echo(f"Whoever can read {local.key_path} can pose as any site to what trusts this CA.\n")
     session = _Session(host or Host.here(), "now trusts it", "trusts it already", **how)
+    session.require()
     session.each(lambda store: store.install(anchor))
     if session.changed:
         click.echo("\nRestart browsers and servers that run. To undo it: asgi-tls ca uninstall")
@@ -101,12 +102,14 @@ class _Session:
     changed: bool = False
     failed: bool = False
 
-    def each(self, plan: Callable[[TrustStore], tuple[Command, ...]]) -> None:
-        stores = find_stores(self.host, self.kinds or ("system", "nss"))
+    def require(self) -> None:
+        """What was asked for and is not there. A machine without browsers lacks none of their databases."""
         for kind in self.kinds or ("system",):
-            if not any(store.kind == kind for store in stores):
+            if not find_stores(self.host, [kind]):
                 self._fail(_MISSING[kind])
-        for store in stores:
+
+    def each(self, plan: Callable[[TrustStore], tuple[Command, ...]]) -> None:
+        for store in find_stores(self.host, self.kinds or ("system", "nss")):
             try:
                 self._one(store, plan)
             except TrustStoreError as error:

@@ -185,6 +185,8 @@ def test_a_store_that_was_asked_for_must_be_there(machine: Machine) -> None:
     assert result.exit_code == 1
     assert "none that is known here" in result.output
     assert invoke(machine, "install", "--store", "java").exit_code == 2
+    # Where there is nothing, nothing has to go.
+    assert (invoke(machine, "uninstall").exit_code, invoke(machine, "uninstall", "--store", "nss").output) == (0, "")
 
 
 def test_a_program_that_fails_is_quoted(machine: Machine, place: Path) -> None:

@@ -25,6 +25,7 @@ ASGITLSError
 |   |-- WeakSignatureError                   signed with SHA-1 or MD5
 |   `-- StaplingError                        no good OCSP response, where one is required
 |-- ConfigurationError                       settings that do not fit together
+|-- TrustStoreError                          a trust store that could not be read or changed
 `-- UnsupportedError                         this Python, OpenSSL or server cannot keep the promise
 
 Each failure carries a `code` for programs and a `fix` for people; the message ends with the fix.
@@ -209,6 +210,12 @@ class ConfigurationError(ASGITLSError):
     """Settings that do not fit together. Nothing was started."""
 
     code = "configuration"
+
+
+class TrustStoreError(ASGITLSError):
+    """A trust store that could not be read or changed. What the program said is in `problem`."""
+
+    code = "trust-store"
 
 
 class UnsupportedError(ASGITLSError):

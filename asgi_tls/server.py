@@ -152,12 +152,12 @@ class ServerTLS:
         loop = running_loop()
         if self.client_auth is not None and watch and loop is None:
             context.without_sessions()
+        if watch is not False:
+            stapler.start(context, tell=tell, loop=loop)
         if watch or (watch is None and loop is not None):
             reloader = Reloader(context, inventory, tell=tell, interval=self.reload_interval, loop=loop)
             context.reload = reloader.reload
             reloader.start()
-        if watch is not False:
-            stapler.start(context, tell=tell, loop=loop)
         return context
 
     def _build(

@@ -117,17 +117,19 @@ class Stapler:
         if answer.is_good:
             self._take(entry, answer)
 
-    def _take(self, entry: Entry, answer: Answer) -> None:
+    def _take(self, entry: Entry, answer: Answer) -> bool:
+        """Staple it from now on, unless it is older than what is stapled."""
         if answer.der is None or answer.this_update is None or answer.next_update is None:
-            return
-        this, until, now = answer.this_update.timestamp(), answer.next_update.timestamp(), time.time()
-        is_newer = self.find(entry.key) is None or this >= entry.this_update
-        if is_newer:
-            entry.staple, entry.this_update = (answer.der, until), this
-        entry.attempt = None
-        entry.due = due_after(this, until, now)
-        if is_newer:
+            return False
+        this, until = answer.this_update.timestamp(), answer.next_update.timestamp()
+        before = self.find(entry.key)
+        if before is not None and this < entry.this_update:
+            return False
+        entry.staple, entry.this_update, entry.attempt = (answer.der, until), this, None
+        entry.due = due_after(this, until, time.time())
+        if answer.der != before:
             self._say(entry.certificate, "good", answer.msg, answer.next_update)
+        return True
 
     def _refresh(self, entry: Entry) -> None:
         """Ask the responder, unless a sibling or another thread has done so meanwhile."""
@@ -142,10 +144,10 @@ class Stapler:
                 return
             entry.has_asked = True
             answer = self._ask(entry)
-            if answer.is_good:
-                assert answer.der is not None  # noqa: S101 -- what is_good says
-                self._take(entry, answer)
+            if answer.der is not None and self._take(entry, answer):
                 self._cache.store(entry.key, answer.der)
+            elif answer.is_good:
+                entry.due = again_after(1, now, None)
             else:
                 self._fail(entry, answer, 1 if attempt is None else attempt.failures + 1)
 

@@ -358,6 +358,23 @@ def test_a_response_of_an_older_date_does_not_take_the_place_of_a_newer(responde
     time.sleep(0.3)  # nothing is to happen
     assert stapled(context.ssl_context) == newer
     assert len(heard.events) == 1
+    again = Heard()
+    assert stapled(serve(again, pair).ssl_context) == newer  # from disk
+
+
+def test_an_older_response_on_disk_holds_up_no_refresh(responder: Responder, heard: Heard, cache: Path) -> None:
+    pair = responder.leaf()
+    responder.life = (-SECOND, 4 * SECOND)
+    context = serve(heard, pair)
+    heard.wait()
+    eventually(lambda: any(cache.glob("*.der")))
+    (stored,) = cache.glob("*.der")
+    responder.life = (-HOUR, HOUR)
+    stored.write_bytes(responder.good(pair.certificate.serial_number))
+    responder.life = (-SECOND, HOUR)
+    eventually(lambda: len(heard.events) == 2)
+    assert len(responder.requests) == 2
+    assert stapled(context.ssl_context) == stored.read_bytes()
 
 
 def test_an_exception_in_the_callback_ends_no_handshake(files: Files, caplog: pytest.LogCaptureFixture) -> None:

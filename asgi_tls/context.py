@@ -44,7 +44,7 @@ class ServerContext:
     certificate of one of the CAs given to `use`. `notes` are sentences on what this platform leaves out of the profile:
     groups that its OpenSSL lacks, and with `allow_unsupported` whatever else it cannot enforce, which raises otherwise.
     With `check_crl`, clients are accepted only while a CRL of their CA is in force. `rotation` says when the keys of
-    session tickets change.
+    session tickets change, `threaded` that several threads may shake hands at once.
 
     `certificates` are those that are served now. `reload` asks whoever watches their files to read them at once.
 
@@ -63,6 +63,7 @@ class ServerContext:
         check_crl: bool = False,
         allow_unsupported: bool = False,
         rotation: Rotation | None = None,
+        threaded: bool = True,
     ) -> None:
         self.profile = profile
         self.certificates = {}
@@ -79,7 +80,7 @@ class ServerContext:
         context.verify_mode = _VERIFY[client_auth]
         self.resumption: Resumption | None = None
         if _openssl.can_set_ticket_keys():
-            self.resumption = Resumption(context, rotation or Rotation())
+            self.resumption = Resumption(context, rotation or Rotation(), threaded=threaded)
             context.before_each = self.resumption.refresh
         elif client_auth is not None:
             notes += _without_sessions(context)

@@ -19,14 +19,20 @@ from asgi_tls.tickets import MIN_SECRET, Rotation, derive_keys
 class Resumption:
     """The ticket keys of one context. Until `use` has given it others, they come from a random secret.
 
-    Call it in the event loop's thread, if there is one. Where several threads shake hands, they may meet keys that are
-    being replaced: then a ticket is not good for anything, and its client makes a full handshake (see docs/tickets.md).
-    Such a context must have a `rotation` without lead and overlap.
+    `threaded` says that several threads may shake hands at once. Where they do not, call it in the event loop's thread.
     """
 
-    def __init__(self, context: ssl.SSLContext, rotation: Rotation, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        context: ssl.SSLContext,
+        rotation: Rotation,
+        *,
+        threaded: bool = True,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._context = context
         self._rotation = rotation
+        self._threaded = threaded
         self._clock = clock
         self._secret, self._ends = secrets.token_bytes(MIN_SECRET), b""
         self._lock = threading.Lock()
@@ -59,5 +65,5 @@ class Resumption:
             derive_keys(self._secret, rotation=self._rotation.period, epoch=epoch, ends=self._ends)
             for epoch in (epochs.current, *epochs.also)
         )
-        _openssl.set_ticket_keys(self._context, current, also)
+        _openssl.set_ticket_keys(self._context, current, also, threaded=self._threaded)
         self._since, self._until = epochs.since, epochs.until

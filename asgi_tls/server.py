@@ -174,7 +174,9 @@ class ServerTLS:
             client_auth=self.client_auth,
             check_crl=self.client_crl is not None,
             allow_unsupported=self.allow_unsupported,
-            rotation=self._rotation(),
+            # Where sessions stand for client certificates, none outlives its epoch.
+            rotation=(Rotation if self.client_auth else Rotation.gentle)(self.ticket_rotation),
+            threaded=running_loop() is None,
         )
         if self.ticket_secret is not None and context.resumption is None and not self.allow_unsupported:
             raise UnsupportedError(
@@ -190,11 +192,6 @@ class ServerTLS:
             ticket_secret=None if secret is None or secret.value is None else secret.value.data,
         )
         return context, inventory
-
-    def _rotation(self) -> Rotation:
-        # Where sessions stand for client certificates, none outlives its epoch. Threads need one key at a time.
-        gentle = self.client_auth is None and running_loop() is not None
-        return Rotation.gentle(self.ticket_rotation) if gentle else Rotation(self.ticket_rotation)
 
     def _inventory(self) -> Inventory:
         return Inventory(

@@ -41,29 +41,32 @@ def limit_sessions(context: ssl.SSLContext, seconds: float) -> None:
     lib.SSL_CTX_set_timeout(pointer, max(1, int(seconds)))  # 0 would mean OpenSSL's own
 
 
-def set_ticket_keys(context: ssl.SSLContext, current: bytes, also: Sequence[bytes] = ()) -> None:
+def set_ticket_keys(context: ssl.SSLContext, current: bytes, also: Sequence[bytes], *, threaded: bool) -> None:
     """Make tickets with these keys of 80 bytes, accept tickets of `also` too, and no others.
 
     OpenSSL itself has room for one key. For the others it has to ask a callback for each ticket, which takes 8 us in
-    Python (a full handshake of TLS 1.3 makes two): it is there only as long as there are others. OpenSSL before 3.0 has
-    no such callback, and accepts `current` alone.
+    Python (a full handshake of TLS 1.3 makes two): it is there only as long as there are others.
 
-    The callback is set and removed while nobody shakes hands: in the event loop's thread.
+    `threaded` says that other threads may shake hands meanwhile. OpenSSL copies its own key without a lock, and a
+    ticket met by half of one may fail the handshake (ran): then it asks the callback always, which takes a whole key.
+
+    OpenSSL before 3.0 has no such callback, and accepts `current` alone.
 
     Raises UnsupportedError.
     """
     lib = reach()
     pointer = lib.context(context)
-    if lib.SSL_CTX_ctrl(pointer, _SSL_CTRL_SET_TICKET_KEYS, len(current), current) != 1:
-        raise UnsupportedError("OpenSSL refused new ticket keys", fix="See `asgi-tls doctor`.")
     ring = _rings.get(context)
-    if also and lib.has_ticket_callback:
+    if lib.has_ticket_callback and (also or threaded):
         if ring is None:
             ring = _rings[context] = _Ring(lib)
             weakref.finalize(context, ring.clear)
         ring.fill(current, also)
         lib.SSL_CTX_set_tlsext_ticket_key_evp_cb(pointer, ring.function)
-    elif ring is not None:
+        return
+    if lib.SSL_CTX_ctrl(pointer, _SSL_CTRL_SET_TICKET_KEYS, len(current), current) != 1:
+        raise UnsupportedError("OpenSSL refused new ticket keys", fix="See `asgi-tls doctor`.")
+    if ring is not None:
         lib.SSL_CTX_set_tlsext_ticket_key_evp_cb(pointer, TicketKeyFunction())
         ring.clear()
 
@@ -80,8 +83,10 @@ class _Ring:
         _for_good.append(self.function)
 
     def fill(self, current: bytes, also: Sequence[bytes]) -> None:
-        self._current = _Key(current)
-        self._keys = {key.name: key for key in (self._current, *map(_Key, also))}
+        key = _Key(current)
+        # Two assignments: who comes between them has a ticket that is accepted all the same.
+        self._keys = {each.name: each for each in (key, *map(_Key, also))}
+        self._current = key
 
     def clear(self) -> None:
         """Forget the keys. A handshake that outlives its context gets a ticket that is good for nothing."""

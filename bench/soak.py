@@ -3,8 +3,8 @@
     python -m bench.soak [--handshakes N] [--debug]
 
 `asgi-tls uvicorn` serves. Clients of TLS 1.2 and 1.3 come by turns, anew and with a session. Ticket keys change every
-five seconds, and the certificate every 500 handshakes, by SIGHUP. Memory is that of the server (RSS), from the moment when a
-tenth of the handshakes is done, and 2,000 at least. `--debug` has Python check each of its own allocations
+five seconds, and the certificate every 500 handshakes, by SIGHUP. Memory is that of the server (RSS), from the moment
+when a tenth of the handshakes is done, and 2,000 at least. `--debug` has Python check each of its own allocations
 (PYTHONMALLOC=debug).
 """
 

@@ -225,6 +225,13 @@ def test_nothing_is_kept_here_and_there_is_no_early_data(files: Files) -> None:
     assert lib.SSL_CTX_get_max_early_data(lib.context(server.ssl_context)) == 0
 
 
+@VERSIONS
+def test_tickets_can_be_switched_off_as_anywhere(files: Files, version: ssl.TLSVersion) -> None:
+    server, visitor = context_of(files), Visitor(version)
+    server.ssl_context.options |= ssl.OP_NO_TICKET
+    assert [visitor.visit(server) for _ in range(2)] == ["new", "new"]
+
+
 def test_client_certificates_are_asked_for_again_once_a_rotation(files: Files) -> None:
     """The context of a server with client certificates has one key at a time: no overlap carries a session on."""
     plain = context_of(files, ticket_secret=SECRET).resumption
@@ -397,8 +404,9 @@ sys.path.insert(0, {support!r})
 from memory import handshake
 from handshakes import client
 from asgi_tls import INTERMEDIATE, PEMFiles, ServerTLS, _openssl
-from asgi_tls.errors import UnsupportedError
+from asgi_tls.ground import losses
 assert _openssl.capabilities().ticket_keys is None
+print([loss.what for loss in losses(INTERMEDIATE)])
 source = PEMFiles({certfile!r}, {keyfile!r})
 settings = dict(profile=INTERMEDIATE.with_groups("X25519"), allow_unsupported=True, listeners=[])
 server = ServerTLS(source, ticket_secret=b"0123456789abcdef" * 2, **settings).create_server_context()
@@ -420,6 +428,7 @@ def test_where_libssl_is_out_of_reach(files: Files) -> None:
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "Clients resume at the worker that they came from only" in done.stdout
+    assert "a client resumes at the worker that it came from only" in done.stdout
     assert "resumed True" in done.stdout
     assert "with client certificates False" in done.stdout
     strict = script.replace("allow_unsupported=True", "allow_unsupported=False")

@@ -45,7 +45,7 @@ def set_ticket_keys(context: ssl.SSLContext, current: bytes, also: Sequence[byte
     """Make tickets with these keys of 80 bytes, accept tickets of `also` too, and no others.
 
     OpenSSL itself has room for one key. For the others it has to ask a callback for each ticket, which takes 8 us in
-    Python (a full handshake of TLS 1.3 makes two): it is there only as long as there are others.
+    Python: it is there only as long as there are others.
 
     `threaded` says that other threads may shake hands meanwhile. OpenSSL copies its own key without a lock, and a
     ticket met by half of one may fail the handshake (ran): then it asks the callback always, which takes a whole key.

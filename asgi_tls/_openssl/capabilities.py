@@ -19,6 +19,7 @@ class Capabilities:
     group_order: str | None
     negotiated_group: str | None
     stapling: str | None
+    ticket_keys: str | None
     reason: str | None
 
 
@@ -33,5 +34,6 @@ def capabilities() -> Capabilities:
         group_order=reached,
         negotiated_group=reading_group(),
         stapling=stapling(),
+        ticket_keys=reached,
         reason=reason,
     )

@@ -15,6 +15,7 @@ _LABELS = {
     "group_order": "keep the server's order of groups",
     "negotiated_group": "read the group in use",
     "stapling": "staple OCSP responses",
+    "ticket_keys": "share and rotate ticket keys",
 }
 
 

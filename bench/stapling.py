@@ -1,9 +1,10 @@
-"""Handshakes with stapling and swaps: what a response costs, and whether memory stays where it is.
+"""Handshakes with stapling, tickets and swaps: what a response costs, and whether memory stays where it is.
 
     python -m bench.stapling [--handshakes N]
 
-Client and server shake hands in memory, in one process, with TLS 1.2 and 1.3 in turn. Every hundred handshakes the
-response is another one, every thousand the certificates are swapped. Memory is looked at after a tenth of them. For
+Client and server shake hands in memory, in one process, with TLS 1.2 and 1.3 in turn, and each third one offers a
+session. Every hundred handshakes the response is another one, every thousand the certificates are swapped, every five
+seconds the ticket keys change. Memory is looked at after a tenth of them. For
 libssl's side of it, run the same under valgrind:
 
     PYTHONMALLOC=malloc valgrind --leak-check=full python -m bench.stapling --handshakes 300
@@ -32,6 +33,7 @@ from asgi_tls._openssl.library import reach
 from asgi_tls.certificate import Certificate, PEMFiles
 from asgi_tls.context import ServerContext
 from asgi_tls.dev.ca import LocalCA
+from asgi_tls.tickets import Rotation
 
 HANDSHAKES = 20_000
 _SET_STATUS_REQ_TYPE, _TYPE_OCSP = 65, 1  # openssl/tls1.h
@@ -88,19 +90,26 @@ def _cost(pair: Certificate, response: bytes, handshakes: int) -> None:
 
 def _soak(pairs: list[Certificate], responses: list[list[bytes]], handshakes: int) -> None:
     process, current = psutil.Process(), [b""]
-    context = ServerContext(INTERMEDIATE, find_staple=lambda _: current[0])
+    rotation, secret = Rotation.gentle(5.0), os.urandom(32)
+    context = ServerContext(INTERMEDIATE, find_staple=lambda _: current[0], rotation=rotation)
     clients = [_client(asks=True, version=version) for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3)]
-    before = 0.0
+    sessions: list[ssl.SSLSession | None] = [None, None]
+    before, resumed = 0.0, 0
     for number in range(handshakes):
         served = number // 1000 % 2
         if number % 1000 == 0:
-            context.use({"default": [pairs[served]]})
+            context.use({"default": [pairs[served]]}, ticket_secret=secret)
         if number % 100 == 0:
             current[0] = responses[served][number // 100 % 3]
         if number == handshakes // 10:
             before = _memory(process)
-        _shake_hands(context.ssl_context, clients[number % 2])
+        turn = number % 2
+        end = _shake_hands(context.ssl_context, clients[turn], sessions[turn] if number % 3 == 0 else None)
+        resumed += bool(end.session_reused)
+        if number % 2000 < 2:  # CPython loses a copy each time that a session is asked for
+            sessions[turn] = end.session
     after = _memory(process)
+    print(f"{resumed} of {handshakes} handshakes resumed a session")
     print(f"{handshakes} handshakes: {before:.1f} MiB after a tenth of them, {after - before:+.2f} MiB at the end")
 
 
@@ -119,12 +128,14 @@ def _client(*, asks: bool, version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3) -> 
     return context
 
 
-def _shake_hands(server: ssl.SSLContext, client: ssl.SSLContext) -> None:
+def _shake_hands(
+    server: ssl.SSLContext, client: ssl.SSLContext, session: ssl.SSLSession | None = None
+) -> ssl.SSLObject:
+    """The client's end, when it is done and has what the server sends after it: a session of TLS 1.3."""
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
-    ends: list[Any] = [
-        client.wrap_bio(to_client, to_server, server_hostname="one.localhost"),
-        server.wrap_bio(to_server, to_client, server_side=True),
-    ]
+    one = client.wrap_bio(to_client, to_server, server_hostname="one.localhost", session=session)
+    other = server.wrap_bio(to_server, to_client, server_side=True)
+    ends: list[Any] = [one, other]
     while ends:
         for end in tuple(ends):
             try:
@@ -132,6 +143,9 @@ def _shake_hands(server: ssl.SSLContext, client: ssl.SSLContext) -> None:
             except ssl.SSLWantReadError:
                 continue
             ends.remove(end)
+    other.write(b"!")
+    one.read(1)
+    return one
 
 
 if __name__ == "__main__":

@@ -9,15 +9,19 @@ from asgi_tls._openssl.ciphersuites import set_ciphersuites
 from asgi_tls._openssl.client_hello import prefer_own_groups
 from asgi_tls._openssl.groups import negotiated_group, set_groups, supported_groups
 from asgi_tls._openssl.sessions import can_end_sessions, end_sessions
+from asgi_tls._openssl.stapling_client import can_read_staples, request_staple, stapled_response
 
 __all__ = [
     "Capabilities",
     "can_end_sessions",
+    "can_read_staples",
     "capabilities",
     "end_sessions",
     "negotiated_group",
     "prefer_own_groups",
+    "request_staple",
     "set_ciphersuites",
     "set_groups",
+    "stapled_response",
     "supported_groups",
 ]

@@ -39,7 +39,7 @@ BESIDE: dict[str, set[str]] = {
     "dev": {"errors", "profile", "certificate"},
     "export": {"errors", "profile"},
     # It judges by the rules that the rest keeps: when a certificate is due, what HSTS says, which CAs a file holds.
-    "audit": {"errors", "profile", "certificate", "expiry", "middleware", "trust", "_openssl"},
+    "audit": {"errors", "alerts", "profile", "certificate", "expiry", "middleware", "trust", "_openssl"},
 }
 # And these layers may use them.
 USERS: dict[str, set[str]] = {

@@ -20,7 +20,7 @@ def protocols(seen: Observed) -> dict[str, dict[str, Any]]:
     """By version: whether it is spoken, its suites in the server's order of choosing, and whose order decides."""
     found: dict[str, dict[str, Any]] = {}
     for version, speaks in seen.versions.items():
-        found[version] = {"offered": speaks}
+        found[version] = {"offered": speaks, "answer": seen.answers.get(version)}
         if version in seen.suites:
             suites = seen.suites[version]
             found[version] |= {"suites": list(suites.names), "preference": suites.preference}

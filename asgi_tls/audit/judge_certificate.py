@@ -47,12 +47,17 @@ def path_of(certificates: Sequence[x509.Certificate]) -> list[x509.Certificate]:
     """The leaf and its issuers as far as they were sent, in the right order."""
     path, rest = [certificates[0]], list(certificates[1:])
     while not is_self_signed(path[-1]):
-        issuer = next((one for one in rest if issued_by(path[-1], one)), None)
+        issuer = next((one for one in rest if _links(path[-1], one)), None)
         if issuer is None:
             break
         rest.remove(issuer)
         path.append(issuer)
     return path
+
+
+def _links(one: x509.Certificate, issuer: x509.Certificate) -> bool:
+    """By signature; by name alone where the digest is one that nobody should verify any more."""
+    return issued_by(one, issuer) or (weak_signature(one) is not None and one.issuer == issuer.subject)
 
 
 def _chain(served: ServedChain) -> Iterator[Finding]:

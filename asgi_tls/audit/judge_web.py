@@ -128,7 +128,7 @@ def _headers(answer: Answer) -> Iterator[Finding]:
     if missing:
         yield Finding("headers-advised", ", ".join(missing))
     server = answer.first("server") or ""
-    if re.search(r"\d", server):
+    if re.search(r"/\s*v?\d", server):
         yield Finding("server-version", _shown(server))
 
 

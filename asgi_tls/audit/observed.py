@@ -50,6 +50,7 @@ class Hellos:
 @dataclass(kw_only=True)
 class Observed:
     """Everything about one server. `versions` maps the names of all versions to whether the server speaks them.
+    `answers` maps them to how it answered: "hello", the name of an alert, "closed", "reset", "timeout", "garbage".
     `own_ca` tells that the CAs to trust were given.
 
     `groups` are those of the newest version, `old_groups` those that only TLS 1.2 and before can use. `silent` counts
@@ -60,6 +61,7 @@ class Observed:
     address: str
     at: datetime
     versions: dict[str, bool]
+    answers: dict[str, str] = field(default_factory=dict)
     own_ca: bool = False
     suites: dict[str, Suites] = field(default_factory=dict)
     groups: Groups | None = None

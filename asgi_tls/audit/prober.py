@@ -22,14 +22,11 @@ class Prober:
     smallest_dh: int | None = None
     refusals: list[Flight] = field(default_factory=list)
     asks_for_certificate: bool = False
-    connections: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def ask(self, offer: Offer) -> Flight:
         """Send the hello and read until the server waits for an answer, refuses, or time is up."""
         reader = FlightReader(ECDHE, DHE)
-        with self._lock:
-            self.connections += 1
         try:
             sock = self.caller.call()
         except OSError:

@@ -45,7 +45,7 @@ def summary(report: Report) -> str:
     trust = "" if report.trust_matters else ", trust left aside"
     profile = f", against profile {report.profile}" if report.profile else ""
     when = f"{seen.at:%Y-%m-%d %H:%M} UTC"
-    return f"{seen.address}, {when}, {seen.connections} hellos in {seen.seconds:.1f} s{trust}{profile}"
+    return f"{seen.address}, {when}, {seen.connections} connections in {seen.seconds:.1f} s{trust}{profile}"
 
 
 def _versions(versions: dict[str, bool]) -> str:

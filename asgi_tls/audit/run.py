@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cryptography import x509
 
+from asgi_tls import alerts
 from asgi_tls.audit import hello
 from asgi_tls.audit.flight import DOWNGRADED, Flight
 from asgi_tls.audit.groups import ALL_GROUPS, MODERN_GROUPS, OLD_GROUPS, Groups, find_groups
@@ -65,10 +66,11 @@ class _Run:
         with ThreadPoolExecutor(AT_A_TIME) as pool:
             flights = self._versions(pool)
             seen.versions = {VERSION_NAMES[version]: _speaks(flight, version) for version, flight in flights.items()}
+            seen.answers = {VERSION_NAMES[version]: _how(flight) for version, flight in flights.items()}
             spoken = [version for version, flight in flights.items() if _speaks(flight, version)]
             if not spoken:
                 raise UnreachableError(
-                    f"{self.target} does not speak TLS ({_how(flights[TLS12])})",
+                    f"{self.target} does not speak TLS (it answers with: {_how(flights[TLS12])})",
                     fix="Check the port: it may serve plain HTTP, or block this address.",
                 )
             seen.hellos = _hellos(flights)
@@ -83,7 +85,7 @@ class _Run:
         seen.client_certificate = self.prober.asks_for_certificate
         seen.refused = len(self.prober.refusals)
         seen.silent = sum(flight.ending != "alert" for flight in self.prober.refusals)
-        seen.connections = self.prober.connections
+        seen.connections = self.caller.connections
         seen.seconds = time.monotonic() - started
         return seen
 
@@ -213,14 +215,10 @@ def _speaks(flight: Flight, version: int) -> bool:
 
 
 def _how(flight: Flight) -> str:
-    ways = {
-        "closed": "it hangs up",
-        "reset": "it resets the connection",
-        "timeout": "it does not answer",
-        "garbage": "it answers with something else",
-        "alert": f"it refuses every version, alert {flight.alert}",
-    }
-    return ways.get(flight.ending, "it refuses every version")
+    """The answer in a word: a hello, the name of an alert, or what came in place of one."""
+    if flight.ending == "alert" and flight.alert is not None:
+        return alerts.NAMES.get(flight.alert, f"alert {flight.alert}")
+    return flight.ending
 
 
 def _hellos(flights: dict[int, Flight]) -> Hellos | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import socket
+import threading
 import time
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -92,10 +93,12 @@ def _host_and_port(text: str) -> tuple[str, int]:
 
 @dataclass
 class Caller:
-    """Opens connections to one target, always to the address that answered first."""
+    """Opens connections to one target, always to the address that answered first, and counts them."""
 
     target: Target
+    connections: int = field(default=0, init=False)
     _address: tuple[int, Any] | None = field(default=None, init=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
 
     @property
     def address(self) -> str:
@@ -131,6 +134,8 @@ class Caller:
 
     def _open(self, family: int, sockaddr: Any) -> socket.socket:
         sock = socket.socket(family, socket.SOCK_STREAM)
+        with self._lock:
+            self.connections += 1
         try:
             sock.settimeout(self.target.timeout)
             sock.connect(sockaddr)

@@ -19,7 +19,8 @@ def judge_drift(seen: Observed, profile: TLSProfile) -> Iterator[Finding]:
     wanted = {str(version) for version in VERSIONS if profile.speaks(version)}
     if spoken != wanted:
         yield Finding("profile-versions", _difference(spoken, wanted))
-    suites = {name for version, found in seen.suites.items() if version in VERSIONS for name in found.names}
+    # Of other versions all suites are surplus: that has been said.
+    suites = {name for version, found in seen.suites.items() if version in wanted for name in found.names}
     own = {*profile.ciphersuites, *(TLS12_CIPHERS[name][0] for name in profile.ciphers)}
     if surplus := suites - own:
         yield Finding("profile-suites", ", ".join(sorted(surplus)))

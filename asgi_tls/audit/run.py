@@ -161,7 +161,9 @@ class _Run:
         try:
             with connected(self.caller, context_for()) as secure:
                 answer = self._exchange(secure)
-        except OSError:
+        except OSError as error:
+            # RFC 8446 section 4.4.2.4: after the handshake, as far as the client can tell.
+            self.prober.asks_for_certificate |= "CERTIFICATE_REQUIRED" in (getattr(error, "reason", None) or "")
             return None, None
         return answer is not None, answer
 

@@ -48,7 +48,7 @@ def ours(port: int, pki: PKI, directory: Path, path: str = "/") -> View:
     )
 
 
-def sslyze(port: int, directory: Path) -> View:
+def by_sslyze(port: int, directory: Path) -> View:
     report = directory / "sslyze.json"
     scans = ["--sslv3", "--tlsv1", "--tlsv1_1", "--tlsv1_2", "--tlsv1_3", "--certinfo", "--http_headers"]
     command = [sys.executable, "-W", "ignore", "-m", "sslyze", f"--json_out={report}", *scans]
@@ -72,7 +72,7 @@ def sslyze(port: int, directory: Path) -> View:
     )
 
 
-def testssl(port: int, directory: Path) -> View:
+def by_testssl(port: int, directory: Path) -> View:
     """For servers whose own order of suites decides: only then it lists them without trying each of hundreds."""
     report = directory / "testssl.json"
     scans = ["--protocols", "--server-preference", "--server-defaults", "--headers"]
@@ -148,7 +148,7 @@ def pki() -> PKI:
 @pytest.mark.parametrize("server", [weak, good, shuffled, demo])
 def test_sslyze(pki: PKI, tmp_path: Path, server: Any) -> None:
     with server(pki, tmp_path) as (port, path):
-        own, other = ours(port, pki, tmp_path, path), sslyze(port, tmp_path)
+        own, other = ours(port, pki, tmp_path, path), by_sslyze(port, tmp_path)
     assert own.suites == other.suites
     assert (own.complete, own.in_order) == (other.complete, other.in_order)
     if server is not weak:  # s_server has an answer for one path alone
@@ -158,7 +158,7 @@ def test_sslyze(pki: PKI, tmp_path: Path, server: Any) -> None:
 @pytest.mark.parametrize("server", [weak, good])
 def test_testssl(pki: PKI, tmp_path: Path, server: Any) -> None:
     with server(pki, tmp_path) as (port, path):
-        own, other = ours(port, pki, tmp_path, path), testssl(port, tmp_path)
+        own, other = ours(port, pki, tmp_path, path), by_testssl(port, tmp_path)
     assert own.suites == other.suites
     assert own.order == other.order
     assert (own.complete, own.in_order) == (other.complete, other.in_order)

@@ -26,6 +26,8 @@ _NO_CHECK_TIME: Final = 0x200000  # X509_V_FLAG_NO_CHECK_TIME: expiry is judged 
 _SELF_SIGNED: Final = 18
 _PURPOSE: Final = 26
 
+_PATIENCE: Final = 2.0  # seconds for an alert that may not come
+
 
 @dataclass(frozen=True, kw_only=True)
 class Handshake:
@@ -131,6 +133,22 @@ def verify(caller: Caller, cafile: Path | None, kind: str | None = None) -> Trus
         )
     except OSError:
         return None
+
+
+def wants_certificate(caller: Caller) -> bool:
+    """Whether a TLS 1.3 server ends the connection for want of a client certificate (RFC 8446 section 4.4.2.4).
+
+    The alert comes after the handshake, and is lost when data of ours crosses it: so this listens, and says nothing.
+    """
+    try:
+        with connected(caller, context_for()) as secure:
+            secure.settimeout(min(caller.target.timeout, _PATIENCE))
+            secure.recv(1)
+    except ssl.SSLError as error:
+        return "CERTIFICATE_REQUIRED" in (error.reason or "")
+    except OSError:
+        return False
+    return False
 
 
 @dataclass(frozen=True, kw_only=True)

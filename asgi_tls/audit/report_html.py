@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING
@@ -38,6 +39,11 @@ def _finding(finding: Finding) -> str:
     return (
         f'<article class="{kind.severity}" id="{finding.id}">'
         f'<h3>{html.escape(kind.title)} <span class="severity">{kind.severity}</span></h3>{seen}'
-        f"<p>{html.escape(kind.cause)}</p><p><b>Fix:</b> {html.escape(kind.fix)}</p>"
+        f"<p>{_prose(kind.cause)}</p><p><b>Fix:</b> {_prose(kind.fix)}</p>"
         f'<p class="soft">{finding.id} &middot; <a href="{where}">{where}</a></p></article>'
     )
+
+
+def _prose(text: str) -> str:
+    """Our own words, where `this` is code."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text))

@@ -17,7 +17,7 @@ from asgi_tls import alerts
 from asgi_tls.audit import hello
 from asgi_tls.audit.flight import DOWNGRADED, Flight
 from asgi_tls.audit.groups import ALL_GROUPS, MODERN_GROUPS, OLD_GROUPS, Groups, find_groups
-from asgi_tls.audit.handshakes import Trust, connected, context_for, resumption, shake_hands, verify
+from asgi_tls.audit.handshakes import Trust, connected, context_for, resumption, shake_hands, verify, wants_certificate
 from asgi_tls.audit.hello import TLS12, TLS13, VERSION_NAMES, Offer
 from asgi_tls.audit.http import get
 from asgi_tls.audit.observed import Hellos, Observed, ServedChain, StapleState
@@ -161,9 +161,8 @@ class _Run:
         try:
             with connected(self.caller, context_for()) as secure:
                 answer = self._exchange(secure)
-        except OSError as error:
-            # RFC 8446 section 4.4.2.4: after the handshake, as far as the client can tell.
-            self.prober.asks_for_certificate |= "CERTIFICATE_REQUIRED" in (getattr(error, "reason", None) or "")
+        except OSError:
+            self.prober.asks_for_certificate |= wants_certificate(self.caller)
             return None, None
         return answer is not None, answer
 

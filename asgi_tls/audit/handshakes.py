@@ -10,13 +10,11 @@ import ssl
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 from asgi_tls import _openssl
 from asgi_tls.audit.hello import TLS13, VERSION_NAMES
 from asgi_tls.audit.target import Caller, hang_up
-from asgi_tls.trust import load_ca_bundle
 
 _WEAKEST: Final = "ALL:COMPLEMENTOFALL:@SECLEVEL=0"
 _OP_LEGACY_SERVER_CONNECT: Final = 0x4  # servers without RFC 5746
@@ -106,10 +104,10 @@ def shake_hands(caller: Caller, *, alpn: Sequence[str]) -> Handshake:
         )
 
 
-def verify(caller: Caller, cafile: Path | None, kind: str | None = None) -> Trust | None:
-    """Whether the chain leads to a CA of `cafile`, or of the system; None when no handshake came about.
+def verify(caller: Caller, authorities: str | None, kind: str | None = None) -> Trust | None:
+    """Whether the chain leads to one of the CAs (PEM), or to one of the system; None when no handshake came about.
 
-    `kind` is RSA or ECDSA, for servers with a certificate of each. Raises CertificateError for the file.
+    `kind` is RSA or ECDSA, for servers with a certificate of each.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False  # the name is judged by itself
@@ -118,10 +116,10 @@ def verify(caller: Caller, cafile: Path | None, kind: str | None = None) -> Trus
         context.maximum_version = ssl.TLSVersion.TLSv1_2
         context.set_ciphers(f"a{kind}:@SECLEVEL=0")
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN | _NO_CHECK_TIME
-    if cafile is None:
+    if authorities is None:
         context.load_default_certs(ssl.Purpose.SERVER_AUTH)
     else:
-        context.load_verify_locations(cadata=load_ca_bundle(cafile))
+        context.load_verify_locations(cadata=authorities)
     try:
         with connected(caller, context):
             return Trust(trusted=True)

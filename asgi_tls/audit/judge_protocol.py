@@ -33,6 +33,8 @@ def judge_protocol(seen: Observed) -> Iterator[Finding]:
     yield from _resumption(seen)
     if seen.silent:
         yield Finding("alert-missing", f"{seen.silent} of {seen.refused} refused hellos")
+    if seen.unanswered:
+        yield Finding("unanswered", f"{seen.unanswered} of {seen.refused} refused hellos")
     if seen.handshake is not None and seen.handshake.alpn is None:
         yield Finding("alpn-none")
     if seen.client_certificate:

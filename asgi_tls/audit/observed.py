@@ -54,7 +54,7 @@ class Observed:
     `own_ca` tells that the CAs to trust were given.
 
     `groups` are those of the newest version, `old_groups` those that only TLS 1.2 and before can use. `silent` counts
-    refusals without an alert among `refused`. `answer` is that of HTTPS, `None` when it speaks no HTTP.
+    refusals without an alert among `refused`, `unanswered` hellos that got no answer in time. `answer` is that of HTTPS, `None` when it speaks no HTTP.
     """
 
     target: Target
@@ -79,6 +79,7 @@ class Observed:
     plain_http: Plain | None = None
     refused: int = 0
     silent: int = 0
+    unanswered: int = 0
     connections: int = 0
     seconds: float = 0.0
 

@@ -29,6 +29,8 @@ class Prober:
         reader = FlightReader(ECDHE, DHE)
         try:
             sock = self.caller.call()
+        except TimeoutError:
+            return self._keep(reader.end("timeout"))
         except OSError:
             return self._keep(reader.end("reset"))
         deadline = time.monotonic() + self.caller.target.timeout

@@ -27,7 +27,7 @@ def as_json(report: Report) -> dict[str, Any]:
         "certificates": facts.certificates(seen),
         "handshake": facts.handshake(seen),
         "resumption": facts.resumption(seen),
-        "alerts": {"refused": seen.refused, "without_alert": seen.silent},
+        "alerts": {"refused": seen.refused, "without_alert": seen.silent, "unanswered": seen.unanswered},
         "http": facts.http(seen),
         "findings": [
             {

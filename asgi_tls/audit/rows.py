@@ -31,7 +31,7 @@ def rows_of(report: Report) -> list[Row]:
         found.append(("handshake", ", ".join(str(value) for value in best.values() if value)))
     resumed = (f"{name} {one['resumed']} of {one['tried']}" for name, one in facts.resumption(seen).items())
     found.append(("resumption", ", ".join(resumed) or "not known"))
-    found.append(("refusals", f"{seen.refused - seen.silent} of {seen.refused} with an alert"))
+    found.append(("refusals", f"{seen.refused - seen.silent - seen.unanswered} of {seen.refused} with an alert"))
     http = facts.http(seen)
     found.append((f"http, port {http['plain_http_port']}", http["plain_http"] or "not known"))
     found.append(("http on the TLS port", http["plain_on_tls_port"] or "not known"))

@@ -17,7 +17,7 @@ from asgi_tls import alerts
 from asgi_tls.audit import hello
 from asgi_tls.audit.flight import DOWNGRADED, Flight
 from asgi_tls.audit.groups import ALL_GROUPS, MODERN_GROUPS, OLD_GROUPS, Groups, find_groups
-from asgi_tls.audit.handshakes import Trust, connected, context_for, resumption, shake_hands, verify, wants_certificate
+from asgi_tls.audit.handshakes import connected, context_for, resumption, shake_hands, verify, wants_certificate
 from asgi_tls.audit.hello import TLS12, TLS13, VERSION_NAMES, Offer
 from asgi_tls.audit.http import get
 from asgi_tls.audit.observed import Hellos, Observed, ServedChain, StapleState
@@ -28,6 +28,7 @@ from asgi_tls.audit.suites import ECDHE, Suites, find_suites, suites_of
 from asgi_tls.audit.target import Caller, Target
 from asgi_tls.certificate.private_key import describe_key, key_type
 from asgi_tls.errors import UnreachableError
+from asgi_tls.trust import load_ca_bundle
 
 if TYPE_CHECKING:
     from asgi_tls.audit.http import Answer
@@ -41,12 +42,12 @@ _ALPN: Final = ("h2", "http/1.1")
 
 def observe(target: Target, *, cafile: Path | None = None, progress: Progress | None = None) -> Observed:
     """Look at everything. Raises UnreachableError, and CertificateError for the file of CAs."""
-    return _Run(target, cafile, progress).run()
+    return _Run(target, None if cafile is None else load_ca_bundle(cafile), progress).run()
 
 
 class _Run:
-    def __init__(self, target: Target, cafile: Path | None, progress: Progress | None) -> None:
-        self.target, self.cafile = target, cafile
+    def __init__(self, target: Target, authorities: str | None, progress: Progress | None) -> None:
+        self.target, self.authorities = target, authorities
         self.caller = Caller(target)
         self.prober = Prober(self.caller)
         self._progress = progress or (lambda _what, _done, _of: None)
@@ -61,7 +62,7 @@ class _Run:
             address=self.caller.address,
             at=datetime.now(UTC),
             versions={},
-            own_ca=self.cafile is not None,
+            own_ca=self.authorities is not None,
         )
         with ThreadPoolExecutor(AT_A_TIME) as pool:
             flights = self._versions(pool)
@@ -84,7 +85,8 @@ class _Run:
         seen.dh_bits = self.prober.smallest_dh
         seen.client_certificate = self.prober.asks_for_certificate
         seen.refused = len(self.prober.refusals)
-        seen.silent = sum(flight.ending != "alert" for flight in self.prober.refusals)
+        seen.silent = sum(flight.ending not in {"alert", "timeout"} for flight in self.prober.refusals)
+        seen.unanswered = sum(flight.ending == "timeout" for flight in self.prober.refusals)
         seen.connections = self.caller.connections
         seen.seconds = time.monotonic() - started
         return seen
@@ -192,12 +194,9 @@ class _Run:
             state: StapleState = "stapled" if leaf in known else "absent" if sure else "unknown"
             staple = read_staple(known[leaf], certificates[0]) if leaf in known else None
             kind = _kind(certificates[0]) if len(chains) > 1 else None
-            trust = self._trust(kind)
+            trust = verify(self.caller, self.authorities, kind)
             found.append(ServedChain(certificates=certificates, staple=staple, staple_state=state, trust=trust))
         seen.chains = tuple(found)
-
-    def _trust(self, kind: str | None) -> Trust | None:
-        return verify(self.caller, self.cafile, kind)
 
     def _submit(self, pool: ThreadPoolExecutor, what: str, work: Callable[[], Any]) -> Future[Any]:
         self._planned += 1

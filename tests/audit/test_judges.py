@@ -98,6 +98,7 @@ def test_nothing_is_wrong() -> None:
         ({"resumption": (Resumption(version="TLSv1.3", resumed=1, tried=2),)}, {"resumption-partial"}, "A+"),
         ({"resumption": (Resumption(version="TLSv1.2", resumed=0, tried=2),)}, {"resumption-none"}, "A+"),
         ({"refused": 4, "silent": 1}, {"alert-missing"}, "A+"),
+        ({"refused": 4, "unanswered": 1}, {"unanswered"}, "A+"),
         ({"client_certificate": True, "answer": None}, {"client-certificate", "http-none"}, "A"),
         ({"answer": None}, {"http-none"}, "A"),
         ({"chains": ()}, set(), "A"),

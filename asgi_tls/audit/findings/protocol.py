@@ -63,6 +63,12 @@ KINDS: Final = {
         cause="TLS 1.2 sessions are not bound to their handshake (triple handshake attack).",
         fix="Update the TLS library, or switch the extension on again.",
     ),
+    "unanswered": Kind(
+        severity="low", reference=rfc(8446, "6.2"),
+        title="Some hellos got no answer in time",
+        cause="They were taken for refusals; on a slow way or with a busy server, something may be missing here.",
+        fix="Repeat the audit with a longer --timeout. A server that keeps still should refuse with an alert.",
+    ),
     "alert-missing": Kind(
         severity="low", reference=rfc(8446, "6.2"),
         title="Refused clients get no alert",

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import ssl
 import sys
 import textwrap
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import httpx
 import pytest
@@ -34,9 +35,9 @@ def options(files: Files) -> list[str]:
 
 
 @pytest.mark.parametrize("ws", ["websockets", "websockets-sansio", "wsproto"])
-@pytest.mark.parametrize("http", HTTP_1)
-def test_a_websocket_knows_its_connection_under_uvicorn(files: Files, http: str, ws: str) -> None:
-    command = asgi_tls("uvicorn", "facts_app:app", "--port=0", f"--http={http}", f"--ws={ws}", *options(files))
+@pytest.mark.parametrize("http", [["--http=h11"], ["--http=httptools"], ["--http=httptools", "--reset-contextvars"]])
+def test_a_websocket_knows_its_connection_under_uvicorn(files: Files, http: list[str], ws: str) -> None:
+    command = asgi_tls("uvicorn", "facts_app:app", "--port=0", *http, f"--ws={ws}", *options(files))
     with serve(command, ready="Uvicorn running on") as server:
         assert _websocket_facts(files, server.port)["protocol"] == "TLSv1.3"
         # And HTTP on another connection is not mixed up with it.
@@ -58,8 +59,42 @@ def _websocket_facts(files: Files, port: int) -> dict[str, Any]:
     return facts
 
 
-def test_http_2_under_uvicorn_with_zttp(files: Files) -> None:
-    command = asgi_tls("uvicorn", "facts_app:app", "--port=0", "--http=zttp", "--http2", *options(files))
+@pytest.mark.parametrize("contextvars", [[], ["--reset-contextvars"]])
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+@pytest.mark.parametrize("http", HTTP_1)
+def test_every_request_of_a_connection_knows_it(files: Files, http: str, loop: str, contextvars: list[str]) -> None:
+    """Also those that were sent ahead, and those that come after the server had stopped reading."""
+    own = ["--port=0", f"--http={http}", f"--loop={loop}", *contextvars]
+    with serve(asgi_tls("uvicorn", "facts_app:app", *own, *options(files)), ready="Uvicorn running on") as server:
+        context = create_client_context(cafile=files.ca)
+        get = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        body = bytes(1 << 20)  # nobody reads it
+        post = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body)
+        with (
+            socket.create_connection(("127.0.0.1", server.port), timeout=20) as raw,
+            context.wrap_socket(raw, server_hostname="localhost") as secure,
+            secure.makefile("rb") as answers,
+        ):
+            for requests in (get, get + get + get, post + body, get, post + body, get + get):
+                secure.sendall(requests)
+                for _ in range(requests.count(b" HTTP/1.1")):
+                    assert read_facts(answers)["protocol"] == "TLSv1.3"
+
+
+def read_facts(answers: IO[bytes]) -> dict[str, Any]:
+    assert answers.readline() == b"HTTP/1.1 200 OK\r\n"
+    fields = {}
+    while line := answers.readline().strip():
+        name, _, value = line.partition(b": ")
+        fields[name.lower()] = value
+    facts: dict[str, Any] = json.loads(answers.read(int(fields[b"content-length"])))
+    return facts
+
+
+@pytest.mark.parametrize("contextvars", [[], ["--reset-contextvars"]])
+def test_http_2_under_uvicorn_with_zttp(files: Files, contextvars: list[str]) -> None:
+    own = ["--port=0", "--http=zttp", "--http2", *contextvars]
+    command = asgi_tls("uvicorn", "facts_app:app", *own, *options(files))
     with serve(command, ready="Uvicorn running on") as server:
         assert _facts_over_http_2(files, server.port) == ("2", "h2")
 

@@ -54,8 +54,8 @@ class Observed:
     `own_ca` tells that the CAs to trust were given.
 
     `groups` are those of the newest version, `old_groups` those that only TLS 1.2 and before can use. `silent` counts
-    refusals without an alert among `refused`, `unanswered` hellos that got no answer in time. `answer` is that of HTTPS,
-    None when it speaks no HTTP.
+    refusals without an alert among `refused`, `unanswered` hellos that got no answer in time. `answer` is what HTTPS
+    said, None when it speaks no HTTP.
     """
 
     target: Target

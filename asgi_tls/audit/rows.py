@@ -84,5 +84,5 @@ def _certificate(entry: dict[str, Any]) -> list[Row]:
 def _hsts(http: dict[str, Any]) -> str:
     if http["hsts"] is None:
         return "none"
-    eligible = "could be preloaded" if http["preload_eligible"] else "could not be preloaded"
+    eligible = "fit for the preload list" if http["preload_eligible"] else "not fit for the preload list"
     return f"{http['hsts']} ({eligible})"

@@ -25,6 +25,7 @@ ASGITLSError
 |   `-- WeakSignatureError                   signed with SHA-1 or MD5
 |-- ConfigurationError                       settings that do not fit together
 |-- UnreachableError                         a server that was to be audited does not answer
+|-- TrustStoreError                          a trust store that could not be read or changed
 `-- UnsupportedError                         this Python, OpenSSL or server cannot keep the promise
 
 Each failure carries a `code` for programs and a `fix` for people; the message ends with the fix.
@@ -203,6 +204,12 @@ class ConfigurationError(ASGITLSError):
     """Settings that do not fit together. Nothing was started."""
 
     code = "configuration"
+
+
+class TrustStoreError(ASGITLSError):
+    """A trust store that could not be read or changed. What the program said is in `problem`."""
+
+    code = "trust-store"
 
 
 class UnsupportedError(ASGITLSError):

@@ -24,6 +24,7 @@ ASGITLSError
 |   |-- WeakKeyError                         RSA under 2048 bits, or a curve that TLS 1.3 does not know
 |   `-- WeakSignatureError                   signed with SHA-1 or MD5
 |-- ConfigurationError                       settings that do not fit together
+|-- UnreachableError                         a server that was to be audited does not answer
 |-- TrustStoreError                          a trust store that could not be read or changed
 `-- UnsupportedError                         this Python, OpenSSL or server cannot keep the promise
 
@@ -215,3 +216,9 @@ class UnsupportedError(ASGITLSError):
     """This Python, OpenSSL or server cannot keep a promise that the settings make."""
 
     code = "unsupported"
+
+
+class UnreachableError(ASGITLSError):
+    """A server that was to be audited does not answer, or does not speak TLS."""
+
+    code = "unreachable"

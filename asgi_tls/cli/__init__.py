@@ -18,6 +18,7 @@ COMMANDS: Final = {
     "cert": ("development", "cert", "Make a development certificate for NAMEs from a local CA."),
     "ca": ("authority", "ca", "The local CA: where it is, and who trusts it."),
     "doctor": ("doctor", "doctor", "What this Python and OpenSSL can do, and what a profile would lose here."),
+    "check": ("check", "check", "Audit the server at URL, and grade it."),
     "flags": ("flags", "flags", "Flags that bring a plain SERVER nearest to a profile, and what they leave open."),
     "deploy-hook": ("deploy_hook", "deploy_hook", "A certbot deploy hook: the server takes the renewal at once."),
 }

@@ -36,7 +36,7 @@ BESIDE: dict[str, set[str]] = {
     "middleware": {"errors", "profile", "connection"},
     "listeners": {"errors", "events"},
     "dev": {"errors", "profile", "certificate"},
-    "export": {"errors", "profile"},
+    "export": {"errors", "profile", "certificate", "middleware"},
     "audit": {"errors", "profile", "certificate", "connection"},
 }
 # And these layers may use them.

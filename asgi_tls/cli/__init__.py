@@ -19,6 +19,7 @@ COMMANDS: Final = {
     "ca": ("development", "ca", "The local CA."),
     "doctor": ("doctor", "doctor", "What this Python and OpenSSL can do, and what a profile would lose here."),
     "flags": ("flags", "flags", "Flags that bring a plain SERVER nearest to a profile, and what they leave open."),
+    "export": ("export", "export", "The same profile as configuration of nginx, HAProxy, Caddy or OpenSSL."),
     "deploy-hook": ("deploy_hook", "deploy_hook", "A certbot deploy hook: the server takes the renewal at once."),
 }
 

@@ -52,24 +52,29 @@ def caddyfile(profile: TLSProfile, site: Site, version: Version) -> Export:
         *_indented(_options(site)),
         "}",
         "",
+        "(policy) {",
+        *_indented(_policy(profile, site, version, curves, ciphers)),
+        "}",
+        "",
         "(application) {",
         *_indented(_to_application(site)),
         "}",
         "",
         f"{_addresses('https', site)} {{",
-        *_indented(_secure(profile, site, version, curves, ciphers)),
+        *_indented(_secure(site)),
         "}",
         "",
         f"{_addresses('http', site)} {{",
         *_indented(_plain(site)),
         "}",
         "",
-        "# Whoever asks for another name. Without a certificate for it there is no handshake either.",
+        "# Whoever asks for another name. Without a certificate for it there is no handshake either; who names none",
+        "# may get one, by the same policy, where the certificate is for the address.",
         "http:// {",
         *_indented([*_bind(site), "respond 400"]),
         "}",
         "https:// {",
-        *_indented([*_bind(site), "respond 421"]),
+        *_indented([*_bind(site), "tls {", "    import policy", "}", "respond 421"]),
         "}",
     ]
     return Export("\n".join(lines) + "\n", tuple(lost))
@@ -101,10 +106,9 @@ def _options(site: Site) -> list[str]:
     ]
 
 
-def _secure(
+def _policy(
     profile: TLSProfile, site: Site, version: Version, curves: list[str], ciphers: list[str]
 ) -> list[str]:  # fmt: skip
-    files = "" if site.certificate is None else "".join(f" {_quoted(path)}" for path in site.files("Caddy"))
     tls = [f"protocols {_VERSIONS[profile.minimum_version]} {_VERSIONS[profile.maximum_version]}"]
     if profile.speaks("TLSv1.2") and ciphers:
         tls.append(f"ciphers {' '.join(ciphers)}")
@@ -113,12 +117,21 @@ def _secure(
         mode = "require_and_verify" if site.client_auth == "required" else "verify_if_given"
         pool = "trust_pool file" if version >= CADDY_TRUST_POOL else "trusted_ca_cert_file"
         tls += ["client_auth {", f"    mode {mode}", f"    {pool} {_quoted(site.client_ca)}", "}"]
-    headers = [f"?{name.title()} {_quoted(value)}" for name, value in site.headers.items()]
-    lines = [*_bind(site), f"tls{files} {{", *_indented(tls), "}"]
+    return tls
+
+
+def _secure(site: Site) -> list[str]:
+    files = "" if site.certificate is None else "".join(f" {_quoted(path)}" for path in site.files("Caddy"))
+    # A directive each: fields that share one are added only where none of them is there.
+    headers = [f"header ?{name.title()} {_quoted(value)}" for name, value in site.headers.items()]
+    lines = [*_bind(site), f"tls{files} {{", "    import policy", "}"]
     if headers:
-        lines += ["# Each where the application sends none of its own.", "header {", *_indented(headers), "}"]
-        lines += ["handle_errors {", "    header {", *_indented(_indented(headers)), "    }",
-                  '    respond "{err.status_text}" {err.status_code}', "}"]  # fmt: skip
+        lines += ["# Each where the application sends none of its own, and with Caddy's own errors.", *headers]
+        lines += [
+            "handle_errors {",
+            *_indented([*headers, 'respond "{err.status_code} {err.status_text}" {err.status_code}']),
+            "}",
+        ]
     return [*lines, "import application"]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from asgi_tls.errors import ConfigurationError
 from asgi_tls.export.document import GROUP_ORDER, Export, Heading, of_client_ca, of_openssl
 from asgi_tls.export.site import CHALLENGES, REMOVED, SESSION_SECONDS, Site
 from asgi_tls.export.versions import (
@@ -19,6 +20,8 @@ from asgi_tls.profile import TLSProfile, cipher_string
 
 # HAProxy takes at most 64 words on a line.
 _NAMES_PER_LINE: Final = 40
+# HAProxy keeps ten bytes of a Unix socket's address for itself ("too long (max 97)").
+_LONGEST_SOCKET_PATH: Final = 97
 # The host that was asked for, without its port, in lower case.
 _HOST: Final = "req.hdr(host),field(1,:),lower"
 
@@ -26,8 +29,12 @@ _HOST: Final = "req.hdr(host),field(1,:),lower"
 def haproxy_cfg(profile: TLSProfile, site: Site, version: Version, *, openssl: Version = ASSUMED_OPENSSL) -> Export:
     """The configuration for a version of HAProxy that is linked with this OpenSSL.
 
-    Raises ConfigurationError for a profile that this OpenSSL knows no group of.
+    Raises ConfigurationError for a profile that this OpenSSL knows no group of, and for a site without a certificate.
     """
+    if len(site.upstream.path.encode()) > _LONGEST_SOCKET_PATH:
+        raise ConfigurationError(
+            f"HAProxy takes at most {_LONGEST_SOCKET_PATH} bytes for {site.upstream.path}", fix="Choose a shorter path."
+        )
     groups, lost = of_openssl(profile, openssl)
     lost += [GROUP_ORDER, *_lost(site, version), *of_client_ca(site)]
     heading = Heading(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from asgi_tls.middleware import TLSMiddleware
+
 # What the application sends of its own, by path.
 FIELDS: dict[str, list[tuple[bytes, bytes]]] = {
     "/own": [(b"strict-transport-security", b"max-age=5"), (b"x-frame-options", b"SAMEORIGIN")],
@@ -36,3 +38,6 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
     length = [(b"content-length", str(len(text)).encode())]
     await send({"type": "http.response.start", "status": 200, "headers": length + FIELDS.get(scope["path"], [])})
     await send({"type": "http.response.body", "body": text.encode()})
+
+
+guarded = TLSMiddleware(app, hosts=["localhost"])

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from asgi_tls import _openssl, _sessions
+from asgi_tls import _openssl
 from asgi_tls._keyfile import load_cert_chain, load_crls
 from asgi_tls.behind import CertifiedContext, Trust, TrustedObject
 from asgi_tls.blocking import TLSSocket
@@ -73,7 +73,7 @@ class ServerContext:
             prefer = functools.partial(_openssl.prefer_own_groups, client_auth=client_auth is not None)
             notes += enforce(prefer, context, groups, allow_unsupported=allow_unsupported)
         context.verify_mode = _VERIFY[client_auth]
-        if client_auth is not None and not _sessions.can_end_sessions():
+        if client_auth is not None and not _openssl.can_end_sessions():
             notes += _without_sessions(context)
         if check_crl:
             # OpenSSL copies the flags from the context that a connection begins with, and the lists from the one that
@@ -145,8 +145,8 @@ class ServerContext:
         self.certificates = prepared.certificates
         if before is not prepared.trust:
             before.over = True
-            if _sessions.can_end_sessions():
-                _sessions.end_sessions(self.ssl_context)
+            if _openssl.can_end_sessions():
+                _openssl.end_sessions(self.ssl_context)
 
     def without_sessions(self) -> None:
         """Let no client resume. For servers without an event loop: see `TrustedObject`, which they do not use."""

@@ -6,7 +6,7 @@ import secrets
 import ssl
 from typing import Final
 
-from asgi_tls import _openssl
+from asgi_tls._openssl.library import libssl, reach
 from asgi_tls.errors import UnsupportedError
 
 # openssl/tls1.h and openssl/ssl.h: stable since 1.1.1.
@@ -16,11 +16,7 @@ _TICKET_KEYS_SIZE: Final = 80  # a name of 16 bytes, an HMAC key and an AES-256 
 
 def can_end_sessions() -> bool:
     """Whether libssl is in reach."""
-    try:
-        _openssl.reach()
-    except UnsupportedError:
-        return False
-    return True
+    return libssl()[0] is not None
 
 
 def end_sessions(context: ssl.SSLContext) -> None:
@@ -28,7 +24,7 @@ def end_sessions(context: ssl.SSLContext) -> None:
 
     Raises UnsupportedError.
     """
-    lib = _openssl.reach()
+    lib = reach()
     pointer = lib.context(context)
     keys = secrets.token_bytes(_TICKET_KEYS_SIZE)
     if lib.SSL_CTX_ctrl(pointer, _SSL_CTRL_SET_TICKET_KEYS, _TICKET_KEYS_SIZE, keys) != 1:

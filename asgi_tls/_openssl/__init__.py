@@ -1,0 +1,23 @@
+"""What OpenSSL can do and the standard library cannot ask of it. The only room with ctypes.
+
+Python's own method is preferred where it has one (3.15). Otherwise libssl is called, see `library`. Where it is out of
+reach, functions raise UnsupportedError, and `capabilities()` says why.
+"""
+
+from asgi_tls._openssl.capabilities import Capabilities, capabilities
+from asgi_tls._openssl.ciphersuites import set_ciphersuites
+from asgi_tls._openssl.client_hello import prefer_own_groups
+from asgi_tls._openssl.groups import negotiated_group, set_groups, supported_groups
+from asgi_tls._openssl.sessions import can_end_sessions, end_sessions
+
+__all__ = [
+    "Capabilities",
+    "can_end_sessions",
+    "capabilities",
+    "end_sessions",
+    "negotiated_group",
+    "prefer_own_groups",
+    "set_ciphersuites",
+    "set_groups",
+    "supported_groups",
+]

@@ -1,0 +1,74 @@
+"""The ClientHello, looked at before OpenSSL chooses a group from it."""
+
+from __future__ import annotations
+
+import functools
+import ssl
+from collections.abc import Iterable
+from typing import Any, Final
+
+from asgi_tls._group import chosen
+from asgi_tls._openssl.groups import SSL_CTRL_SET_GROUPS_LIST
+from asgi_tls._openssl.library import HelloFunction, reach
+from asgi_tls.profile import GROUPS
+
+# openssl/ssl.h and openssl/tls1.h: stable since 1.1.1.
+_TLSEXT_TYPE_SUPPORTED_GROUPS: Final = 10
+_TLSEXT_TYPE_SUPPORTED_VERSIONS: Final = 43
+_TLS_1_3: Final = b"\x03\x04"
+_SSL_CLIENT_HELLO_SUCCESS: Final = 1
+
+# How many different supported_groups extensions to remember: browsers and libraries send a few dozen.
+_HELLOS_REMEMBERED: Final = 256
+
+
+def prefer_own_groups(context: ssl.SSLContext, groups: Iterable[str], *, client_auth: bool) -> None:
+    """Let the server's order of groups decide, for TLS 1.2 and 1.3 alike.
+
+    OpenSSL on its own takes the first key share that it can use, so the client's guess wins. Here the ClientHello is
+    looked at first, and the connection is left with one group: the first of ours that the client supports. If the
+    client sent no share for it, OpenSSL asks for one (HelloRetryRequest, RFC 8446 section 4.1.4).
+
+    With `client_auth`, a TLS 1.2 client keeps all groups, because OpenSSL checks the curve of its certificate against
+    them as well; there the server's order decides, of suites too.
+
+    Raises UnsupportedError.
+    """
+    lib = reach()
+    lib.SSL_CTX_set_client_hello_cb(lib.context(context), _hello_callback(tuple(groups), client_auth), None)
+
+
+@functools.cache
+def _hello_callback(groups: tuple[str, ...], client_auth: bool) -> Any:
+    """The callback for one order of groups. Cached for good: libssl may call it as long as the process lives."""
+    lib = reach()
+    own = [(GROUPS[name][1].to_bytes(2), name.encode("ascii")) for name in groups]
+    choices: dict[bytes, bytes | None] = {}
+
+    def choose(extension: bytes) -> bytes | None:
+        # RFC 8446 section 4.2.7: a length of two bytes, then a number of two bytes for each group.
+        offered = _pairs(extension, 2)
+        if len(choices) >= _HELLOS_REMEMBERED:
+            choices.clear()
+        choice = next((name for number, name in own if number in offered), None)
+        choices[extension] = choice
+        return choice
+
+    def on_hello(connection: int, _alert: int, _argument: int) -> int:
+        if client_auth and _TLS_1_3 not in _pairs(lib.extension(connection, _TLSEXT_TYPE_SUPPORTED_VERSIONS), 1):
+            lib.SSL_set_options(connection, int(ssl.OP_CIPHER_SERVER_PREFERENCE))
+            return _SSL_CLIENT_HELLO_SUCCESS
+        extension = lib.extension(connection, _TLSEXT_TYPE_SUPPORTED_GROUPS)
+        choice = choices[extension] if extension in choices else choose(extension)
+        # No group in common is left to OpenSSL, which answers with the alert that the RFC asks for.
+        if choice is not None:
+            chosen.set(choice)
+            lib.SSL_ctrl(connection, SSL_CTRL_SET_GROUPS_LIST, 0, choice)
+        return _SSL_CLIENT_HELLO_SUCCESS
+
+    return HelloFunction(on_hello)
+
+
+def _pairs(extension: bytes, start: int) -> set[bytes]:
+    """The two-byte numbers of a list that begins behind a length of `start` bytes."""
+    return {extension[at : at + 2] for at in range(start, len(extension) - 1, 2)}

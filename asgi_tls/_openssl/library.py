@@ -1,0 +1,137 @@
+"""libssl, called on the SSL_CTX behind an `ssl.SSLContext`, after `_prove` has shown that the pointers are right.
+
+It would break on a CPython whose `PySSLContext` no longer starts with the SSL_CTX, or whose `PySSLSocket` no longer
+starts with `Socket, ssl, ctx` (Modules/_ssl.c, the same from 3.11 to 3.15): `_prove` notices, and refuses.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import ssl
+import sys
+from collections.abc import Callable
+from typing import Any, Final
+
+from asgi_tls.errors import UnsupportedError
+
+_WORD: Final = ctypes.sizeof(ctypes.c_void_p)
+_HEAD: Final = object.__basicsize__
+_GET_GROUP: Final = 134  # SSL_CTRL_GET_NEGOTIATED_GROUP
+
+_PointerAndSize = ctypes.c_size_t * 2  # one object for both, since this runs in each handshake
+HelloFunction = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
+
+
+class LibSSL(ctypes.PyDLL):
+    """libssl with the signatures that are used here. PyDLL: each call is short, so the GIL is kept."""
+
+    def __init__(self, path: str | None) -> None:
+        super().__init__(path)
+        pointer, text, integer = ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int
+        declare: Callable[[str, Any, list[Any]], None] = self._declare
+        declare("OpenSSL_version_num", ctypes.c_ulong, [])
+        declare("SSL_CTX_get_options", ctypes.c_uint64, [pointer])
+        declare("SSL_CTX_ctrl", ctypes.c_long, [pointer, integer, ctypes.c_long, text])
+        declare("SSL_CTX_set_ciphersuites", integer, [pointer, text])
+        declare("SSL_CTX_set_client_hello_cb", None, [pointer, HelloFunction, pointer])
+        declare("SSL_CTX_flush_sessions", None, [pointer, ctypes.c_long])
+        declare("SSL_client_hello_get0_ext", integer, [pointer, ctypes.c_uint, pointer, pointer])
+        declare("SSL_set_options", ctypes.c_uint64, [pointer, ctypes.c_uint64])
+        declare("SSL_ctrl", ctypes.c_long, [pointer, integer, ctypes.c_long, text])
+        declare("SSL_get_SSL_CTX", pointer, [pointer])
+        self.group: Callable[[int], bytes | None] = lambda _: None  # looking up a missing symbol is slow: once
+        if hasattr(self, "SSL_get0_group_name"):  # OpenSSL 3.2
+            declare("SSL_get0_group_name", text, [pointer])
+            self.group = self.SSL_get0_group_name
+        elif hasattr(self, "SSL_group_to_name"):  # OpenSSL 3.0
+            declare("SSL_group_to_name", text, [pointer, integer])
+            self.group = lambda at: self.SSL_group_to_name(at, self.SSL_ctrl(at, _GET_GROUP, 0, None))
+
+    def _declare(self, name: str, result: Any, arguments: list[Any]) -> None:
+        function = getattr(self, name)
+        function.restype, function.argtypes = result, arguments
+
+    @staticmethod
+    def context(context: ssl.SSLContext) -> int | None:
+        """The SSL_CTX: the first field behind the object header."""
+        return _word(context, 0)
+
+    def connection(self, connection: ssl.SSLObject | ssl.SSLSocket) -> int | None:
+        """The SSL, None where the object does not look as expected. Nothing is followed before it is checked."""
+        inner = getattr(connection, "_sslobj", None)
+        context = connection.context
+        # Socket, ssl, ctx: the third must be the context object itself.
+        if inner is None or type(inner).__basicsize__ < _HEAD + 3 * _WORD or _word(inner, 2) != id(context):
+            return None
+        pointer = _word(inner, 1)
+        if pointer is None or self.SSL_get_SSL_CTX(pointer) != self.context(context):
+            return None
+        return pointer
+
+    def extension(self, connection: int, number: int) -> bytes:
+        """The body of one extension of the ClientHello that is being looked at, empty without it."""
+        found = _PointerAndSize()
+        address = ctypes.addressof(found)
+        if self.SSL_client_hello_get0_ext(connection, number, address, address + _WORD):
+            return ctypes.string_at(*found)
+        return b""
+
+
+@functools.cache
+def libssl() -> tuple[LibSSL | None, str | None]:
+    """The libssl that `_ssl` uses, or why there is none."""
+    if sys.implementation.name != "cpython":
+        return None, f"{sys.implementation.name} keeps its SSL objects elsewhere than CPython"
+    import _ssl
+
+    # A Python with `_ssl` built in has no file for it; its own symbols may still be visible.
+    path = getattr(_ssl, "__file__", None)
+    try:
+        lib = LibSSL(path)
+    except (OSError, AttributeError):
+        return None, f"{path or sys.executable} does not export libssl: it is linked statically"
+    problem = _prove(lib)
+    return (None, problem) if problem else (lib, None)
+
+
+def _prove(lib: LibSSL) -> str | None:
+    """What is wrong with our pointers; None when each check agrees with what `ssl` says."""
+    if lib.OpenSSL_version_num() != ssl.OPENSSL_VERSION_NUMBER:
+        return "the libssl that was found is another version than the one that `ssl` uses"
+    context = scratch()
+    # This goes through checked fields only, and ends at the SSL_CTX by a second way.
+    if lib.connection(context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_side=True)) is None:
+        return "this Python lays out its SSL objects in a way that is not known here"
+    for option in (ssl.Options(0), ssl.OP_NO_TICKET):
+        context.options ^= option
+        if (lib.SSL_CTX_get_options(lib.context(context)) ^ context.options) & 0xFFFFFFFF:
+            return "libssl reports other options than `ssl` for the same context"
+    return None
+
+
+def reach() -> LibSSL:
+    lib, reason = libssl()
+    if lib is None:
+        raise UnsupportedError(
+            f"libssl cannot be reached from Python: {reason}",
+            fix="Use a Python that links OpenSSL dynamically (python.org, Debian, Docker's python images, pyenv).",
+        )
+    return lib
+
+
+def scratch() -> ssl.SSLContext:
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+
+
+def _word(holder: object, index: int) -> int | None:
+    return ctypes.c_void_p.from_address(id(holder) + _HEAD + index * _WORD).value
+
+
+def native(context: ssl.SSLContext, method: str, argument: str) -> bool:
+    """Whether Python's own method exists and did it."""
+    try:
+        getattr(context, method)(argument)
+    except (AttributeError, NotImplementedError, ValueError, ssl.SSLError):
+        return False
+    return True

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
+import socket
 import subprocess
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from asgi_servers import free_port
+from click.testing import CliRunner
 from files import Files
-from servers import asgi_tls, await_port, run
+from servers import await_port, run
 
 from asgi_tls import PEMFiles
+from asgi_tls.cli import main
 
 PROXIES = ("nginx", "haproxy", "caddy")
 PATH = os.environ["PATH"] + ":/usr/sbin:/usr/local/sbin"
@@ -29,11 +33,23 @@ class Proxy:
     ca: Path
 
 
+def two_ports() -> tuple[int, int]:
+    """Two that are free, below those that the system gives to clients, so that nobody else is likely to get one."""
+    chosen: list[int] = []
+    with contextlib.ExitStack() as held:
+        while len(chosen) < 2:
+            sock = held.enter_context(socket.socket())
+            with contextlib.suppress(OSError):
+                sock.bind(("127.0.0.1", random.randrange(20_000, 32_000)))
+                chosen.append(sock.getsockname()[1])
+    return chosen[0], chosen[1]
+
+
 def exported(program: str, directory: Path, *options: str) -> Path:
-    """The file that `asgi-tls export PROGRAM` writes."""
+    """The file that `asgi-tls export PROGRAM` writes. In this process: there are many."""
     path = directory / f"{program}.conf"
-    status, said = run(asgi_tls("export", program, "--output", str(path), *options))
-    assert status == 0, said
+    done = CliRunner().invoke(main, ["export", program, "--output", str(path), *options])
+    assert done.exit_code == 0, done.output
     return path
 
 
@@ -60,7 +76,7 @@ def running(
     program: str, directory: Path, files: Files, *options: str, pair: PEMFiles | None = None
 ) -> Iterator[Proxy]:
     """The program with its export, on two free ports of 127.0.0.1; by default for localhost."""
-    plain, tls = free_port(), free_port()
+    plain, tls = two_ports()
     ports = [f"--http-port={plain}", f"--https-port={tls}", "--address=127.0.0.1"]
     path = exported(program, directory, *pair_options(pair or files.ecdsa), *ports, *options)
     command = {
@@ -72,12 +88,17 @@ def running(
         process = subprocess.Popen(
             command, env={**os.environ, **_environment(directory)}, stdin=subprocess.DEVNULL, stdout=log, stderr=log
         )
+    deadline = time.monotonic() + 30
     try:
         for port in (plain, tls):
-            try:
-                await_port(port, 30)
-            except OSError:
-                raise AssertionError((directory / "log").read_text(encoding="utf-8", errors="replace")) from None
+            while True:
+                try:
+                    await_port(port, 0.5)
+                    break
+                except OSError:
+                    if process.poll() is not None or time.monotonic() > deadline:
+                        text = (directory / "log").read_text(encoding="utf-8", errors="replace")
+                        raise AssertionError(f"{program} does not listen:\n{text}") from None
         yield Proxy(program, plain, tls, files.ca)
     finally:
         process.terminate()

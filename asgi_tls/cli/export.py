@@ -99,8 +99,9 @@ def export(program: str, output: Path | None, print_app: bool, **options: Any) -
 def _for_openssl(profile: TLSProfile, options: dict[str, Any]) -> Export:
     for name in _OF_A_SITE:
         if options[name]:
+            option = {"hosts": "host"}.get(name, name.replace("_", "-"))
             raise ConfigurationError(
-                f"OpenSSL serves no site, and has no use for --{name.rstrip('s') if name == 'hosts' else name}",
+                f"OpenSSL serves no site, and has no use for --{option}",
                 fix="Leave it out; --version is OpenSSL's own.",
             )
     if options["version"]:

@@ -12,7 +12,7 @@ from typing import Final
 # The question, and where the answer holds the version, and that of OpenSSL.
 _QUESTIONS: Final = {
     "nginx": (["-V"], r"nginx version: nginx/(\S+)", r"(?:running|built) with OpenSSL (\S+?)[\s)]"),
-    "haproxy": (["-vv"], r"HAProxy version (\S+)", r"Running on OpenSSL version : OpenSSL (\S+)"),
+    "haproxy": (["-vv"], r"HAProxy version (\S+)", r"Running on (?:OpenSSL|SSL library) version : OpenSSL (\S+)"),
     "caddy": (["version"], r"^v?(\d\S*)", None),
 }
 # Where Debian keeps servers, and a user's PATH does not look.

@@ -85,6 +85,11 @@ def _lost(profile: TLSProfile, version: Version, known: dict[str, str]) -> list[
     if missing := [name for name in profile.groups if name not in known]:
         since = f" X25519MLKEM768 needs Caddy {text_of(CADDY_MLKEM)}." if version < CADDY_MLKEM else ""
         lost.append(f"The groups {', '.join(missing)}: Caddy {text_of(version)} does not know them.{since}")
+    if any(name in _MLKEM for name in profile.groups) and version >= CADDY_MLKEM:
+        lost.append(
+            "X25519MLKEM768, where Caddy was built with tlsmlkem=0, as Debian's is (caddy build-info says so): start "
+            "that one with GODEBUG=tlsmlkem=1 in its environment."
+        )
     if ccm := [name for name in profile.ciphers if _CCM in name]:
         lost.append(f"The suites {', '.join(ccm)}: Go has no CCM.")
     if profile.speaks("TLSv1.3") and frozenset(profile.ciphersuites) != _GO_CIPHERSUITES:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from hypercorn.middleware import ProxyFixMiddleware
+
 from asgi_tls.middleware import TLSMiddleware
 
 # What the application sends of its own, by path.
@@ -41,3 +43,4 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
 
 
 guarded = TLSMiddleware(app, hosts=["localhost"])
+proxied = ProxyFixMiddleware(guarded)  # type: ignore[arg-type]

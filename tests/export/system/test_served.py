@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shlex
 import socket
 import ssl
 import subprocess
@@ -15,14 +16,13 @@ from typing import Any
 import httpx
 import pytest
 from asgi_servers import running_uvicorn
-from behind_app import app
+from behind_app import app, guarded
 from files import Files
-from proxies import PROXIES, Proxy, running
-from servers import serve
+from proxies import PROXIES, Proxy, running, two_ports
+from servers import asgi_tls, run, serve
 from websockets.sync.client import connect
 
 from asgi_tls import PEMFiles
-from asgi_tls.middleware import TLSMiddleware
 
 pytestmark = pytest.mark.system
 
@@ -228,10 +228,9 @@ def test_modern_and_its_suites(program: str, files: Files, tmp_path: Path) -> No
 
 @pytest.mark.parametrize("program", PROXIES)
 def test_the_middleware_behind_it_makes_no_loop(program: str, files: Files, tmp_path: Path) -> None:
-    """The demo application's own middleware, which would redirect what it took for plain HTTP."""
-    application = TLSMiddleware(app, hosts=["localhost"], content="web")
+    """It would redirect what it took for plain HTTP."""
     with (
-        trusting(application) as port,
+        trusting(guarded) as port,
         running(program, tmp_path, files, f"--upstream=127.0.0.1:{port}") as proxy,
         client(files) as http,
     ):
@@ -289,3 +288,28 @@ def test_a_unix_socket_and_paths_with_every_character(program: str, files: Files
             assert done.stdout, done.stderr
             seen = json.loads(done.stdout)
             assert (seen["scheme"], seen["client"]) == ("https", CLIENT)
+
+
+@pytest.mark.parametrize("how", ["uvicorn", "hypercorn", "gunicorn"])
+@pytest.mark.parametrize("over", ["port", "socket"])
+def test_the_commands_for_the_application_are_right(how: str, over: str, files: Files, tmp_path: Path) -> None:
+    upstream = f"unix:{tmp_path}/app.sock" if over == "socket" else f"127.0.0.1:{two_ports()[0]}"
+    options = ["--host=localhost", f"--upstream={upstream}"]
+    status, text = run(asgi_tls("export", "nginx", "--print-app", *options))
+    assert status == 0
+    (line,) = [line for line in text.splitlines() if line.startswith(f"{how} app:")]
+    program, *arguments = shlex.split(line)
+    named = {"app:app": "behind_app:guarded", "app:proxied": "behind_app:proxied"}
+    command = [sys.executable, "-m", program, *(named.get(each, each) for each in arguments)]
+    ready = {"uvicorn": "Uvicorn running on", "hypercorn": "Running on", "gunicorn": "ASGI server listening"}[how]
+    with (
+        serve(command, ready=ready),
+        running("nginx", tmp_path, files, *options) as proxy,
+        client(files) as http,
+    ):
+        seen = http.get(f"http://localhost:{proxy.plain}/", follow_redirects=True)
+    assert [each.status_code for each in (*seen.history, seen)] == [308, 200]
+    assert seen.json()["scheme"] == "https"
+    # Said with the commands: gunicorn takes the scheme alone.
+    assert (seen.json()["client"] == CLIENT) == (how != "gunicorn")
+    assert seen.headers.get_list(HSTS) == [OURS]

@@ -40,6 +40,10 @@ def caddyfile(profile: TLSProfile, site: Site, version: Version) -> Export:
             fix=f"Choose others: groups from {', '.join(known)}, and no CCM.",
         )
     lost = [*_lost(profile, version, known), *of_client_ca(site)]
+    if site.client_ca is not None and version < CADDY_TRUST_POOL:
+        lost.append(
+            f"Further CAs in {site.client_ca}: before {text_of(CADDY_TRUST_POOL)}, Caddy reads the first alone."
+        )
     heading = Heading(
         program=CADDY, version=version, profile=profile, site=site,
         check="caddy validate --adapter caddyfile --config THIS_FILE",

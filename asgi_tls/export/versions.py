@@ -54,7 +54,8 @@ NGINX_ROTATING_TICKETS: Final[tuple[Version, Version]] = ((1, 30, 6), (1, 31, 0)
 HAPROXY_OCSP_UPDATE: Final[Version] = (2, 8, 0)
 # HAProxy's changelog 3.0-dev8 and dev12: crt-store, where a key has a path of its own, and ocsp-update in it.
 HAPROXY_CRT_STORE: Final[Version] = (3, 0, 0)
-# Caddy's release notes 2.8.0: trust_pool in client_auth; trusted_ca_cert_file is deprecated from then on.
+# Caddy's release notes 2.8.0: trust_pool in client_auth; trusted_ca_cert_file, deprecated from then on, reads the first
+# certificate of a file alone (ran with 2.6.2).
 CADDY_TRUST_POOL: Final[Version] = (2, 8, 0)
 # Caddy's release notes 2.10.0: x25519mlkem768 among the curves.
 CADDY_MLKEM: Final[Version] = (2, 10, 0)

@@ -139,6 +139,7 @@ def test_caddy_by_version(version: Version, curves: str, pool: str) -> None:
     export = caddyfile(INTERMEDIATE, site, version)
     assert f"    {curves}\n" in export.text
     assert f'{pool} "/ca.pem"' in export.text
+    assert any("Further CAs in /ca.pem" in sentence for sentence in export.lost) == (version < (2, 8, 0))
     assert any("needs Caddy 2.10" in sentence for sentence in export.lost) == (version < (2, 10, 0))
     assert any("GODEBUG=tlsmlkem=1" in sentence for sentence in export.lost) == (version >= (2, 10, 0))
 

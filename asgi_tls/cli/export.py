@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 # Where certbot keeps a certificate, by its first name.
 _CERTBOT: Final = "/etc/letsencrypt/live"
 # What says nothing to OpenSSL, which serves no site.
-_OF_A_SITE: Final = ("hosts", "certificate", "key", "client_ca", "address", "hsts", "openssl")
+_OF_A_SITE: Final = ("hosts", "certificate", "key", "client_ca", "address", "hsts", "openssl", "print_app")
 
 
 @click.command()
@@ -81,7 +81,7 @@ def export(program: str, output: Path | None, print_app: bool, **options: Any) -
         {name: options[f"tls_{name}"] for name in ("profile", "groups", "ciphersuites", "ciphers")}
     )
     if program == OPENSSL.name:
-        found = _for_openssl(profile, options)
+        found = _for_openssl(profile, {**options, "print_app": print_app})
     else:
         site = _site(profile, program, options)
         if print_app:

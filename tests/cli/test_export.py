@@ -93,6 +93,7 @@ def test_openssl_by_its_version_and_by_this_pythons() -> None:
         (["nginx", "--version=1.22", "--output=/nowhere/file"], "cannot write /nowhere/file"),
         (["openssl", "--host=example.com"], "serves no site"),
         (["openssl", "--client-ca=/ca.pem"], "--client-ca"),
+        (["openssl", "--print-app"], "--print-app"),
     ],
 )
 def test_what_is_refused(arguments: list[str], says: str) -> None:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import logging
 import math
 import os
+import secrets
 import ssl
 from collections.abc import Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asgi_tls.certificate import Certificate, CertificateSource, PEMDirectory
 from asgi_tls.certificate.names import canonical_name, parse_ip
 from asgi_tls.context import DEFAULT, ClientAuth, ServerContext
-from asgi_tls.errors import ASGITLSError, ConfigurationError
+from asgi_tls.errors import ASGITLSError, ConfigurationError, UnsupportedError
 from asgi_tls.events import Listener
 from asgi_tls.inventory import Inventory
 from asgi_tls.listeners.log import log_events
@@ -22,6 +23,7 @@ from asgi_tls.plain_http import PlainHTTP
 from asgi_tls.profile import INTERMEDIATE, TLSProfile
 from asgi_tls.reception import receive_with
 from asgi_tls.reload import Reloader, loaded_event, running_loop
+from asgi_tls.tickets import DEFAULT_ROTATION, MIN_SECRET, Rotation, TicketSecret, check_tickets
 
 if TYPE_CHECKING:
     from asgi_tls.servers.gunicorn import GunicornContextFactory
@@ -57,6 +59,10 @@ class ServerTLS:
     `handshake_timeout` is in seconds, from the connection to the end of the handshake. `plain_http` says what a plain
     HTTP request to the TLS port gets: a redirect to https where a certificate covers its host, or 400 always.
 
+    `ticket_secret` is what the keys of session tickets are made of: at least 32 random bytes, a `TicketSecretFile` or a
+    callable that returns them. Servers with the same secret and the same policy resume each other's sessions. Without
+    one, the workers of this object share a random one. The keys change every `ticket_rotation` seconds.
+
     `listeners` are told each event of `asgi_tls.events`; by default each becomes a log record.
 
     Raises ConfigurationError.
@@ -73,6 +79,8 @@ class ServerTLS:
     allow_unsupported: bool = False
     handshake_timeout: float = 10.0
     plain_http: PlainHTTP = "redirect"
+    ticket_secret: TicketSecret | None = field(default=None, repr=False)
+    ticket_rotation: float = DEFAULT_ROTATION
     listeners: Sequence[Listener] = (log_events,)
 
     def __post_init__(self) -> None:
@@ -103,7 +111,10 @@ class ServerTLS:
             )
         if self.plain_http not in {"redirect", "reject"}:
             raise ConfigurationError(f"plain_http is {self.plain_http!r}", fix='Give "redirect" or "reject".')
+        check_tickets(self.ticket_secret, self.ticket_rotation)
         object.__setattr__(self, "_sources", _by_name(self.certificates, self.directory))
+        # Copies in workers take it along. It is no field: nothing prints it.
+        object.__setattr__(self, "_made_secret", secrets.token_bytes(MIN_SECRET))
 
     @property
     def sources(self) -> dict[str, tuple[CertificateSource, ...]]:
@@ -131,6 +142,9 @@ class ServerTLS:
         Raises CertificateError, ConfigurationError, UnsupportedError: no context is better than a weak one.
         """
         context, inventory = self._build(alpn, known)
+        secret = inventory.secret
+        if secret is not None and secret.value is not None:
+            context.notes += secret.value.warnings
         tell = receive_with(
             context, listeners=self.listeners, timeout=self.handshake_timeout, plain_http=self.plain_http
         )
@@ -160,12 +174,22 @@ class ServerTLS:
             client_auth=self.client_auth,
             check_crl=self.client_crl is not None,
             allow_unsupported=self.allow_unsupported,
+            # Where sessions stand for client certificates, none outlives its epoch.
+            rotation=(Rotation if self.client_auth else Rotation.gentle)(self.ticket_rotation),
+            threaded=running_loop() is None,
         )
+        if self.ticket_secret is not None and context.resumption is None and not self.allow_unsupported:
+            raise UnsupportedError(
+                "ticket_secret is given, and ticket keys cannot be set: libssl is out of reach",
+                fix="See `asgi-tls doctor`; leave it out, or set allow_unsupported.",
+            )
+        secret = inventory.secret
         trust = None if inventory.trust is None else inventory.trust.value
         context.use(
             inventory.by_name(),
             client_ca=None if trust is None else trust.authorities,
             client_crl=None if trust is None else trust.crls,
+            ticket_secret=None if secret is None or secret.value is None else secret.value.data,
         )
         return context, inventory
 
@@ -176,6 +200,7 @@ class ServerTLS:
             directory=None if self.directory is None else PEMDirectory(self.directory),
             client_ca=None if self.client_ca is None else Path(self.client_ca),
             client_crl=None if self.client_crl is None else Path(self.client_crl),
+            ticket_secret=self.ticket_secret or self.__dict__["_made_secret"],
         )
 
     def create_context(self, *, alpn: Sequence[str] = ()) -> ssl.SSLContext:

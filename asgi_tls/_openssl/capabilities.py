@@ -17,6 +17,7 @@ class Capabilities:
     ciphersuites: str | None
     group_order: str | None
     negotiated_group: str | None
+    ticket_keys: str | None
     reason: str | None
 
 
@@ -30,5 +31,6 @@ def capabilities() -> Capabilities:
         ciphersuites="native" if native(scratch(), "set_ciphersuites", "TLS_AES_128_GCM_SHA256") else reached,
         group_order=reached,
         negotiated_group=reading_group(),
+        ticket_keys=reached,
         reason=reason,
     )

@@ -16,6 +16,7 @@ from asgi_tls.plain_http import PlainHTTP
 from asgi_tls.profile import INTERMEDIATE, PROFILES, TLSProfile
 from asgi_tls.server import ServerTLS
 from asgi_tls.servers.listening import listeners_for
+from asgi_tls.tickets import DEFAULT_ROTATION, secret_from
 
 logger = logging.getLogger("asgi_tls")
 
@@ -61,6 +62,8 @@ SETTINGS: Final = (
     Setting("client_crl", "FILE", "Refuse clients that the CRLs in this PEM file revoke; each client CA needs one."),
     Setting("directory", "DIR", "More key pairs, each served for its names; taken up and dropped while serving."),
     Setting("reload_interval", "SECONDS", "How often the files of certificates are looked at; 5 by default."),
+    Setting("ticket_secret_file", "FILE", "32 random bytes or more; hosts with the same share session tickets."),
+    Setting("ticket_rotation", "SECONDS", "How often the keys of session tickets change; 43200 (12 h) by default."),
     Setting("handshake_timeout", "SECONDS", "How long a client may take for its handshake; 10 by default."),
     Setting(
         "plain_http",
@@ -78,11 +81,12 @@ SETTINGS: Final = (
     Setting("allow_unsupported", "", "Log what this platform cannot enforce, and serve without it.", is_flag=True),
 )
 
-# The servers' own options name the certificate where they are on the command line; these are for where they are not.
+# Of the environment alone: the servers' own options name the certificate where there is a command line.
 FILES: Final = (
     Setting("certfile", "FILE", "The certificate with its chain, PEM."),
     Setting("keyfile", "FILE", "Its key, PEM; without it, the key is in the certificate's file."),
     Setting("keyfile_password_file", "FILE", "A file with the password of the key."),
+    Setting("ticket_secret", "TEXT", "The ticket secret itself: every user of the machine sees a command line."),
 )
 
 # Read elsewhere: where the local CA lives, and what `asgi-tls cert --pkcs12` encrypts with.
@@ -140,6 +144,8 @@ def server_tls(
         allow_unsupported=bool(values.get("allow_unsupported")),
         handshake_timeout=_seconds(values, "handshake_timeout", 10.0),
         plain_http=_plain_http(values),
+        ticket_secret=secret_from(_path(values, "ticket_secret_file"), _text(values, "ticket_secret")),
+        ticket_rotation=_seconds(values, "ticket_rotation", DEFAULT_ROTATION),
         listeners=listeners_for(values),
     )
 

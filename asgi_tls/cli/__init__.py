@@ -20,6 +20,7 @@ COMMANDS: Final = {
     "doctor": ("doctor", "doctor", "What this Python and OpenSSL can do, and what a profile would lose here."),
     "check": ("check", "check", "Audit the server at URL, and grade it."),
     "flags": ("flags", "flags", "Flags that bring a plain SERVER nearest to a profile, and what they leave open."),
+    "export": ("export", "export", "The same profile as configuration of nginx, HAProxy, Caddy or OpenSSL."),
     "deploy-hook": ("deploy_hook", "deploy_hook", "A certbot deploy hook: the server takes the renewal at once."),
 }
 

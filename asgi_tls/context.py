@@ -181,8 +181,11 @@ class ServerContext:
 
     def _build(self, certificates: Sequence[Certificate], trust: Trust) -> ssl.SSLContext:
         context = CertifiedContext(ssl.PROTOCOL_TLS_SERVER)
-        # Versions, groups, TLS 1.3 suites and the verify mode stay those of the outer context; the rest is taken here.
+        # Versions, groups and the verify mode stay those of the outer context; the rest is taken here. So are the TLS
+        # 1.3 suites, once a client was asked for another key share.
         set_ciphers(context, self.profile)
+        if self.profile.ciphersuites and _openssl.capabilities().ciphersuites:
+            _openssl.set_ciphersuites(context, self.profile.ciphersuites)
         if self._alpn:
             context.set_alpn_protocols(list(self._alpn))
         for certificate in certificates:

@@ -25,6 +25,7 @@ ASGITLSError
 |   |-- WeakSignatureError                   signed with SHA-1 or MD5
 |   `-- StaplingError                        no good OCSP response, where one is required
 |-- ConfigurationError                       settings that do not fit together
+|-- UnreachableError                         a server that was to be audited does not answer
 |-- TrustStoreError                          a trust store that could not be read or changed
 `-- UnsupportedError                         this Python, OpenSSL or server cannot keep the promise
 
@@ -222,3 +223,9 @@ class UnsupportedError(ASGITLSError):
     """This Python, OpenSSL or server cannot keep a promise that the settings make."""
 
     code = "unsupported"
+
+
+class UnreachableError(ASGITLSError):
+    """A server that was to be audited does not answer, or does not speak TLS."""
+
+    code = "unreachable"

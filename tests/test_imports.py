@@ -37,8 +37,9 @@ BESIDE: dict[str, set[str]] = {
     "middleware": {"errors", "profile", "connection"},
     "listeners": {"errors", "events"},
     "dev": {"errors", "profile", "certificate"},
-    "export": {"errors", "profile"},
-    "audit": {"errors", "profile", "certificate", "connection"},
+    "export": {"errors", "profile", "certificate", "middleware"},
+    # It judges by the rules that the rest keeps: when a certificate is due, what HSTS says, which CAs a file holds.
+    "audit": {"errors", "alerts", "profile", "certificate", "expiry", "middleware", "trust", "_openssl"},
 }
 # And these layers may use them.
 USERS: dict[str, set[str]] = {

@@ -19,7 +19,9 @@ COMMANDS: Final = {
     "ca": ("authority", "ca", "The local CA: where it is, and who trusts it."),
     "doctor": ("doctor", "doctor", "What this Python and OpenSSL can do, and what a profile would lose here."),
     "ocsp": ("ocsp", "ocsp", "What the CA's OCSP responder says of a certificate."),
+    "check": ("check", "check", "Audit the server at URL, and grade it."),
     "flags": ("flags", "flags", "Flags that bring a plain SERVER nearest to a profile, and what they leave open."),
+    "export": ("export", "export", "The same profile as configuration of nginx, HAProxy, Caddy or OpenSSL."),
     "deploy-hook": ("deploy_hook", "deploy_hook", "A certbot deploy hook: the server takes the renewal at once."),
 }
 

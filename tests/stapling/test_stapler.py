@@ -26,8 +26,7 @@ from pki import Pair
 from responder import HOUR, Responder, respond, signer
 from staples import stapled
 
-from asgi_tls import INTERMEDIATE, PEMFiles, ServerTLS, _openssl
-from asgi_tls._openssl import library
+from asgi_tls import INTERMEDIATE, PEMFiles, ServerTLS
 from asgi_tls.certificate import PEMData
 from asgi_tls.context import ServerContext
 from asgi_tls.errors import StaplingError
@@ -387,23 +386,34 @@ def test_an_exception_in_the_callback_ends_no_handshake(files: Files, caplog: py
     assert "no OCSP response could be stapled" in caplog.text
 
 
-def test_without_libssl(responder: Responder, heard: Heard, monkeypatch: pytest.MonkeyPatch, files: Files) -> None:
-    """Where libssl is linked statically: said once by an event, and refused where stapling is required."""
-    library.libssl.cache_clear()
-    monkeypatch.setattr("sys.implementation", type("Other", (), {"name": "pypy", "cache_tag": None}))
-    try:
-        pair = responder.leaf()
-        serve(heard, pair, allow_unsupported=True)
-        event = heard.wait()
-        assert (event.status, event.severity) == ("unavailable", "warning")
-        assert "libssl cannot be reached" in event.msg
-        with pytest.raises(StaplingError, match="libssl cannot be reached"):
-            serve(heard, pair, allow_unsupported=True, stapling="required")
-        serve(Heard(), files.pki.leaf(), allow_unsupported=True)
-    finally:
-        monkeypatch.undo()
-        library.libssl.cache_clear()
-    assert _openssl.stapling() == "libssl"
+_WITHOUT_LIBSSL = """
+import sys, time, types
+sys.implementation = types.SimpleNamespace(**{**vars(sys.implementation), "name": "another"})
+from asgi_tls import PEMFiles, ServerTLS
+from asgi_tls.errors import StaplingError
+from asgi_tls.events import StaplingEvent
+
+def listen(event):
+    if isinstance(event, StaplingEvent):
+        print(event.status, event.severity, event.msg, flush=True)
+
+source = PEMFiles(*sys.argv[1:])
+context = ServerTLS(source, allow_unsupported=True, listeners=[listen]).create_server_context()
+try:
+    ServerTLS(source, allow_unsupported=True, stapling="required").check()
+except StaplingError as error:
+    print("refused:", error.problem, flush=True)
+"""
+
+
+def test_without_libssl(responder: Responder, tmp_path: Path) -> None:
+    """Where libssl is linked statically: said by an event, and refused where stapling is required."""
+    files = PEMFiles(*responder.leaf().write(tmp_path / "pair"))
+    command = [sys.executable, "-c", _WITHOUT_LIBSSL, str(files.certfile), str(files.keyfile)]
+    said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+    assert said.count("unavailable warning libssl cannot be reached: another keeps its SSL objects elsewhere") == 1
+    assert re.search("refused: .*libssl cannot be reached", said)
+    assert responder.requests == []
 
 
 def test_the_thread_ends_with_its_context(responder: Responder, heard: Heard) -> None:

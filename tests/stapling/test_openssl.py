@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import re
+import http.server
 import subprocess
 import threading
 import time
@@ -37,7 +37,10 @@ SERIAL = 0x1234
 
 @contextlib.contextmanager
 def openssl_responder(pki: PKI, directory: Path, by: Pair, status: str = "V") -> Iterator[str]:
-    """`openssl ocsp` and its address. It knows SERIAL: as valid (V) or revoked (R); or nothing."""
+    """`openssl ocsp` and its address. It knows SERIAL: as valid (V) or revoked (R); or nothing.
+
+    Its own -port takes no address and listens on all of them: here each request is given to it by a server on loopback.
+    """
     directory.mkdir()
     (directory / "ca.pem").write_bytes(pki.intermediate_pem)
     by.write(directory, certfile="signer.pem", keyfile="signer.key")
@@ -45,34 +48,30 @@ def openssl_responder(pki: PKI, directory: Path, by: Pair, status: str = "V") ->
     when = "260101000000Z" if status == "R" else ""
     line = f"{status}\t491231235959Z\t{when}\t{SERIAL:X}\tunknown\t/CN=localhost\n"
     (directory / "index.txt").write_text(line if status else "", encoding="ascii")
-    # -port takes no address, so it listens on all of them: for the seconds of a test, with keys that are good nowhere.
     command = ["openssl", "ocsp", "-index", "index.txt", "-CA", "ca.pem", "-rsigner", "signer.pem"]
-    command += ["-rkey", "signer.key", "-port", "0", "-nmin", "5"]
-    process = subprocess.Popen(
-        command, cwd=directory, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
-    )
-    ports: list[int] = []
-    listening = threading.Event()
+    command += ["-rkey", "signer.key", "-nmin", "5", "-reqin", "-", "-respout", "-"]
 
-    def read() -> None:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if found := re.search(r"ACCEPT .*:(\d+) ", line):
-                ports.append(int(found[1]))
-                listening.set()
-        listening.set()
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            request = self.rfile.read(int(self.headers["Content-Length"]))
+            answer = subprocess.run(command, cwd=directory, input=request, capture_output=True, check=True).stdout
+            self.send_response(200)
+            self.send_header("Content-Type", "application/ocsp-response")
+            self.send_header("Content-Length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
 
-    reader = threading.Thread(target=read, daemon=True)
-    reader.start()
-    try:
-        assert listening.wait(20)
-        yield f"http://127.0.0.1:{ports[0]}/"
-    finally:
-        process.terminate()
-        process.wait(10)
-        reader.join(5)
-        assert process.stdout is not None
-        process.stdout.close()
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}/"
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def s_client(port: int, files: Files, version: str) -> str:

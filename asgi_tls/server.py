@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asgi_tls.certificate import Certificate, CertificateSource, PEMDirectory
-from asgi_tls.certificate.names import canonical_name, parse_ip
-from asgi_tls.context import DEFAULT, ClientAuth, ServerContext
+from asgi_tls.context import ClientAuth, ServerContext
 from asgi_tls.errors import ASGITLSError, ConfigurationError, UnsupportedError
 from asgi_tls.events import Listener
 from asgi_tls.inventory import Inventory
 from asgi_tls.listeners.log import log_events
+from asgi_tls.named_sources import Sources, sources_by_name
 from asgi_tls.plain_http import PlainHTTP
 from asgi_tls.profile import INTERMEDIATE, TLSProfile
 from asgi_tls.reception import receive_with
@@ -32,9 +32,6 @@ if TYPE_CHECKING:
     from asgi_tls.servers.hypercorn import TLSConfig
 
 logger = logging.getLogger("asgi_tls")
-
-Sources = CertificateSource | Sequence[CertificateSource]
-"""One source, or several for the same names: an ECDSA and an RSA certificate."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +117,7 @@ class ServerTLS:
         if self.stapling not in {"off", "auto", "required"}:
             raise ConfigurationError(f"stapling is {self.stapling!r}", fix='Give "auto", "required" or "off".')
         check_tickets(self.ticket_secret, self.ticket_rotation)
-        object.__setattr__(self, "_sources", _by_name(self.certificates, self.directory))
+        object.__setattr__(self, "_sources", sources_by_name(self.certificates, self.directory))
         # Copies in workers take it along. It is no field: nothing prints it.
         object.__setattr__(self, "_made_secret", secrets.token_bytes(MIN_SECRET))
 
@@ -255,46 +252,3 @@ class ServerTLS:
         from asgi_tls.servers.gunicorn import GunicornContextFactory
 
         return GunicornContextFactory(self)
-
-
-def _by_name(certificates: object, directory: object) -> dict[str, tuple[CertificateSource, ...]]:
-    if not isinstance(certificates, Mapping):
-        return {DEFAULT: _as_sources(certificates, DEFAULT)}
-    if not certificates and directory is None:
-        raise ConfigurationError("certificates is an empty mapping", fix='Map a host name, or "default", to a source.')
-    named: dict[str, tuple[CertificateSource, ...]] = {}
-    for spelling, sources in certificates.items():
-        name = spelling if spelling == DEFAULT else _host_name(spelling)
-        if name in named:
-            raise ConfigurationError(f"certificates maps {name!r} twice", fix="Keep one of the entries.")
-        named[name] = _as_sources(sources, name)
-    return named
-
-
-def _as_sources(value: object, name: str) -> tuple[CertificateSource, ...]:
-    if isinstance(value, CertificateSource):
-        return (value,)
-    if isinstance(value, Sequence) and not isinstance(value, str) and value:
-        for each in value:
-            if not isinstance(each, CertificateSource):
-                break
-        else:
-            return tuple(value)
-    raise ConfigurationError(
-        f"the certificates for {name!r} are {value!r}",
-        fix='Give a source such as PEMFiles("fullchain.pem", "privkey.pem"), or a list of them.',
-    )
-
-
-def _host_name(spelling: object) -> str:
-    """A name as clients send it: A-labels in lower case, with an optional "*." in front."""
-    fix = 'Give "example.com", "*.example.org" or "default".'
-    if not isinstance(spelling, str):
-        raise ConfigurationError(f"{spelling!r} in certificates is no host name", fix=fix)
-    name = canonical_name(spelling)
-    if parse_ip(name) is not None:
-        raise ConfigurationError(
-            f"{spelling!r} in certificates is an address, and clients name none in a handshake (RFC 6066 section 3)",
-            fix=fix,
-        )
-    return name

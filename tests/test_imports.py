@@ -25,7 +25,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("facts", "handshake", "blocking", "binding", "parking", "accept", "ground", "policy"),
     ("behind", "resumption"),
     ("context",),
-    ("expiry", "inventory"),
+    ("expiry", "inventory", "named_sources"),
     ("client", "reception", "reload", "stapling"),
     ("hangup",),
     ("server",),

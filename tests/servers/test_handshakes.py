@@ -13,18 +13,15 @@ from typing import Any
 import pytest
 from files import Files
 from handshakes import client, connect
-from launch import Launch
+from launch import Launch, split
 from servers import Server
 from wire import Said, events, hello, say
 
-LOOPS = [
-    Launch("uvicorn", "asyncio"),
-    Launch("uvicorn", "uvloop"),
-    Launch("hypercorn", "asyncio"),
-    Launch("hypercorn", "uvloop"),
+LAUNCHES = [
+    *(Launch(server, loop) for server in ("uvicorn", "hypercorn") for loop in ("asyncio", "uvloop")),
+    *(Launch("gunicorn", kind) for kind in ("asgi", "gthread", "sync")),
 ]
-GUNICORN = [Launch("gunicorn", "asgi"), Launch("gunicorn", "gthread"), Launch("gunicorn", "sync")]
-ALL = [*LOOPS, *(pytest.param(each, marks=pytest.mark.system) for each in GUNICORN)]
+ALL = split(LAUNCHES, {"uvicorn-uvloop-1", "hypercorn-asyncio-1"})
 TIMEOUT = 1.0
 SLACK = 1.5
 

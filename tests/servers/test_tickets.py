@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from files import Files
 from handshakes import client, connect
-from launch import Launch
+from launch import Launch, split
 from renewals import Site, without_events
 from returning import Crowd
 from servers import APP_DIRECTORY, Server, run, serve
@@ -28,7 +28,7 @@ SHARING = [
     Launch("gunicorn", "asgi", 2),
     Launch("gunicorn", "gthread", 2),
 ]
-_QUICK = {"uvicorn-asyncio-2", "hypercorn-uvloop-2", "gunicorn-asgi-2"}
+QUICK = {"uvicorn-asyncio-2", "hypercorn-uvloop-2", "gunicorn-asgi-2"}
 
 
 def all_resume(crowd: Crowd, *servers: Server) -> None:
@@ -53,7 +53,7 @@ def wait_for_certificate(server: Server, certificate: bytes) -> None:
 
 @pytest.mark.parametrize(
     "launch",
-    [each if str(each) in _QUICK else pytest.param(each, marks=pytest.mark.system) for each in SHARING],
+    split(SHARING, QUICK),
     ids=str,
 )
 def test_workers_share_what_their_parent_made_across_a_renewal_and_sighup(

@@ -30,6 +30,7 @@ ASGITLSError
 `-- UnsupportedError                         this Python, OpenSSL or server cannot keep the promise
 
 Each failure carries a `code` for programs and a `fix` for people; the message ends with the fix.
+`asgi-tls explain CODE` tells more.
 """
 
 from __future__ import annotations
@@ -52,6 +53,11 @@ class ASGITLSError(Exception):
 
     def __str__(self) -> str:
         return f"{self.problem}. {self.fix}"
+
+    @property
+    def more(self) -> str:
+        """Where to read on: a sentence for whoever shows the error to a person."""
+        return f"More: asgi-tls explain {self.code}"
 
     def __reduce__(self) -> tuple[object, ...]:
         # Keyword-only arguments do not survive the default reduction, and worker processes send errors around.

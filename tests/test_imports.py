@@ -37,15 +37,16 @@ BESIDE: dict[str, set[str]] = {
     "middleware": {"errors", "profile", "connection"},
     "listeners": {"errors", "events"},
     "dev": {"errors", "profile", "certificate"},
+    "explain": {"errors", "alerts"},
     "export": {"errors", "profile", "certificate", "middleware"},
     # It judges by the rules that the rest keeps: when a certificate is due, what HSTS says, which CAs a file holds.
-    "audit": {"errors", "alerts", "profile", "certificate", "expiry", "middleware", "trust", "_openssl"},
+    "audit": {"errors", "alerts", "profile", "certificate", "expiry", "middleware", "trust", "_openssl", "explain"},
 }
 # And these layers may use them.
 USERS: dict[str, set[str]] = {
     "server": {"listeners"},
     "servers": {"dev", "listeners", "middleware"},
-    "cli": {"dev", "export", "audit", "listeners", "middleware"},
+    "cli": {"dev", "explain", "export", "audit", "listeners", "middleware"},
 }
 
 

@@ -127,7 +127,7 @@ def _alpn(config: gunicorn.config.Config) -> list[str]:
 
 
 def _exit(error: ASGITLSError) -> NoReturn:
-    logging.getLogger("gunicorn.error").error("TLS cannot start: %s", error)
+    logging.getLogger("gunicorn.error").error("TLS cannot start: %s %s", error, error.more)
     sys.exit(STARTUP_FAILURE)
 
 

@@ -164,7 +164,7 @@ def check_quic(tls: ServerTLS) -> tuple[str, str]:
 
 
 def _exit(error: ASGITLSError) -> NoReturn:
-    logging.getLogger("hypercorn.error").error("TLS cannot start: %s", error)
+    logging.getLogger("hypercorn.error").error("TLS cannot start: %s %s", error, error.more)
     sys.exit(STARTUP_FAILURE)
 
 
@@ -198,7 +198,7 @@ def __getattr__(name: str) -> Any:
     try:
         return _files(_server_tls(), sys.argv)[name]
     except ASGITLSError as error:
-        print(f"Error: {error}", file=sys.stderr)  # noqa: T201 -- hypercorn has no logging yet
+        print(f"Error: {error}\n{error.more}", file=sys.stderr)  # noqa: T201 -- hypercorn has no logging yet
         sys.exit(STARTUP_FAILURE)
 
 

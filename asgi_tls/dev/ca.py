@@ -82,12 +82,18 @@ class LocalCA:
         self._load(datetime.now(UTC))
 
     def issue(
-        self, names: Sequence[str], *, directory: Path | None = None, days: float = 90, now: datetime | None = None
+        self,
+        names: Sequence[str],
+        *,
+        directory: Path | None = None,
+        days: float = 90,
+        now: datetime | None = None,
+        renew: bool = False,
     ) -> IssuedCertificate:
         """A certificate for host names, wildcards and IP addresses, in `directory` or under the CA's own.
 
         A pair that is there is kept when it is for the same names, from this CA, and has more than a third of its
-        lifetime left. Otherwise both files are written and then renamed, the key first: for as long as one rename
+        lifetime left, unless `renew` is set. Otherwise both files are written and then renamed, the key first: for as long as one rename
         takes, a reader can see the new key beside the old certificate. Files that no local CA made are never replaced.
         The certificate file holds the leaf alone: the root signed it directly, so there is no intermediate, and a
         server does not send the root (RFC 8446 section 4.4.2), which every client must have already.
@@ -105,7 +111,9 @@ class LocalCA:
         with _advice(target):
             make_private(target)
         with _advice(self.directory), locked(self.directory / "lock"):
-            return self._issue(authority, canonical, target, timedelta(days=days), now, own=directory is None)
+            return self._issue(
+                authority, canonical, target, timedelta(days=days), now, own=directory is None, renew=renew
+            )
 
     def _issue(
         self,
@@ -116,10 +124,11 @@ class LocalCA:
         now: datetime,
         *,
         own: bool,
+        renew: bool,
     ) -> IssuedCertificate:
         certfile, keyfile = target / CERTIFICATE, target / KEY
         present = _read_pair(certfile, keyfile)
-        if present is not None and _still_good(*present, authority, names, now):
+        if present is not None and not renew and _still_good(*present, authority, names, now):
             return _issued(target, names, present[0], created=False)
         if not own and (certfile.exists() or keyfile.exists()) and (present is None or not is_ours(present[0])):
             raise ConfigurationError(

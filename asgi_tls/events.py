@@ -149,7 +149,7 @@ def listening(listener: Listener) -> Iterator[None]:
     """Tell `listener` the events of every server in this process, until the block is left.
 
     For an application that does not make the ServerTLS which serves it, as under `asgi-tls uvicorn app:app`: enter it
-    in the lifespan. The listener is called in a thread, so it hands over to the event loop by `loop.call_soon_threadsafe`.
+    in the lifespan. The listener is called in a thread: hand over to the event loop by `loop.call_soon_threadsafe`.
     Each worker tells its own events. A listener that is a `Gate` as well is only told, and decides nothing here.
     """
     entry = object()  # leaving one block ends no other of the same listener

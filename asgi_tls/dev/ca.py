@@ -93,7 +93,8 @@ class LocalCA:
         """A certificate for host names, wildcards and IP addresses, in `directory` or under the CA's own.
 
         A pair that is there is kept when it is for the same names, from this CA, and has more than a third of its
-        lifetime left, unless `renew` is set. Otherwise both files are written and then renamed, the key first: for as long as one rename
+        lifetime left, unless `renew` is set.
+        Otherwise both files are written and then renamed, the key first: for as long as one rename
         takes, a reader can see the new key beside the old certificate. Files that no local CA made are never replaced.
         The certificate file holds the leaf alone: the root signed it directly, so there is no intermediate, and a
         server does not send the root (RFC 8446 section 4.4.2), which every client must have already.

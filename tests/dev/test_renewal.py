@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import ssl
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 from files import Files
 
 from asgi_tls import PEMFiles
@@ -16,7 +17,7 @@ NAMES = ["localhost", "*.app.example", "127.0.0.1", "::1"]
 
 
 def der(path: Path) -> bytes:
-    return ssl.PEM_cert_to_DER_cert(path.read_text(encoding="ascii"))
+    return x509.load_pem_x509_certificate(path.read_bytes()).public_bytes(Encoding.DER)
 
 
 @pytest.fixture

@@ -5,14 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from asgi_tls.dev.ca import CERTIFICATE, IssuedCertificate, LocalCA
 
 
 def is_development(certificate: bytes, *, ca: LocalCA | None = None) -> bool:
-    """Whether a certificate (DER) is one that lies in the directory of the local CA."""
-    return _names(certificate, ca or LocalCA()) is not None
+    """Whether the local CA of this user signed a certificate (DER). Reads the CA's certificate."""
+    root = _read((ca or LocalCA()).certificate_path)
+    try:
+        parsed = x509.load_der_x509_certificate(certificate)
+        if root is not None:
+            parsed.verify_directly_issued_by(root)
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return root is not None
 
 
 def renew(certificate: bytes, *, ca: LocalCA | None = None) -> IssuedCertificate | None:

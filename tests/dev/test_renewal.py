@@ -48,14 +48,22 @@ def test_one_that_does_not_lie_there_is_left_alone(ca: LocalCA, files: Files, tm
     assert renew(before, ca=ca) is None
     elsewhere = ca.issue(NAMES, directory=tmp_path / "elsewhere")
     for other in (der(elsewhere.certfile), der(Path(files.ecdsa.certfile)), b"no certificate"):
-        assert not is_development(other, ca=ca)
         assert renew(other, ca=ca) is None
     assert first.certfile.read_bytes() == after
-    assert not is_development(before, ca=LocalCA(tmp_path / "no CA here"))
+
+
+def test_a_development_certificate_is_known_by_its_ca(ca: LocalCA, files: Files, tmp_path: Path) -> None:
+    mine = der(ca.issue(NAMES, directory=tmp_path / "elsewhere").certfile)
+    other = LocalCA(tmp_path / "of another user")
+    assert is_development(mine, ca=ca)
+    assert not is_development(mine, ca=other)
+    assert not is_development(der(other.issue(NAMES).certfile), ca=ca)
+    assert not is_development(der(Path(files.ecdsa.certfile)), ca=ca)
+    assert not is_development(b"no certificate", ca=ca)
 
 
 def test_a_damaged_file_there_is_passed_by(ca: LocalCA) -> None:
     kept = ca.issue(["localhost"])
     damaged = ca.issue(["damaged.example"])
     damaged.certfile.write_text("nothing")
-    assert is_development(der(kept.certfile), ca=ca)
+    assert renew(der(kept.certfile), ca=ca) is not None

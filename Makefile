@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 SOURCES := $(shell find asgi_tls demo_app -name '*.py' -o -name '*.html') pyproject.toml README.md
 
-.PHONY: demo test test-system system-packages check bench clean
+.PHONY: demo test test-system system-packages check docs bench clean
 
 demo: $(VENV)/installed  ## serve the demo application on https://localhost:8443
 	@echo "Serving https://localhost:8443 (Ctrl+C stops it). Try it with:"
@@ -22,6 +22,9 @@ check: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs:  ## the reference, made of the docstrings
+	$(PYTHON) docs/make_api.py > docs/api.md
 
 bench: $(VENV)/installed
 	$(BIN)/python -m bench

@@ -6,8 +6,10 @@ import ast
 import asyncio
 import json
 import re
+import shlex
 import signal
 import ssl
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -20,13 +22,15 @@ from demo import DEMO, demo_served
 from files import Files
 from handshakes import client, connect
 from launch import Launch
-from servers import Server
+from servers import Server, asgi_tls, serve
 
 from asgi_tls import create_client_context
 from asgi_tls.events import CertificateLoadedEvent, ClientErrorEvent, Event, SessionEvent
 
 # After the path to them, which `demo` sets.
 import feed as demo_feed  # isort: skip
+
+REPOSITORY = Path(__file__).parents[1]
 
 PROMPT = 8.0
 """Seconds in which a server with an open feed ends. hypercorn's own patience is 3 s, and the machine may be busy."""
@@ -183,6 +187,18 @@ def test_a_certificate_of_another_ca_is_never_made_again(files: Files, tmp_path:
         assert answer.status_code == 409
         assert answer.json()["detail"].startswith("Only a certificate of the local CA")
     assert not home.exists()
+
+
+def test_make_demo_serves_it(tmp_path: Path) -> None:
+    """The recipe's last line, with this environment in the place of the one that make would install."""
+    make = subprocess.run(["make", "--dry-run", "demo"], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    line = make.stdout.splitlines()[-1]
+    command = line.replace(".venv/bin/asgi-tls", " ".join(asgi_tls())).replace("--port 8443", "--port 0")
+    assert command != line
+    environment = {"ASGI_TLS_HOME": str(tmp_path)}
+    with serve(shlex.split(command), ready="Uvicorn running", cwd=REPOSITORY, env=environment) as server:
+        with browser(server, tmp_path / "ca/ca.pem") as http:
+            assert http.get("/tls").json()["protocol"] == "TLSv1.3"
 
 
 def test_me_knows_clients_by_their_certificates(files: Files) -> None:

@@ -196,9 +196,11 @@ def test_make_demo_serves_it(tmp_path: Path) -> None:
     command = line.replace(".venv/bin/asgi-tls", " ".join(asgi_tls())).replace("--port 8443", "--port 0")
     assert command != line
     environment = {"ASGI_TLS_HOME": str(tmp_path)}
-    with serve(shlex.split(command), ready="Uvicorn running", cwd=REPOSITORY, env=environment) as server:
-        with browser(server, tmp_path / "ca/ca.pem") as http:
-            assert http.get("/tls").json()["protocol"] == "TLSv1.3"
+    with (
+        serve(shlex.split(command), ready="Uvicorn running", cwd=REPOSITORY, env=environment) as server,
+        browser(server, tmp_path / "ca/ca.pem") as http,
+    ):
+        assert http.get("/tls").json()["protocol"] == "TLSv1.3"
 
 
 def test_me_knows_clients_by_their_certificates(files: Files) -> None:

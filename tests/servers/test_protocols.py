@@ -20,10 +20,12 @@ from aioquic.h3.connection import H3_ALPN, H3Connection
 from aioquic.h3.events import DataReceived, H3Event
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.events import QuicEvent
+from cryptography import x509
 from files import Files
 from handshakes import client, connect
 from launch import Launch
 from servers import asgi_tls, run, serve
+from wire import events
 
 from asgi_tls import create_client_context
 
@@ -147,10 +149,12 @@ def _free_udp_port() -> int:
     return port
 
 
-def test_http_3_under_hypercorn(files: Files) -> None:
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_http_3_under_hypercorn(files: Files, loop: str) -> None:
     command = asgi_tls(
         "hypercorn", "facts_app:app", "--bind=127.0.0.1:0", f"--quic-bind=127.0.0.1:{(port := _free_udp_port())}",
-        f"--certfile={files.ecdsa.certfile}", f"--keyfile={files.ecdsa.keyfile}",
+        f"--certfile={files.ecdsa.certfile}", f"--keyfile={files.ecdsa.keyfile}", f"--worker-class={loop}",
+        "--tls-log-json",
     )  # fmt: skip
 
     async def ask() -> dict[str, Any]:
@@ -161,8 +165,17 @@ def test_http_3_under_hypercorn(files: Files) -> None:
             return await protocol.get()
 
     with serve(command, ready=r"\(QUIC\)") as server:
-        assert asyncio.run(ask())["http"] == "3"
-        assert connect(server.port, client()).facts["http"] == "1.1"
+        facts = asyncio.run(ask())
+        assert (facts["http"], facts["protocol"], facts["alpn"]) == ("3", "TLSv1.3", "h3")
+        assert facts["cipher"] == "TLS_AES_256_GCM_SHA384"
+        leaf = x509.load_pem_x509_certificate(files.ecdsa.certfile.read_bytes())
+        assert x509.load_pem_x509_certificate(facts["extension"]["server_cert"].encode()) == leaf
+        assert (facts["extension"]["tls_version"], facts["extension"]["cipher_suite"]) == (0x0304, 0x1302)
+        (event,) = events(server, name="tls_session")
+        assert (event["ip"], event["alpn"], event["cipher"]) == ("127.0.0.1", "h3", facts["cipher"])
+        assert 0 < event["duration_ms"] < 10_000
+        over_tcp = connect(server.port, client()).facts
+        assert (over_tcp["http"], over_tcp["group"]) == ("1.1", "X25519")
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from asgi_tls.behind import CertifiedContext, Trust, TrustedObject
 from asgi_tls.blocking import TLSSocket
 from asgi_tls.certificate import Certificate
 from asgi_tls.errors import ConfigurationError
-from asgi_tls.handshake import HandshakeContext
+from asgi_tls.handshake import HandshakeContext, TLSObject
 from asgi_tls.policy import apply_profile, enforce, set_ciphers
 from asgi_tls.profile import TLSProfile
 
@@ -27,6 +27,10 @@ ClientAuth = Literal["required", "optional"]
 
 DEFAULT: Final = "default"
 """The name in a mapping of certificates that answers for every name that is not in it."""
+
+# RFC 8446 section 4.6.1 leaves the number open. A client gets a new one whenever it comes back, and each takes about a
+# twentieth of the CPU of a handshake; OpenSSL would send two.
+_TICKETS: Final = 1
 
 _VERIFY: Final[dict[ClientAuth | None, ssl.VerifyMode]] = {
     None: ssl.CERT_NONE,
@@ -67,11 +71,13 @@ class ServerContext:
         self._client_auth: ClientAuth | None = client_auth
         self._trust = Trust()
         self._names: Mapping[str, ssl.SSLContext] = {}
+        self._only: ssl.SSLContext | None = None
         context = HandshakeContext(ssl.PROTOCOL_TLS_SERVER)
         groups, notes = apply_profile(context, profile, allow_unsupported=allow_unsupported)
         if len(groups) > 1:
             prefer = functools.partial(_openssl.prefer_own_groups, client_auth=client_auth is not None)
             notes += enforce(prefer, context, groups, allow_unsupported=allow_unsupported)
+        context.num_tickets = _TICKETS
         context.verify_mode = _VERIFY[client_auth]
         if client_auth is not None and not _openssl.can_end_sessions():
             notes += _without_sessions(context)
@@ -82,7 +88,7 @@ class ServerContext:
         self.notes = notes
         if self._alpn:
             context.set_alpn_protocols(list(self._alpn))
-        context.sslobject_class = TrustedObject
+        context.sslobject_class = TLSObject if client_auth is None else TrustedObject
         context.sslsocket_class = TLSSocket
         context.sni_callback = self._on_server_name
         self.ssl_context = context
@@ -142,6 +148,7 @@ class ServerContext:
         """
         before, self._trust = self._trust, prepared.trust
         self._names = prepared.names  # one assignment, so no handshake sees a half of it
+        self._only = prepared.names.get(DEFAULT) if len(prepared.names) == 1 else None
         self.certificates = prepared.certificates
         if before is not prepared.trust:
             before.over = True
@@ -172,7 +179,7 @@ class ServerContext:
     def _on_server_name(
         self, connection: ssl.SSLObject | ssl.SSLSocket, server_name: str | None, _context: ssl.SSLContext
     ) -> int | None:
-        context = self._find(server_name)
+        context = self._only or self._find(server_name)
         connection.server_name = server_name  # type: ignore[union-attr]
         if context is None:
             connection.name_refused = True  # type: ignore[union-attr]

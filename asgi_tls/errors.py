@@ -24,6 +24,7 @@ ASGITLSError
 |   |-- WeakKeyError                         RSA under 2048 bits, or a curve that TLS 1.3 does not know
 |   `-- WeakSignatureError                   signed with SHA-1 or MD5
 |-- ConfigurationError                       settings that do not fit together
+|-- TrustStoreError                          a trust store that could not be read or changed
 `-- UnsupportedError                         this Python, OpenSSL or server cannot keep the promise
 
 Each failure carries a `code` for programs and a `fix` for people; the message ends with the fix.
@@ -202,6 +203,12 @@ class ConfigurationError(ASGITLSError):
     """Settings that do not fit together. Nothing was started."""
 
     code = "configuration"
+
+
+class TrustStoreError(ASGITLSError):
+    """A trust store that could not be read or changed. What the program said is in `problem`."""
+
+    code = "trust-store"
 
 
 class UnsupportedError(ASGITLSError):

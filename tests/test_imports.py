@@ -17,10 +17,10 @@ PACKAGE = Path(asgi_tls.__file__).parent
 
 # Each layer may import itself and those above it. A package's name stands for all of its modules.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("errors", "events", "dispatch", "addresses", "alerts", "parting", "plain_http"),
+    ("errors", "events", "dispatch", "addresses", "alerts", "parting", "peer", "plain_http"),
     ("profile", "certificate"),
     ("connection", "trust"),
-    ("_group",),
+    ("_hello",),
     ("_openssl", "_keyfile"),
     ("facts", "handshake", "blocking", "binding", "parking", "accept", "ground", "policy"),
     ("behind",),

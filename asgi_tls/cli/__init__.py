@@ -17,7 +17,7 @@ COMMANDS: Final = {
     "hypercorn": ("serve", "hypercorn_command", "Serve APP with hypercorn, over TLS: HTTP/1.1, 2 and 3."),
     "new": ("new", "new", "Copy the demo application into DIR, ready to run."),
     "cert": ("development", "cert", "Make a development certificate for NAMEs from a local CA."),
-    "ca": ("development", "ca", "The local CA."),
+    "ca": ("authority", "ca", "The local CA: where it is, and who trusts it."),
     "doctor": ("doctor", "doctor", "What this Python and OpenSSL can do, and what a profile would lose here."),
     "flags": ("flags", "flags", "Flags that bring a plain SERVER nearest to a profile, and what they leave open."),
     "deploy-hook": ("deploy_hook", "deploy_hook", "A certbot deploy hook: the server takes the renewal at once."),

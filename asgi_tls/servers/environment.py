@@ -86,8 +86,8 @@ FILES: Final = (
     Setting("keyfile_password_file", "FILE", "A file with the password of the key."),
 )
 
-# Read elsewhere: where the local CA lives.
-_OTHERS: Final = frozenset({"ASGI_TLS_HOME"})
+# Read elsewhere: where the local CA lives, and what `asgi-tls cert --pkcs12` encrypts with.
+_OTHERS: Final = frozenset({"ASGI_TLS_HOME", "ASGI_TLS_PKCS12_PASSWORD"})
 
 Values = Mapping[str, str | Sequence[str] | bool | None]
 

@@ -6,11 +6,12 @@ handshakes reach it in a thread of their own, in order, so it may take its time;
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import ClassVar, Literal, Protocol, runtime_checkable
+from typing import ClassVar, Final, Literal, Protocol, runtime_checkable
 
 logger = logging.getLogger("asgi_tls")
 
@@ -162,6 +163,30 @@ class Starting(Protocol):
 
     def start(self, tell: Callable[[Event], None], /) -> None:
         """Called before the first event, once for each context that is made. `tell` takes events of its own."""
+
+
+_applications: Final[dict[object, Listener]] = {}
+
+
+@contextlib.contextmanager
+def listening(listener: Listener) -> Iterator[None]:
+    """Tell `listener` the events of every server in this process, until the block is left.
+
+    For an application that does not make the ServerTLS which serves it, as under `asgi-tls uvicorn app:app`: enter it
+    in the lifespan. The listener is called in a thread: hand over to the event loop by `loop.call_soon_threadsafe`.
+    Each worker tells its own events. A listener that is a `Gate` as well is only told, and decides nothing here.
+    """
+    entry = object()  # leaving one block ends no other of the same listener
+    _applications[entry] = listener
+    try:
+        yield
+    finally:
+        del _applications[entry]
+
+
+def applications() -> tuple[Listener, ...]:
+    """The listeners that `listening` lets in now."""
+    return tuple(_applications.values())
 
 
 def notify(listeners: Iterable[Listener], event: Event) -> None:

@@ -82,19 +82,26 @@ class LocalCA:
         self._load(datetime.now(UTC))
 
     def issue(
-        self, names: Sequence[str], *, directory: Path | None = None, days: float = 90, now: datetime | None = None
+        self,
+        names: Sequence[str],
+        *,
+        directory: Path | None = None,
+        days: float = 90,
+        now: datetime | None = None,
+        renew: bool = False,
     ) -> IssuedCertificate:
         """A certificate for host names, wildcards and IP addresses, in `directory` or under the CA's own.
 
         A pair that is there is kept when it is for the same names, from this CA, and has more than a third of its
-        lifetime left. Otherwise both files are written and then renamed, the key first: for as long as one rename
+        lifetime left, unless `renew` is set.
+        Otherwise both files are written and then renamed, the key first: for as long as one rename
         takes, a reader can see the new key beside the old certificate. Files that no local CA made are never replaced.
         The certificate file holds the leaf alone: the root signed it directly, so there is no intermediate, and a
         server does not send the root (RFC 8446 section 4.4.2), which every client must have already.
 
         Raises ConfigurationError.
         """
-        return self._issue(server_leaf(names), directory, days, now)
+        return self._issue(server_leaf(names), directory, days, now, renew=renew)
 
     def issue_client(
         self, names: Sequence[str], *, directory: Path | None = None, days: float = 90, now: datetime | None = None
@@ -109,7 +116,9 @@ class LocalCA:
         """
         return self._issue(client_leaf(names), directory, days, now)
 
-    def _issue(self, leaf: Leaf, directory: Path | None, days: float, now: datetime | None) -> IssuedCertificate:
+    def _issue(
+        self, leaf: Leaf, directory: Path | None, days: float, now: datetime | None, *, renew: bool = False
+    ) -> IssuedCertificate:
         if not 0 < days <= _MAX_DAYS:
             raise ConfigurationError(f"a certificate cannot last {days} days", fix=f"Take 1 to {_MAX_DAYS} days.")
         now = now or datetime.now(UTC)
@@ -118,7 +127,8 @@ class LocalCA:
         with _advice(target):
             make_private(target)
         with _advice(self.directory), locked(self.directory / "lock"):
-            return _issue_into(target, leaf, authority, timedelta(days=days), now, own=directory is None)
+            own = directory is None
+            return _issue_into(target, leaf, authority, timedelta(days=days), now, own=own, renew=renew)
 
     def _load(self, now: datetime) -> _Authority:
         with _advice(self.directory):
@@ -150,11 +160,11 @@ class LocalCA:
 
 
 def _issue_into(
-    target: Path, leaf: Leaf, authority: _Authority, lifetime: timedelta, now: datetime, *, own: bool
+    target: Path, leaf: Leaf, authority: _Authority, lifetime: timedelta, now: datetime, *, own: bool, renew: bool
 ) -> IssuedCertificate:
     certfile, keyfile = target / CERTIFICATE, target / KEY
     present = _read_pair(certfile, keyfile)
-    if present is not None and _still_good(*present, authority, leaf, now):
+    if present is not None and not renew and _still_good(*present, authority, leaf, now):
         return _issued(target, leaf.names, present[0], created=False)
     if not own and (certfile.exists() or keyfile.exists()) and (present is None or not is_ours(present[0])):
         raise ConfigurationError(

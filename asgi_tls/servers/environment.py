@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final, cast
 
 from asgi_tls.certificate import Certificate, CertificateSource, PasswordFile, PEMFiles, Purpose
+from asgi_tls.certificate.sources import files_or_secret
 from asgi_tls.context import DEFAULT, ClientAuth
 from asgi_tls.errors import ConfigurationError
 from asgi_tls.plain_http import PlainHTTP
@@ -119,7 +120,7 @@ def _certificates(
         named.setdefault(name, []).append(PEMFiles(*parts))
     if certfile:
         secret = PasswordFile(password_file) if password is None and password_file else password
-        named.setdefault(DEFAULT, []).insert(0, PEMFiles(certfile, keyfile, secret))
+        named.setdefault(DEFAULT, []).insert(0, files_or_secret(certfile, keyfile, secret))
     elif keyfile:
         raise ConfigurationError(f"a key ({keyfile}) without a certificate", fix="Name the certificate's file as well.")
     elif not named and not _path(values, "directory"):

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from asgi_servers import KeyPair, running_hypercorn, running_uvicorn
 from audited import HEADERS, Plain, examine, ids
+from demo import DEMO, demo_served
 from files import Files
 from launch import Launch
 from pki import PKI
@@ -47,10 +48,7 @@ def found(port: int, files: Files, tmp_path: Path, **how: Any) -> tuple[set[str]
 
 @pytest.mark.parametrize("launch", [Launch("uvicorn", "uvloop"), Launch("hypercorn", "asyncio")], ids=str)
 def test_the_demo_gets_an_a_plus(files: Files, tmp_path: Path, launch: Launch) -> None:
-    command, env = launch.command(files.ecdsa, {})
-    command = ["asgi_tls._demo_app.app:app" if part == "facts_app:app" else part for part in command]
-    ready, count = launch.readiness()
-    with serve(command, ready=ready, count=count, env=env) as server:
+    with demo_served(launch, files.ecdsa) as server:
         report = examine(server.port, files.pki, tmp_path, profile=INTERMEDIATE)
     assert report.grade == "A+"
     assert ids(report) <= {"profile-lacks"}  # X25519MLKEM768, where OpenSSL is older than 3.5
@@ -260,7 +258,7 @@ def test_the_guard_is_not_tripped_by_an_audit(files: Files, tmp_path: Path) -> N
         "from asgi_tls.listeners.log import log_events;"
         f"tls = ServerTLS(PEMFiles({str(files.ecdsa.certfile)!r}, {str(files.ecdsa.keyfile)!r}),"
         " listeners=[log_events, HandshakeGuard(failures=12)]);"
-        "uvicorn.run('asgi_tls._demo_app.app:app', port=0, **tls.uvicorn_kwargs())"
+        f"uvicorn.run('app:app', app_dir={str(DEMO)!r}, port=0, **tls.uvicorn_kwargs())"
     )
     with serve([sys.executable, "-c", script], ready="Uvicorn running on") as server:
         report = examine(server.port, files.pki, tmp_path)

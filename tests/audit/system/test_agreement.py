@@ -14,9 +14,11 @@ from typing import Any
 
 import pytest
 from audited import HEADERS, examine, nginx, s_server
+from demo import demo_served
+from launch import Launch
 from pki import PKI, Pair
-from servers import asgi_tls, serve
 
+from asgi_tls import PEMFiles
 from asgi_tls.audit.report_json import as_json
 
 pytestmark = pytest.mark.system
@@ -133,10 +135,8 @@ def shuffled(pki: PKI, directory: Path) -> Iterator[tuple[int, str]]:
 
 @contextmanager
 def demo(pki: PKI, directory: Path) -> Iterator[tuple[int, str]]:
-    certfile, keyfile = pki.leaf("localhost").write(directory)
-    command = asgi_tls("uvicorn", "asgi_tls._demo_app.app:app", "--port=0", "--loop=asyncio")
-    command += [f"--ssl-certfile={certfile}", f"--ssl-keyfile={keyfile}"]
-    with serve(command, ready="Uvicorn running on") as server:
+    pair = PEMFiles(*pki.leaf("localhost").write(directory))
+    with demo_served(Launch("uvicorn", "asyncio"), pair) as server:
         yield server.port, "/"
 
 

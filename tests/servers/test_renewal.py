@@ -98,7 +98,9 @@ def _answer(secure: ssl.SSLSocket) -> bytes:
     return text
 
 
-@pytest.mark.parametrize("launch", [Launch("gunicorn", "asgi", 2), Launch("gunicorn", "gthread")], ids=str)
+@pytest.mark.parametrize(
+    "launch", split([Launch("gunicorn", "asgi", 2), Launch("gunicorn", "gthread")], QUICK), ids=str
+)
 def test_sighup_of_gunicorn_makes_new_workers_that_load_the_new_pair(
     files: Files, tmp_path: Path, launch: Launch
 ) -> None:
@@ -227,7 +229,7 @@ def test_what_is_bad_is_named_and_never_served(files: Files, tmp_path: Path, at_
 RESTARTS = [Launch("uvicorn", "asyncio", 2), Launch("hypercorn", "asyncio"), Launch("gunicorn", "asgi", 2)]
 
 
-@pytest.mark.parametrize("launch", RESTARTS, ids=str)
+@pytest.mark.parametrize("launch", split(RESTARTS, {"uvicorn-asyncio-2"}), ids=str)
 def test_a_worker_that_is_started_again_beside_bad_files_serves_what_was_good(
     files: Files, tmp_path: Path, launch: Launch
 ) -> None:

@@ -28,7 +28,7 @@ SHARING = [
     Launch("gunicorn", "asgi", 2),
     Launch("gunicorn", "gthread", 2),
 ]
-QUICK = {"uvicorn-asyncio-2", "hypercorn-uvloop-2", "gunicorn-asgi-2"}
+QUICK = {"uvicorn-asyncio-2", "hypercorn-uvloop-2"}
 
 
 def all_resume(crowd: Crowd, *servers: Server) -> None:

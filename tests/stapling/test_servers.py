@@ -108,6 +108,7 @@ def test_required_beside_http3_which_cannot_staple(responder: Responder, tmp_pat
         tls.hypercorn_config(bind="127.0.0.1:0", quic_bind="127.0.0.1:0")
 
 
+@pytest.mark.system
 def test_required_keeps_the_old_pair_until_the_new_one_has_a_response(responder: Responder, tmp_path: Path) -> None:
     first, second = responder.leaf(), responder.leaf()
     source = PEMFiles(*first.write(tmp_path / "pair"))

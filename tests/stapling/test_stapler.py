@@ -161,6 +161,7 @@ def test_a_bad_responder(
     assert stapled(context.ssl_context, maximum=_TLS12) is None
 
 
+@pytest.mark.system
 def test_a_good_response_outlives_a_bad_responder_but_not_a_revocation(files: Files) -> None:
     """The whole table at once, since each takes as long as its response lives."""
     with contextlib.ExitStack() as stack:

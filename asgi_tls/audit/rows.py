@@ -84,5 +84,10 @@ def _certificate(entry: dict[str, Any]) -> list[Row]:
 def _hsts(http: dict[str, Any]) -> str:
     if http["hsts"] is None:
         return "none"
-    eligible = "fit for the preload list" if http["preload_eligible"] else "not fit for the preload list"
+    if not http["preload_eligible"]:
+        eligible = "not fit for the preload list"
+    elif http["preload_announced"]:
+        eligible = "fit for the preload list"
+    else:
+        eligible = "fit for the preload list, were preload in it"
     return f"{http['hsts']} ({eligible})"

@@ -5,12 +5,12 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 SOURCES := $(shell find asgi_tls demo_app -name '*.py' -o -name '*.html') pyproject.toml README.md
 
-.PHONY: demo test test-system system-packages check bench clean
+.PHONY: demo test test-system system-packages check docs bench clean
 
 demo: $(VENV)/installed  ## serve the demo application on https://localhost:8443
 	@echo "Serving https://localhost:8443 (Ctrl+C stops it). Try it with:"
 	@echo "    curl --cacert \"\$$($(BIN)/asgi-tls ca path)\" https://localhost:8443/tls"
-	@$(BIN)/asgi-tls uvicorn demo_app.app:app --port 8443
+	@$(BIN)/asgi-tls uvicorn app:app --app-dir demo_app --port 8443
 
 test: $(VENV)/installed  ## what needs Python packages only
 	$(BIN)/pytest -n 2 --dist worksteal -m "not system"
@@ -22,6 +22,9 @@ check: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs:  ## the reference, made of the docstrings
+	$(PYTHON) docs/make_api.py > docs/api.md
 
 bench: $(VENV)/installed
 	$(BIN)/python -m bench

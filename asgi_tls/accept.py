@@ -13,17 +13,18 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import functools
 import logging
 import socket
 import ssl
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final
 
-from asgi_tls.addresses import address_of
 from asgi_tls.binding import as_it_is, bind, bind_unix
-from asgi_tls.handshake import HandshakeContext, Peer, Reception, current_peer, tell_error
+from asgi_tls.handshake import HandshakeContext, Reception, tell_error
 from asgi_tls.parking import Parking
+from asgi_tls.peer import Peer, accept, current_peer
 
 logger = logging.getLogger("asgi_tls")
 
@@ -136,18 +137,21 @@ class AcceptingServer(asyncio.AbstractServer):
         handshake_timeout: float | None,
         shutdown_timeout: float | None,
     ) -> None:
-        self._loop, self._factory, self._context, self._reception = loop, factory, context, reception
+        self._loop, self._reception = loop, reception
         self._sockets = tuple(sockets)
         self._backlog = backlog
         limit = reception.timeout
         self._limit = limit if handshake_timeout is None else min(limit, handshake_timeout)
-        self._options: dict[str, Any] = {"ssl": context}
+        connection: dict[str, Any] = {"ssl": context}
         if shutdown_timeout is not None:
-            self._options["ssl_shutdown_timeout"] = shutdown_timeout
+            connection["ssl_shutdown_timeout"] = shutdown_timeout
+        self._connect: Callable[..., Coroutine[Any, Any, Any]] = functools.partial(
+            loop.connect_accepted_socket, factory, **connection
+        )
         self._serving = False
         self._forever: asyncio.Future[None] | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._parking = Parking(loop, self._limit, self._begin, self._tell_timeout)
+        self._under_way = 0
+        self._parking = Parking(loop, self._limit, self._spoken, self._tell_timeout)
 
     @property
     def sockets(self) -> tuple[socket.socket, ...]:
@@ -208,14 +212,14 @@ class AcceptingServer(asyncio.AbstractServer):
 
     def _watch(self, sock: socket.socket) -> None:
         if self._serving:
-            self._loop.add_reader(sock.fileno(), self._accept, sock)
+            self._loop.add_reader(sock.fileno(), self._accept, sock, sock.family)
 
-    def _accept(self, sock: socket.socket) -> None:
+    def _accept(self, sock: socket.socket, family: socket.AddressFamily) -> None:
         admits = self._reception.admits
         # A lone client needs no second look whether there is another one: the loop calls again if there is.
-        for _ in range(_BATCH if self._tasks else 1):
+        for _ in range(_BATCH if self._under_way else 1):
             try:
-                accepted, address = sock.accept()
+                peer = accept(sock, family, self._loop, admits)
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError as error:
@@ -225,39 +229,39 @@ class AcceptingServer(asyncio.AbstractServer):
                 self._loop.remove_reader(sock.fileno())
                 self._loop.call_later(_RETRY, self._watch, sock)
                 return
-            ip, port = address_of(address)
-            if admits is not None and ip is not None and not admits(ip):
-                accepted.close()
+            if peer is None:
                 continue
-            if ip is not None:
-                # asyncio does it only for sockets that name their protocol; without it, answers wait 40 ms.
-                accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            peer = Peer(self._loop, accepted, ip, port)
-            if len(self._tasks) < _HANDSHAKES:
-                self._begin(peer)
+            if self._under_way < _HANDSHAKES:
+                self._begin(peer, self._limit)
             else:
                 self._parking.park(peer)
 
-    def _begin(self, peer: Peer) -> None:
-        task = self._loop.create_task(self._receive(peer))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _receive(self, peer: Peer) -> None:
-        current_peer.set(peer)  # the task has a context of its own
+    def _spoken(self, peer: Peer) -> None:
         left = self._limit + peer.started - time.perf_counter()
+        self._begin(peer, max(left, _LEAST))
+
+    def _begin(self, peer: Peer, limit: float) -> None:
+        self._under_way += 1
+        token = current_peer.set(peer)  # whatever the loop calls for this connection keeps a copy of this context
+        self._go_on(self._connect(peer, ssl_handshake_timeout=limit), peer)
+        current_peer.reset(token)
+
+    def _go_on(self, connecting: Coroutine[Any, Any, Any], peer: Peer, _waiter: object = None) -> None:
+        """Drive the coroutine to its next future. A task would do the same, and take three times as long."""
         try:
-            await self._loop.connect_accepted_socket(
-                self._factory, peer.sock, ssl_handshake_timeout=max(left, _LEAST), **self._options
-            )
+            waiter = connecting.send(None)
+        except StopIteration:
+            self._under_way -= 1
         except OSError as error:
+            self._under_way -= 1
             if not peer.told:
                 self._tell(peer, error)
-        except asyncio.CancelledError:
-            raise
         except Exception as error:  # noqa: BLE001 -- the server's own protocol failed, and its loop is told
-            peer.sock.close()
+            self._under_way -= 1
+            peer.close()
             self._loop.call_exception_handler({"message": "cannot receive a connection", "exception": error})
+        else:
+            waiter.add_done_callback(functools.partial(self._go_on, connecting, peer))
 
     def _tell_timeout(self, peer: Peer) -> None:
         tell_error(self._reception, peer, "HANDSHAKE_TIMEOUT", f"no handshake within {self._limit:g} s")

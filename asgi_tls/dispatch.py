@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Any, Final
 
-from asgi_tls.events import Event, Gate, Listener, SessionEvent, Starting, notify
+from asgi_tls.events import Event, Gate, Listener, SessionEvent, Starting, applications, notify
 
 logger = logging.getLogger("asgi_tls")
 
@@ -57,20 +57,25 @@ class Dispatcher:
 
     def tell(self, event: Event) -> None:
         """Hand an event to the gates now, and to the others soon. Never waits, never raises."""
-        if self._others:
+        if self._others or applications():
             self._enqueue(event)
         if self.gates:
             notify(self.gates, event)
 
     def wants_sessions(self) -> bool:
         """Whether anybody would do something with a SessionEvent now. A listener may say no by `hears_sessions()`."""
-        return bool(self.gates) or any(hears() for hears in self._hears_sessions)
+        if self.gates or applications():
+            return True
+        for hears in self._hears_sessions:  # noqa: SIM110 -- at each handshake: a generator takes twice as long
+            if hears():
+                return True
+        return False
 
     def tell_session(self, fields: dict[str, Any]) -> None:
         """The same for a SessionEvent, by its fields: it is made in the thread, where no handshake waits for it."""
         if self.gates:
             self.tell(SessionEvent(**fields))
-        elif self._others:
+        else:
             self._enqueue(fields)
 
     def _enqueue(self, event: Event | dict[str, Any]) -> None:
@@ -105,7 +110,8 @@ class Dispatcher:
             self._wake.clear()
             while self._queue:
                 event = self._queue.popleft()
-                notify(self._others, SessionEvent(**event) if isinstance(event, dict) else event)
+                listeners = (*self._others, *applications())
+                notify(listeners, SessionEvent(**event) if isinstance(event, dict) else event)
             if self._dropped:
                 dropped, self._dropped = self._dropped, 0
                 logger.warning("the listeners are too slow: %d events were dropped", dropped)

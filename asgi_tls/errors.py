@@ -22,8 +22,11 @@ ASGITLSError
 |   |-- NoSubjectAltNameError
 |   |-- CAAsLeafError                        a CA certificate offered as the server's own
 |   |-- WeakKeyError                         RSA under 2048 bits, or a curve that TLS 1.3 does not know
-|   `-- WeakSignatureError                   signed with SHA-1 or MD5
+|   |-- WeakSignatureError                   signed with SHA-1 or MD5
+|   `-- StaplingError                        no good OCSP response, where one is required
 |-- ConfigurationError                       settings that do not fit together
+|-- UnreachableError                         a server that was to be audited does not answer
+|-- TrustStoreError                          a trust store that could not be read or changed
 `-- UnsupportedError                         this Python, OpenSSL or server cannot keep the promise
 
 Each failure carries a `code` for programs and a `fix` for people; the message ends with the fix.
@@ -204,13 +207,31 @@ class WeakSignatureError(CertificateError):
     code = "certificate-weak-signature"
 
 
+class StaplingError(CertificateError):
+    """No good OCSP response for it, where `stapling="required"` asks for one."""
+
+    code = "certificate-stapling"
+
+
 class ConfigurationError(ASGITLSError):
     """Settings that do not fit together. Nothing was started."""
 
     code = "configuration"
 
 
+class TrustStoreError(ASGITLSError):
+    """A trust store that could not be read or changed. What the program said is in `problem`."""
+
+    code = "trust-store"
+
+
 class UnsupportedError(ASGITLSError):
     """This Python, OpenSSL or server cannot keep a promise that the settings make."""
 
     code = "unsupported"
+
+
+class UnreachableError(ASGITLSError):
+    """A server that was to be audited does not answer, or does not speak TLS."""
+
+    code = "unreachable"

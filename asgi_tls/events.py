@@ -6,11 +6,12 @@ handshakes reach it in a thread of their own, in order, so it may take its time;
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import ClassVar, Literal, Protocol, runtime_checkable
+from typing import ClassVar, Final, Literal, Protocol, runtime_checkable
 
 logger = logging.getLogger("asgi_tls")
 
@@ -19,7 +20,12 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-Severity = Literal["warning", "error", "critical"]
+Severity = Literal["info", "warning", "error", "critical"]
+
+StaplingStatus = Literal["good", "revoked", "unknown", "expired", "refused", "invalid", "unreachable", "unavailable"]
+"""What became of asking for an OCSP response: "good" alone is stapled. "revoked" and "unknown" are the CA's word,
+"expired" one that is too old, "refused" an error of the responder's own, "invalid" what cannot be verified,
+"unreachable" no answer. "unavailable": it cannot be asked for at all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +107,25 @@ class CertificateExpiringEvent(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class StaplingEvent(Event):
+    """An OCSP response came for a certificate, or none that can be stapled did.
+
+    `next_update` is until when what is stapled from now on is fresh, None where nothing is: a response of before goes
+    on while it is. `severity` is "info" for a good one, "error" for a revoked certificate and where nothing is stapled
+    to one that must be stapled, else "warning".
+    """
+
+    event: ClassVar[str] = "tls_stapling"
+    source: str
+    subject_alt_names: tuple[str, ...]
+    fingerprint_sha256: str
+    status: StaplingStatus
+    msg: str
+    next_update: datetime | None
+    severity: Severity
+
+
+@dataclass(frozen=True, kw_only=True)
 class GuardEvent(Event):
     """An address is kept out from now on ("blocked"), or no longer ("released"), or was kept out again ("refused").
 
@@ -138,6 +163,30 @@ class Starting(Protocol):
 
     def start(self, tell: Callable[[Event], None], /) -> None:
         """Called before the first event, once for each context that is made. `tell` takes events of its own."""
+
+
+_applications: Final[dict[object, Listener]] = {}
+
+
+@contextlib.contextmanager
+def listening(listener: Listener) -> Iterator[None]:
+    """Tell `listener` the events of every server in this process, until the block is left.
+
+    For an application that does not make the ServerTLS which serves it, as under `asgi-tls uvicorn app:app`: enter it
+    in the lifespan. The listener is called in a thread: hand over to the event loop by `loop.call_soon_threadsafe`.
+    Each worker tells its own events. A listener that is a `Gate` as well is only told, and decides nothing here.
+    """
+    entry = object()  # leaving one block ends no other of the same listener
+    _applications[entry] = listener
+    try:
+        yield
+    finally:
+        del _applications[entry]
+
+
+def applications() -> tuple[Listener, ...]:
+    """The listeners that `listening` lets in now."""
+    return tuple(_applications.values())
 
 
 def notify(listeners: Iterable[Listener], event: Event) -> None:

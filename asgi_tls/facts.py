@@ -52,15 +52,37 @@ def session_fields(
     elapsed: float,
 ) -> dict[str, Any]:
     """What a SessionEvent is made of; `elapsed` is in seconds."""
+    return _fields(
+        address,
+        elapsed,
+        protocol=connection.version() or "",
+        cipher=(connection.cipher() or ("",))[0],
+        group=group,
+        alpn=connection.selected_alpn_protocol(),
+        sni=getattr(connection, "server_name", None),
+        resumed=resumed,
+    )
+
+
+def fields_of(facts: TLSConnection, address: tuple[str | None, int | None], *, elapsed: float) -> dict[str, Any]:
+    """The same of a connection that is described already."""
+    return _fields(
+        address,
+        elapsed,
+        protocol=facts.protocol,
+        cipher=facts.cipher,
+        group=facts.group,
+        alpn=facts.alpn,
+        sni=facts.server_name,
+        resumed=facts.resumed,
+    )
+
+
+def _fields(address: tuple[str | None, int | None], elapsed: float, **facts: Any) -> dict[str, Any]:
     return {
         "ts": datetime.now(UTC),
         "ip": address[0],
         "port": address[1],
-        "protocol": connection.version() or "",
-        "cipher": (connection.cipher() or ("",))[0],
-        "group": group,
-        "alpn": connection.selected_alpn_protocol(),
-        "sni": getattr(connection, "server_name", None),
-        "resumed": resumed,
         "duration_ms": round(elapsed * 1e3, 3),
+        **facts,
     }

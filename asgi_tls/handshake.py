@@ -7,29 +7,29 @@ loops drop what OpenSSL has to say when a handshake fails, so it is sent from he
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import re
 import socket
 import ssl
 import time
 from collections.abc import Callable
-from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Final
 
 from asgi_tls import _openssl, plain_http
-from asgi_tls._group import take_group
+from asgi_tls._hello import current_handshake
 from asgi_tls.addresses import local_port
 from asgi_tls.alerts import alert_for_garbage, alert_in
 from asgi_tls.connection import TLSConnection, current_connection
 from asgi_tls.events import ClientErrorEvent, Event
 from asgi_tls.facts import describe, session_fields
 from asgi_tls.parting import part
+from asgi_tls.peer import Peer, current_peer
 
 # RFC 8446 section 5.1: the content type of the first byte of every handshake.
 _HANDSHAKE_RECORD: Final = 0x16
 _AGAIN: Final = (ssl.SSLWantReadError, ssl.SSLWantWriteError)
+_ORDINARY: Final = (*_AGAIN, ssl.SSLZeroReturnError, ssl.SSLEOFError)
 # "[SSL: UNSUPPORTED_PROTOCOL] unsupported protocol (_ssl.c:1006)"
 _MESSAGE: Final = re.compile(r"(?:\[[^\]]*\] )?(.*?)(?: \(_ssl\.c:\d+\))?", re.DOTALL)
 
@@ -54,32 +54,25 @@ class Reception:
     drained: Callable[[], bool] | None = None
 
 
-class Peer:
-    """One accepted connection: its socket, the address at the other end, and whether its outcome was told."""
-
-    __slots__ = ("ip", "loop", "port", "sock", "spoke", "started", "told")
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket, ip: str | None, port: int | None) -> None:
-        self.loop, self.sock, self.ip, self.port = loop, sock, ip, port
-        self.started = time.perf_counter()
-        self.spoke = False
-        self.told = False
-
-
-current_peer: Final[ContextVar[Peer | None]] = ContextVar("asgi_tls.peer", default=None)
-"""Set around each accepted connection by `accept.py`, and read when its TLSObject is made."""
-
-
 class HandshakeContext(ssl.SSLContext):
-    """The outer context of a server. Without `reception` nobody is told, and there is no limit to the time."""
+    """The outer context of a server. Without `reception` nobody is told, and there is no limit to the time.
+
+    `before_each` is called before each handshake.
+    """
 
     reception: Reception | None = None
+    before_each: Callable[[], None] | None = None
 
     def wrap_bio(self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO, *args: Any, **kwargs: Any) -> ssl.SSLObject:
         """Also keep the two buffers: what the peer said first, and what OpenSSL has to say to it."""
+        if self.before_each is not None:
+            self.before_each()
         made = super().wrap_bio(incoming, outgoing, *args, **kwargs)
         if isinstance(made, TLSObject):
-            made.observe(self.reception, current_peer.get(), incoming, outgoing)
+            made._incoming, made._outgoing, made._reception = incoming, outgoing, self.reception
+            made._peer = peer = current_peer.get()
+            if peer is None:
+                made._started = time.perf_counter()
         return made
 
     def wrap_socket(
@@ -91,6 +84,8 @@ class HandshakeContext(ssl.SSLContext):
         **kwargs: Any,
     ) -> ssl.SSLSocket:
         """Shake hands at once where that may block: OpenSSL would do it unseen in the first read otherwise."""
+        if self.before_each is not None:
+            self.before_each()
         at_once = do_handshake_on_connect or (server_side and sock.gettimeout() != 0)
         return super().wrap_socket(sock, server_side, at_once, *args, **kwargs)
 
@@ -100,6 +95,8 @@ class TLSObject(ssl.SSLObject):
 
     server_name: str | None = None
     name_refused = False
+    hello = b""  # see `_hello`: while OpenSSL reads it
+    group: str | None = None  # the one that was left to it, None where it was left them all
 
     _reception: Reception | None = None
     _peer: Peer | None = None
@@ -107,16 +104,9 @@ class TLSObject(ssl.SSLObject):
     _outgoing: ssl.MemoryBIO | None = None
     _head = b""  # of what may be plain HTTP
     _first: int | None = None
-    _group: str | None = None
     _is_tls = False
+    _started = 0.0  # where there is no peer to ask
     _failure: ssl.SSLError | None = None
-
-    def observe(
-        self, reception: Reception | None, peer: Peer | None, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO
-    ) -> None:
-        """What is needed to see how it ends; called once, before the handshake."""
-        self._reception, self._peer, self._incoming, self._outgoing = reception, peer, incoming, outgoing
-        self._started = peer.started if peer is not None else time.perf_counter()
 
     def do_handshake(self) -> None:
         """Go on with it. What OpenSSL raises is told, and the alert sent, before it goes on to the loop."""
@@ -126,7 +116,7 @@ class TLSObject(ssl.SSLObject):
         try:
             self._sslobj.do_handshake()  # type: ignore[attr-defined]
         except _AGAIN:
-            self._group = self._group or take_group()
+            self.hello = b""
             raise
         except ssl.SSLError as error:
             self._fail(error)
@@ -141,13 +131,14 @@ class TLSObject(ssl.SSLObject):
 
     def read(self, len: int = 1024, buffer: Any = None) -> Any:  # noqa: A002 -- the name in the standard library
         """Decrypt. An alert that OpenSSL queues for a broken record is sent, where the loop would drop it."""
-        inner: Any = self._sslobj  # type: ignore[attr-defined]
         try:
-            return inner.read(len) if buffer is None else inner.read(len, buffer)
-        except _AGAIN:
+            if buffer is None:
+                return self._sslobj.read(len)  # type: ignore[attr-defined]
+            return self._sslobj.read(len, buffer)  # type: ignore[attr-defined]
+        except _ORDINARY:
             raise
         except ssl.SSLError as error:
-            if self._failure is None and not isinstance(error, (ssl.SSLZeroReturnError, ssl.SSLEOFError)):
+            if self._failure is None:
                 self._fail(error)
             raise
 
@@ -163,13 +154,15 @@ class TLSObject(ssl.SSLObject):
         incoming = self._incoming
         if incoming is None:
             return
-        if not incoming.pending:  # the loop starts before the peer does
+        data = incoming.read()
+        if not data:  # the loop starts before the peer does
             raise ssl.SSLWantReadError(ssl.SSL_ERROR_WANT_READ, "nothing has come yet")
-        data = self._head + incoming.read()
         if self._peer is not None:
             self._peer.spoke = True
+        data = self._head + data
         if data[0] == _HANDSHAKE_RECORD or not plain_http.may_be_http(data):
-            self._is_tls, self._head, self._first = True, b"", data[0]
+            self._is_tls, self._head, self._first, self.hello = True, b"", data[0], data
+            current_handshake.set(self)
             incoming.write(data)
         elif plain_http.is_complete(data):
             self._answer(data)
@@ -181,7 +174,7 @@ class TLSObject(ssl.SSLObject):
         reception = self._reception
         if reception is None:
             raise error
-        port = None if self._peer is None else local_port(self._peer.sock)
+        port = None if self._peer is None else local_port(self._peer)
         self._tell_error("HTTP_REQUEST", "a plain HTTP request came to the TLS port", None)
         self._part(plain_http.answer(request, mode=reception.plain_http, covers=reception.covers, port=port), error)
         raise error
@@ -197,7 +190,7 @@ class TLSObject(ssl.SSLObject):
         """Send the last words. Raises SSLWantReadError where the loop has to do that."""
         if self._peer is not None:
             if last_words:
-                part(self._peer.loop, self._peer.sock, last_words)
+                part(self._peer.loop, self._peer, last_words)
             return
         self._failure = error
         if last_words and self._outgoing is not None:
@@ -221,12 +214,12 @@ class TLSObject(ssl.SSLObject):
         if not reception.wants_sessions():
             return
         resumed = bool(self.session_reused)
-        group = self._group
+        group = self.group
         if group is None or resumed:  # TLS 1.2 resumes without a key exchange
             group = _openssl.negotiated_group(self)
-        address = (None, None) if peer is None else (peer.ip, peer.port)
-        elapsed = time.perf_counter() - self._started
-        reception.tell_session(session_fields(self, address, group=group, resumed=resumed, elapsed=elapsed))
+        ip, port, started = (None, None, self._started) if peer is None else (peer.ip, peer.port, peer.started)
+        elapsed = time.perf_counter() - started
+        reception.tell_session(session_fields(self, (ip, port), group=group, resumed=resumed, elapsed=elapsed))
 
     def _tell_error(self, code: str, msg: str, alert: str | None) -> None:
         peer = self._peer

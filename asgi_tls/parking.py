@@ -7,11 +7,10 @@ new connections wait here instead, as a bare socket each, until they speak or th
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import Callable
 from typing import Any
 
-from asgi_tls.handshake import Peer
+from asgi_tls.peer import Peer
 
 
 class Parking:
@@ -25,28 +24,28 @@ class Parking:
         on_timeout: Callable[[Peer], Any],
     ) -> None:
         self._loop, self._limit, self._on_word, self._on_timeout = loop, limit, on_word, on_timeout
-        self._waiting: dict[socket.socket, asyncio.TimerHandle] = {}
+        self._waiting: dict[Peer, asyncio.TimerHandle] = {}
 
     def park(self, peer: Peer) -> None:
         """Wait for its first byte."""
-        self._waiting[peer.sock] = self._loop.call_later(self._limit, self._end, peer)
-        self._loop.add_reader(peer.sock.fileno(), self._speak, peer)
+        self._waiting[peer] = self._loop.call_later(self._limit, self._end, peer)
+        self._loop.add_reader(peer.fileno(), self._speak, peer)
 
     def clear(self) -> None:
         """Close whoever waits."""
-        for sock in list(self._waiting):
-            self._leave(sock)
-            sock.close()
+        for peer in list(self._waiting):
+            self._leave(peer)
+            peer.close()
 
-    def _leave(self, sock: socket.socket) -> None:
-        self._waiting.pop(sock).cancel()
-        self._loop.remove_reader(sock.fileno())
+    def _leave(self, peer: Peer) -> None:
+        self._waiting.pop(peer).cancel()
+        self._loop.remove_reader(peer.fileno())
 
     def _speak(self, peer: Peer) -> None:
-        self._leave(peer.sock)
+        self._leave(peer)
         self._on_word(peer)
 
     def _end(self, peer: Peer) -> None:
-        self._leave(peer.sock)
-        peer.sock.close()
+        self._leave(peer)
+        peer.close()
         self._on_timeout(peer)

@@ -17,16 +17,16 @@ PACKAGE = Path(asgi_tls.__file__).parent
 
 # Each layer may import itself and those above it. A package's name stands for all of its modules.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("errors", "events", "dispatch", "addresses", "alerts", "parting", "plain_http"),
+    ("errors", "events", "dispatch", "addresses", "alerts", "parting", "peer", "plain_http"),
     ("profile", "certificate"),
-    ("connection", "trust"),
-    ("_group",),
+    ("connection", "trust", "tickets"),
+    ("_hello",),
     ("_openssl", "_keyfile"),
     ("facts", "handshake", "blocking", "binding", "parking", "accept", "ground", "policy"),
-    ("behind",),
+    ("behind", "resumption"),
     ("context",),
-    ("expiry", "inventory"),
-    ("client", "reception", "reload", "tickets", "stapling"),
+    ("expiry", "inventory", "named_sources"),
+    ("client", "reception", "reload", "stapling"),
     ("hangup",),
     ("server",),
     ("servers",),
@@ -38,8 +38,9 @@ BESIDE: dict[str, set[str]] = {
     "listeners": {"errors", "events"},
     "dev": {"errors", "profile", "certificate"},
     "explain": {"errors", "alerts"},
-    "export": {"errors", "profile"},
-    "audit": {"errors", "profile", "certificate", "connection", "explain"},
+    "export": {"errors", "profile", "certificate", "middleware"},
+    # It judges by the rules that the rest keeps: when a certificate is due, what HSTS says, which CAs a file holds.
+    "audit": {"errors", "alerts", "profile", "certificate", "expiry", "middleware", "trust", "_openssl", "explain"},
 }
 # And these layers may use them.
 USERS: dict[str, set[str]] = {

@@ -7,9 +7,9 @@ import ssl
 from collections.abc import Iterable
 from typing import Any, Final
 
-from asgi_tls._group import chosen
+from asgi_tls._hello import current_handshake
 from asgi_tls._openssl.groups import SSL_CTRL_SET_GROUPS_LIST
-from asgi_tls._openssl.library import HelloFunction, reach
+from asgi_tls._openssl.library import HelloFunction, LibSSL, reach
 from asgi_tls.profile import GROUPS
 
 # openssl/ssl.h and openssl/tls1.h: stable since 1.1.1.
@@ -18,8 +18,8 @@ _TLSEXT_TYPE_SUPPORTED_VERSIONS: Final = 43
 _TLS_1_3: Final = b"\x03\x04"
 _SSL_CLIENT_HELLO_SUCCESS: Final = 1
 
-# How many different supported_groups extensions to remember: browsers and libraries send a few dozen.
-_HELLOS_REMEMBERED: Final = 256
+# How many different supported_groups extensions to remember. One site's clients send a handful.
+_REMEMBERED: Final = 8
 
 
 def prefer_own_groups(context: ssl.SSLContext, groups: Iterable[str], *, client_auth: bool) -> None:
@@ -42,31 +42,55 @@ def prefer_own_groups(context: ssl.SSLContext, groups: Iterable[str], *, client_
 def _hello_callback(groups: tuple[str, ...], client_auth: bool) -> Any:
     """The callback for one order of groups. Cached for good: libssl may call it as long as the process lives."""
     lib = reach()
-    own = [(GROUPS[name][1].to_bytes(2), name.encode("ascii")) for name in groups]
-    choices: dict[bytes, bytes | None] = {}
-
-    def choose(extension: bytes) -> bytes | None:
-        # RFC 8446 section 4.2.7: a length of two bytes, then a number of two bytes for each group.
-        offered = _pairs(extension, 2)
-        if len(choices) >= _HELLOS_REMEMBERED:
-            choices.clear()
-        choice = next((name for number, name in own if number in offered), None)
-        choices[extension] = choice
-        return choice
+    choices = _Choices(lib, groups)
 
     def on_hello(connection: int, _alert: int, _argument: int) -> int:
         if client_auth and _TLS_1_3 not in _pairs(lib.extension(connection, _TLSEXT_TYPE_SUPPORTED_VERSIONS), 1):
             lib.SSL_set_options(connection, int(ssl.OP_CIPHER_SERVER_PREFERENCE))
             return _SSL_CLIENT_HELLO_SUCCESS
-        extension = lib.extension(connection, _TLSEXT_TYPE_SUPPORTED_GROUPS)
-        choice = choices[extension] if extension in choices else choose(extension)
+        handshake = current_handshake.get()
+        if handshake is None or not handshake.hello:
+            choice = choices.read(connection)
+        else:
+            choice = choices.find(connection, handshake.hello)
+            handshake.group = choice and choice[0]
         # No group in common is left to OpenSSL, which answers with the alert that the RFC asks for.
         if choice is not None:
-            chosen.set(choice)
-            lib.SSL_ctrl(connection, SSL_CTRL_SET_GROUPS_LIST, 0, choice)
+            lib.SSL_ctrl(connection, SSL_CTRL_SET_GROUPS_LIST, 0, choice[1])
         return _SSL_CLIENT_HELLO_SUCCESS
 
     return HelloFunction(on_hello)
+
+
+class _Choices:
+    """The group for a client: its name, as text and as libssl wants it; None where there is none in common."""
+
+    def __init__(self, lib: LibSSL, groups: tuple[str, ...]) -> None:
+        self._lib = lib
+        self._own = [(GROUPS[name][1].to_bytes(2), (name, name.encode("ascii"))) for name in groups]
+        self._known: dict[bytes, tuple[str, bytes]] = {}  # by whole extensions, as they stand in a ClientHello
+
+    def find(self, connection: int, hello: bytes) -> tuple[str, bytes] | None:
+        """By the bytes that have come from the client, which may be a part of its ClientHello only.
+
+        Asking libssl takes ten times as long as looking for what other clients have sent. Where the same bytes stand
+        in another place of a ClientHello, its client has put them there: at worst its own handshake fails.
+        """
+        for extension in self._known:
+            if extension in hello:
+                return self._known[extension]
+        return self.read(connection)
+
+    def read(self, connection: int) -> tuple[str, bytes] | None:
+        """By the extension (RFC 8446 section 4.2.7): a length of two bytes, then two bytes for each group."""
+        extension = self._lib.extension(connection, _TLSEXT_TYPE_SUPPORTED_GROUPS)
+        offered = _pairs(extension, 2)
+        choice = next((choice for number, choice in self._own if number in offered), None)
+        if choice is not None:
+            if len(self._known) >= _REMEMBERED:
+                self._known.clear()
+            self._known[_TLSEXT_TYPE_SUPPORTED_GROUPS.to_bytes(2) + len(extension).to_bytes(2) + extension] = choice
+        return choice
 
 
 def _pairs(extension: bytes, start: int) -> set[bytes]:

@@ -155,6 +155,18 @@ class PEMData:
         return "PEM data in memory"
 
 
+def files_or_secret(
+    certfile: StrPath, keyfile: StrPath | None = None, password: Password = None
+) -> PEMFiles | KubernetesSecret:
+    """A pair by its files. That of a Secret which Kubernetes has mounted is known by the kubelet's link beside it."""
+    directory = Path(certfile).parent
+    files = Path(certfile), None if keyfile is None else Path(keyfile)
+    of_secret = files == (directory / "tls.crt", directory / "tls.key") and password is None
+    if of_secret and (directory / "..data").is_symlink():
+        return KubernetesSecret(directory)
+    return PEMFiles(certfile, keyfile, password)
+
+
 _CERTBOT_DENIED = (
     "certbot lets only root into live/ and archive/: give the server's group access to both "
     "(chgrp and chmod 0750, privkey.pem 0640), or copy the files in a deploy hook."

@@ -15,11 +15,15 @@ from asgi_tls.servers import STARTUP_FAILURE
 COMMANDS: Final = {
     "uvicorn": ("serve", "uvicorn_command", "Serve APP with uvicorn, over TLS."),
     "hypercorn": ("serve", "hypercorn_command", "Serve APP with hypercorn, over TLS: HTTP/1.1, 2 and 3."),
+    "new": ("new", "new", "Copy the demo application into DIR, ready to run."),
     "cert": ("development", "cert", "Make a development certificate for NAMEs from a local CA."),
-    "ca": ("development", "ca", "The local CA."),
+    "ca": ("authority", "ca", "The local CA: where it is, and who trusts it."),
     "doctor": ("doctor", "doctor", "What this Python and OpenSSL can do, and what a profile would lose here."),
+    "ocsp": ("ocsp", "ocsp", "What the CA's OCSP responder says of a certificate."),
+    "check": ("check", "check", "Audit the server at URL, and grade it."),
     "explain": ("explain", "explain_command", "Cause and fix of a TLS error, by its code or by pasted text."),
     "flags": ("flags", "flags", "Flags that bring a plain SERVER nearest to a profile, and what they leave open."),
+    "export": ("export", "export", "The same profile as configuration of nginx, HAProxy, Caddy or OpenSSL."),
     "deploy-hook": ("deploy_hook", "deploy_hook", "A certbot deploy hook: the server takes the renewal at once."),
 }
 

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import getpass
-import ipaddress
 import os
 import socket
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import NameOID
 
-from asgi_tls.certificate.names import parse_ip
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from asgi_tls.dev.leaf import Leaf
 
 ORGANIZATION = "asgi-tls development CA"
 
@@ -45,10 +40,13 @@ _NO_USAGE = dict.fromkeys(
 
 
 def new_authority(now: datetime) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
-    """A self-signed CA that may sign leafs and no further CA. Its name says whose machine made it."""
+    """A self-signed CA that may sign leafs and no further CA. Its name says whose machine made it.
+
+    The name is no other CA's: NSS and keychains take two certificates of one name for two issues of the same.
+    """
     key = ec.generate_private_key(ec.SECP256R1())
-    subject = _subject(f"asgi-tls local CA ({_user()}@{socket.gethostname()})")
     identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+    subject = _subject(f"asgi-tls local CA {identifier.digest.hex()[:8]} ({_user()}@{socket.gethostname()})")
     certificate = (
         _builder(subject, key, now - _CLOCK_SKEW, now + CA_LIFETIME)
         .issuer_name(subject)
@@ -61,25 +59,25 @@ def new_authority(now: datetime) -> tuple[x509.Certificate, ec.EllipticCurvePriv
 
 
 def new_leaf(
-    names: Sequence[str], ca: x509.Certificate, ca_key: ec.EllipticCurvePrivateKey, now: datetime, lifetime: timedelta
+    leaf: Leaf, ca: x509.Certificate, ca_key: ec.EllipticCurvePrivateKey, now: datetime, lifetime: timedelta
 ) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
-    """A server certificate for canonical names, which never outlives the CA."""
+    """A certificate for a server or a client, which never outlives the CA."""
     key = ec.generate_private_key(ec.SECP256R1())
     not_before = max(now - _CLOCK_SKEW, ca.not_valid_before_utc)
     not_after = min(now + lifetime, ca.not_valid_after_utc)
     authority = x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key())
-    certificate = (
-        _builder(_subject(names[0]), key, not_before, not_after)
+    builder = (
+        _builder(_subject(leaf.common_name), key, not_before, not_after)
         .issuer_name(ca.subject)
-        .add_extension(x509.SubjectAlternativeName([_general_name(name) for name in names]), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(x509.KeyUsage(**{**_NO_USAGE, "digital_signature": True}), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(x509.ExtendedKeyUsage([leaf.usage]), critical=False)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .add_extension(authority, critical=False)
-        .sign(ca_key, hashes.SHA256())
     )
-    return certificate, key
+    if leaf.subject_alt_names:
+        builder = builder.add_extension(x509.SubjectAlternativeName(leaf.subject_alt_names), critical=False)
+    return builder.sign(ca_key, hashes.SHA256()), key
 
 
 def certificate_pem(certificate: x509.Certificate) -> bytes:
@@ -88,13 +86,6 @@ def certificate_pem(certificate: x509.Certificate) -> bytes:
 
 def key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-
-
-def names_of(certificate: x509.Certificate) -> frozenset[str]:
-    """The canonical names in subjectAltName."""
-    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    dns_names = names.get_values_for_type(x509.DNSName)
-    return frozenset(dns_names) | {str(address) for address in names.get_values_for_type(x509.IPAddress)}
 
 
 def is_ours(certificate: x509.Certificate) -> bool:
@@ -118,16 +109,10 @@ def _builder(
 
 
 def _subject(common_name: str) -> x509.Name:
-    return x509.Name(
-        [
-            x509.NameAttribute(NameOID.ORGANIZATION_NAME, ORGANIZATION),
-            x509.NameAttribute(NameOID.COMMON_NAME, common_name[:_MAX_COMMON_NAME]),
-        ]
-    )
-
-
-def _general_name(name: str) -> x509.GeneralName:
-    return x509.DNSName(name) if parse_ip(name) is None else x509.IPAddress(ipaddress.ip_address(name))
+    organization = x509.NameAttribute(NameOID.ORGANIZATION_NAME, ORGANIZATION)
+    if not common_name:
+        return x509.Name([organization])
+    return x509.Name([organization, x509.NameAttribute(NameOID.COMMON_NAME, common_name[:_MAX_COMMON_NAME])])
 
 
 def _user() -> str:

@@ -14,9 +14,9 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from asgi_tls.certificate.names import canonical_name
-from asgi_tls.dev.authority import certificate_pem, is_ours, key_pem, names_of, new_authority, new_leaf
+from asgi_tls.dev.authority import certificate_pem, is_ours, key_pem, new_authority, new_leaf
 from asgi_tls.dev.files import data_directory, locked, make_private, publish_directory, replace_files
+from asgi_tls.dev.leaf import Leaf, client_leaf, server_leaf
 from asgi_tls.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class LocalCA:
     """The CA in `directory`, by default `data_directory()`.
 
     The directory holds `ca/` (ca.pem and ca-key.pem, which appear together or not at all and are never replaced),
-    `certificates/` (one directory for each first name), and a lock file.
+    `certificates/` and `clients/` (one directory for each first name), and a lock file.
     """
 
     def __init__(self, directory: Path | None = None) -> None:
@@ -82,55 +82,53 @@ class LocalCA:
         self._load(datetime.now(UTC))
 
     def issue(
-        self, names: Sequence[str], *, directory: Path | None = None, days: float = 90, now: datetime | None = None
+        self,
+        names: Sequence[str],
+        *,
+        directory: Path | None = None,
+        days: float = 90,
+        now: datetime | None = None,
+        renew: bool = False,
     ) -> IssuedCertificate:
         """A certificate for host names, wildcards and IP addresses, in `directory` or under the CA's own.
 
         A pair that is there is kept when it is for the same names, from this CA, and has more than a third of its
-        lifetime left. Otherwise both files are written and then renamed, the key first: for as long as one rename
+        lifetime left, unless `renew` is set.
+        Otherwise both files are written and then renamed, the key first: for as long as one rename
         takes, a reader can see the new key beside the old certificate. Files that no local CA made are never replaced.
         The certificate file holds the leaf alone: the root signed it directly, so there is no intermediate, and a
         server does not send the root (RFC 8446 section 4.4.2), which every client must have already.
 
         Raises ConfigurationError.
         """
-        canonical = _canonical(names)
+        return self._issue(server_leaf(names), directory, days, now, renew=renew)
+
+    def issue_client(
+        self, names: Sequence[str], *, directory: Path | None = None, days: float = 90, now: datetime | None = None
+    ) -> IssuedCertificate:
+        """A certificate for a client, with which it shows who it is (mTLS): extendedKeyUsage clientAuth.
+
+        The first name is the common name, and may be any text. Every name that is an e-mail address, a host name with
+        a dot, an IP address or a URI is a subjectAltName as well; those after the first must be one. Files and their
+        renewal are as with `issue`, in `clients/` instead of `certificates/`.
+
+        Raises ConfigurationError.
+        """
+        return self._issue(client_leaf(names), directory, days, now)
+
+    def _issue(
+        self, leaf: Leaf, directory: Path | None, days: float, now: datetime | None, *, renew: bool = False
+    ) -> IssuedCertificate:
         if not 0 < days <= _MAX_DAYS:
             raise ConfigurationError(f"a certificate cannot last {days} days", fix=f"Take 1 to {_MAX_DAYS} days.")
         now = now or datetime.now(UTC)
         authority = self._load(now)
-        target = (
-            self.directory / "certificates" / _directory_name(canonical[0]) if directory is None else Path(directory)
-        )
+        target = self.directory / leaf.directory if directory is None else Path(directory)
         with _advice(target):
             make_private(target)
         with _advice(self.directory), locked(self.directory / "lock"):
-            return self._issue(authority, canonical, target, timedelta(days=days), now, own=directory is None)
-
-    def _issue(
-        self,
-        authority: _Authority,
-        names: tuple[str, ...],
-        target: Path,
-        lifetime: timedelta,
-        now: datetime,
-        *,
-        own: bool,
-    ) -> IssuedCertificate:
-        certfile, keyfile = target / CERTIFICATE, target / KEY
-        present = _read_pair(certfile, keyfile)
-        if present is not None and _still_good(*present, authority, names, now):
-            return _issued(target, names, present[0], created=False)
-        if not own and (certfile.exists() or keyfile.exists()) and (present is None or not is_ours(present[0])):
-            raise ConfigurationError(
-                f"{target} holds a {CERTIFICATE} or {KEY} that is not known to come from asgi-tls",
-                fix="Choose another directory, or move these files away.",
-            )
-        certificate, key = new_leaf(names, authority.certificate, authority.key, now, lifetime)
-        with _advice(target):
-            files = {KEY: (key_pem(key), 0o600), CERTIFICATE: (certificate_pem(certificate), 0o644)}
-            replace_files(target, files)
-        return _issued(target, names, certificate, created=True)
+            own = directory is None
+            return _issue_into(target, leaf, authority, timedelta(days=days), now, own=own, renew=renew)
 
     def _load(self, now: datetime) -> _Authority:
         with _advice(self.directory):
@@ -161,14 +159,23 @@ class LocalCA:
         return _Authority(certificate, key)
 
 
-def _canonical(names: Sequence[str]) -> tuple[str, ...]:
-    if isinstance(names, str) or not names:
-        raise ConfigurationError("a certificate needs a list of names", fix="Name at least one host: localhost.")
-    return tuple(dict.fromkeys(canonical_name(name) for name in names))
-
-
-def _directory_name(name: str) -> str:
-    return name.replace("*", "_wildcard").replace(":", "_")
+def _issue_into(
+    target: Path, leaf: Leaf, authority: _Authority, lifetime: timedelta, now: datetime, *, own: bool, renew: bool
+) -> IssuedCertificate:
+    certfile, keyfile = target / CERTIFICATE, target / KEY
+    present = _read_pair(certfile, keyfile)
+    if present is not None and not renew and _still_good(*present, authority, leaf, now):
+        return _issued(target, leaf.names, present[0], created=False)
+    if not own and (certfile.exists() or keyfile.exists()) and (present is None or not is_ours(present[0])):
+        raise ConfigurationError(
+            f"{target} holds a {CERTIFICATE} or {KEY} that is not known to come from asgi-tls",
+            fix="Choose another directory, or move these files away.",
+        )
+    certificate, key = new_leaf(leaf, authority.certificate, authority.key, now, lifetime)
+    with _advice(target):
+        files = {KEY: (key_pem(key), 0o600), CERTIFICATE: (certificate_pem(certificate), 0o644)}
+        replace_files(target, files)
+    return _issued(target, leaf.names, certificate, created=True)
 
 
 def _read_pair(certfile: Path, keyfile: Path) -> tuple[x509.Certificate, bool] | None:
@@ -182,15 +189,15 @@ def _read_pair(certfile: Path, keyfile: Path) -> tuple[x509.Certificate, bool] |
 
 
 def _still_good(
-    certificate: x509.Certificate, key_fits: bool, authority: _Authority, names: tuple[str, ...], now: datetime
+    certificate: x509.Certificate, key_fits: bool, authority: _Authority, leaf: Leaf, now: datetime
 ) -> bool:
     try:
         certificate.verify_directly_issued_by(authority.certificate)
-        same_names = names_of(certificate) == frozenset(names)
-    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm, x509.ExtensionNotFound):
+        same = leaf.describes(certificate)
+    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
         return False
     begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
-    return key_fits and same_names and begin <= now and (end - now) / (end - begin) > RENEW_BELOW
+    return key_fits and same and begin <= now and (end - now) / (end - begin) > RENEW_BELOW
 
 
 def _issued(target: Path, names: tuple[str, ...], certificate: x509.Certificate, *, created: bool) -> IssuedCertificate:

@@ -105,4 +105,53 @@ OWN: Final = (
         commands=(commands.DOCTOR,),
         reference="docs/profiles.md",
     ),
+    Trouble(
+        code="certificate-stapling",
+        title="No good OCSP response, where stapling is required",
+        meaning="With `--tls-stapling required` a certificate is served with a response that says good, or not at all.",
+        causes=(
+            "the CA's responder cannot be reached from this machine: a firewall, a proxy, no DNS",
+            "the certificate names no responder: many CAs have stopped OCSP",
+            "the certificate is revoked, or the responder does not know it yet",
+        ),
+        fixes=(
+            "see what the responder says with the command below, and open the way to it",
+            "`--tls-stapling auto` serves without a response until there is one",
+        ),
+        commands=("asgi-tls ocsp status fullchain.pem", "openssl x509 -in fullchain.pem -noout -ocsp_uri"),
+        reference="docs/stapling.md; RFC 6066 section 8",
+    ),
+    Trouble(
+        code="trust-store",
+        title="A trust store could not be read or changed",
+        meaning="The program that keeps the store failed. What it said is in the message; other stores were done.",
+        causes=(
+            "its program is not installed: certutil is in libnss3-tools, nss-tools or nss",
+            "this user may not change the system's store",
+            "a database of Firefox or Chromium that is locked, damaged or has a password",
+        ),
+        fixes=(
+            "install what the message names, and run the command again: what is done is left as it is",
+            "see the commands without running them: `asgi-tls ca install --dry-run`",
+        ),
+        commands=("asgi-tls ca install --dry-run", "asgi-tls ca path"),
+        reference="docs/development.md",
+    ),
+    Trouble(
+        code="unreachable",
+        title="The server that was to be audited does not answer, or does not speak TLS",
+        meaning="No handshake came about, with any version of TLS. Nothing was graded.",
+        causes=(
+            "nothing listens on that port, or a firewall drops the connection",
+            "the port speaks plain HTTP, or a protocol with STARTTLS",
+            "the server blocks this address after many failed handshakes",
+        ),
+        fixes=(
+            "connect with the command below; give the port as in https://HOST:8443",
+            "`--connect` audits a name at another address",
+        ),
+        commands=("curl -v https://HOST/", "openssl s_client -connect HOST:443 -servername HOST"),
+        reference="docs/check.md",
+        general=True,
+    ),
 )

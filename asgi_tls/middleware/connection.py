@@ -7,8 +7,8 @@
         connection = tls_connection(request.scope)   # None over plain HTTP
 
 Both work under uvicorn, hypercorn and gunicorn's ASGI worker, wherever the context comes from a ServerTLS. They tell of
-the connection to this server: behind a proxy that ends TLS, there is none. Of HTTP/3 only the version is known, which
-is always TLS 1.3 (RFC 9001 section 4.2): aioquic tells nothing else to an application.
+the connection to this server: behind a proxy that ends TLS, there is none. Of HTTP/3 in hypercorn neither the group nor
+the name that the client asked for is known: aioquic does not tell them.
 
 The extension has every key of its version 0.2. The draft of the next version keeps only `client_cert_chain`, in the
 same form, so both kinds of readers find what they look for. What a server fills in by itself is left as it is.
@@ -16,22 +16,12 @@ same form, so both kinds of readers find what they look for. What a server fills
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
 
 from asgi_tls.connection import TLSConnection, current_connection
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
-
-_HTTP_OVER_QUIC: Final = "3"
-_OF_QUIC: Final[dict[str, Any]] = {
-    "server_cert": None,
-    "client_cert_chain": [],
-    "client_cert_name": None,
-    "client_cert_error": None,
-    "tls_version": 0x0304,
-    "cipher_suite": None,
-}
 
 
 class ConnectionMiddleware:
@@ -48,20 +38,15 @@ class ConnectionMiddleware:
 def with_connection(scope: Scope) -> Scope:
     """The scope with the `tls` extension, where the request came over TLS; the given one stays as it is."""
     connection = tls_connection(scope)
-    if connection is not None:
-        known = connection.extension
-    elif scope["type"] == "http" and scope.get("http_version") == _HTTP_OVER_QUIC:
-        known = _OF_QUIC
-    else:
+    if connection is None:
         return scope
     extensions = scope.get("extensions") or {}
-    return {**scope, "extensions": {**extensions, "tls": {**known, **(extensions.get("tls") or {})}}}
+    return {**scope, "extensions": {**extensions, "tls": {**connection.extension, **(extensions.get("tls") or {})}}}
 
 
 def tls_connection(scope: Scope) -> TLSConnection | None:
     """The facts of the TLS connection that this request came over, None where it did not or they are not known."""
-    # The variable is set by each connection's own handshake, and HTTP/3 has no handshake that we see.
-    if scope["type"] not in {"http", "websocket"} or scope.get("http_version") == _HTTP_OVER_QUIC:
+    if scope["type"] not in {"http", "websocket"}:
         return None
     handshake = current_connection.get()
     return None if handshake is None else handshake.connection

@@ -1,24 +1,33 @@
-"""HTTP/3 in hypercorn: new connections get the certificate that is served over TCP, however often it is renewed.
+"""HTTP/3 in hypercorn: the certificate that is served over TCP, however often it is renewed, and facts for the app.
 
 hypercorn loads a certificate into aioquic's configuration once, when a worker's QuicProtocol is made, and aioquic
 copies it from there for each connection. So QuicProtocol gets a subclass that looks, before each datagram, whether
 the live context has another certificate by now. `hypercorn.asyncio.udp_server` imports QuicProtocol from its module
 when a worker starts to listen, which is after the context was made: the subclass is put in its place in that module.
-A configuration that is not ours is served as before. It would break if hypercorn imported the class earlier or kept
-the configuration under another name than `quic_config`; tests/servers/test_quic.py would show it: the old certificate
-would be served.
+A configuration that is not ours is served as before.
+
+The tasks of a connection's requests are started while `_handle_events` runs, and inherit what is set around it.
+
+It would break if hypercorn imported the class earlier or kept the configuration under another name than `quic_config`:
+tests/servers/test_quic.py would be served the old certificate. Or if it renamed `_handle_events`: the same test would
+learn nothing of its connection.
 """
 
 from __future__ import annotations
 
 import functools
 import logging
+import time
 import weakref
 from collections.abc import Mapping
 from typing import Any, Final
 
+from asgi_tls.addresses import address_of
 from asgi_tls.certificate import Certificate
+from asgi_tls.connection import TLSConnection, current_connection
 from asgi_tls.context import ServerContext
+from asgi_tls.facts import fields_of
+from asgi_tls.handshake import Reception
 
 logger = logging.getLogger("asgi_tls")
 
@@ -47,6 +56,7 @@ def _following(base: Any) -> Any:
             super().__init__(app, config, *args, **kwargs)
             self._live = _contexts.get(config) or _contexts.get(config.create_ssl_context)
             self._seen: Mapping[str, tuple[Certificate, ...]] | None = None
+            self._handshakes: weakref.WeakKeyDictionary[Any, QuicHandshake] = weakref.WeakKeyDictionary()
 
         async def handle(self, event: Any) -> None:
             if self._live is not None and self._live.certificates is not self._seen:
@@ -56,8 +66,67 @@ def _following(base: Any) -> Any:
                 _use(self.quic_config, certificate)
             await super().handle(event)
 
+        async def _handle_events(self, connection: Any, client: tuple[Any, ...] | None = None) -> None:
+            if self._live is None:
+                await super()._handle_events(connection, client)
+                return
+            handshake = self._handshakes.get(connection.quic)
+            if handshake is None:
+                handshake = self._handshakes[connection.quic] = QuicHandshake(connection.quic.tls, client)
+            token = current_connection.set(handshake)
+            try:
+                await super()._handle_events(connection, client)
+            finally:
+                current_connection.reset(token)
+            if connection.h3 is not None:
+                handshake.tell(self._live.ssl_context.reception)
+
     Following.__name__ = Following.__qualname__ = base.__name__
     return Following
+
+
+class QuicHandshake:
+    """What aioquic tells of a handshake: the version, which is always TLS 1.3 (RFC 9001 section 4.2), the suite, the
+    application protocol, the certificate that was served, and whether a session was resumed. Not the group, nor the
+    name that the client asked for. `tls` is aioquic's context of the connection.
+    """
+
+    def __init__(self, tls: Any, client: tuple[Any, ...] | None) -> None:
+        self._tls, self._started, self._told = tls, time.perf_counter(), False
+        self._address = address_of(client)
+        self._facts: TLSConnection | None = None
+
+    @property
+    def connection(self) -> TLSConnection | None:
+        """The facts, None while the handshake is under way."""
+        if self._facts is None:
+            self._facts = self._describe()
+        return self._facts
+
+    def _describe(self) -> TLSConnection | None:
+        from cryptography.hazmat.primitives.serialization import Encoding
+
+        tls = self._tls
+        if tls.alpn_negotiated is None or tls.key_schedule is None:
+            return None
+        return TLSConnection(
+            protocol="TLSv1.3",
+            cipher=f"TLS_{tls.key_schedule.cipher_suite.name}",
+            group=None,
+            alpn=tls.alpn_negotiated,
+            server_name=None,
+            resumed=tls.session_resumed,
+            server_certificate=None if tls.certificate is None else tls.certificate.public_bytes(Encoding.DER),
+        )
+
+    def tell(self, reception: Reception | None) -> None:
+        """Tell of the handshake, once."""
+        if self._told or reception is None or (facts := self.connection) is None:
+            return
+        self._told = True
+        if reception.wants_sessions():
+            elapsed = time.perf_counter() - self._started
+            reception.tell_session(fields_of(facts, self._address, elapsed=elapsed))
 
 
 def _use(configuration: Any, certificate: Certificate) -> None:

@@ -1,9 +1,11 @@
 """uvicorn: its public hook `ssl_context_factory`, and the protocol class that it has chosen by then.
 
-`Config.load` sets `http_protocol_class`, then calls the factory, then sets `loaded_app`; the protocol is made with
-`config=`, and each protocol it switches to (WebSocket, HTTP/2) takes `config.loaded_app` again. So the class gets a
-subclass that gives each connection a copy of the configuration, whose app knows the connection. It would break if
-uvicorn took the app from elsewhere, and tests/servers would show it: the demo would say nothing of the connection.
+An app learns of its connection by `current_connection`, which the tasks that serve a connection inherit. With
+`--reset-contextvars` they inherit nothing: then the protocol class gets a subclass that gives each connection a copy of
+the configuration, whose app knows the connection. `Config.load` sets `http_protocol_class`, then calls the factory,
+then sets `loaded_app`; the protocol is made with `config=`, and each protocol it switches to (WebSocket, HTTP/2) takes
+`config.loaded_app` again. It would break if uvicorn took the app from elsewhere, and tests/servers would show it: the
+demo would say nothing of the connection.
 """
 
 from __future__ import annotations
@@ -52,7 +54,8 @@ class UvicornContextFactory:
             logging.getLogger("uvicorn.error").error("TLS cannot start: %s %s", error, error.more)  # noqa: TRY400 -- no traceback
             sys.exit(STARTUP_FAILURE)
         reload_on_hangup(context)
-        config.http_protocol_class = _observed(config.http_protocol_class)
+        if config.reset_contextvars:
+            config.http_protocol_class = _observed(config.http_protocol_class)
         return context.ssl_context
 
 

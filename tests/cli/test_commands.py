@@ -54,6 +54,7 @@ def test_doctor_says_what_is_there() -> None:
     assert status == 0
     assert report["openssl"] == ssl.OPENSSL_VERSION
     assert report["capabilities"]["groups"]
+    assert report["capabilities"]["stapling"] == "libssl"
     assert set(report["profiles"]) == {"modern", "intermediate"}
     supported = _openssl.supported_groups()
     assert supported is not None

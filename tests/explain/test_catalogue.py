@@ -18,7 +18,7 @@ from asgi_tls import alerts, errors
 from asgi_tls.cli import main
 from asgi_tls.explain import CATALOGUE, Trouble, explain
 from asgi_tls.explain.index import as_name, index, squeezed
-from asgi_tls.servers.environment import SETTINGS
+from asgi_tls.servers.settings import SETTINGS
 
 TROUBLES = list(CATALOGUE.values())
 OWN_CODES = sorted(

@@ -19,7 +19,6 @@ from servers import Server, serve
 from websockets.sync.client import connect as websocket
 
 from asgi_tls import PEMFiles
-from asgi_tls.middleware.connection import with_connection
 from asgi_tls.middleware.identity import client_identity
 
 OTHERS = [Launch("uvicorn", "asyncio"), Launch("hypercorn", "uvloop"), Launch("gunicorn", "asgi")]
@@ -121,12 +120,6 @@ def test_both_shapes_of_the_extension_are_read(files: Files) -> None:
         {"client_cert_chain": certificates, "client_cert_error": "expired"},
     ):
         assert client_identity({"type": "http", "extensions": {"tls": extension}}) is None
-
-
-def test_http_3_tells_its_version_and_nothing_else() -> None:
-    scope = with_connection({"type": "http", "http_version": "3", "extensions": {}})
-    assert scope["extensions"]["tls"]["tls_version"] == 0x0304
-    assert scope["extensions"]["tls"]["cipher_suite"] is None
 
 
 def test_a_unix_socket_has_no_address(files: Files, tmp_path: Any) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import ssl
 import sys
 import textwrap
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import httpx
 import pytest
@@ -19,10 +20,12 @@ from aioquic.h3.connection import H3_ALPN, H3Connection
 from aioquic.h3.events import DataReceived, H3Event
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.events import QuicEvent
+from cryptography import x509
 from files import Files
 from handshakes import client, connect
 from launch import Launch
 from servers import asgi_tls, run, serve
+from wire import events
 
 from asgi_tls import create_client_context
 
@@ -34,9 +37,9 @@ def options(files: Files) -> list[str]:
 
 
 @pytest.mark.parametrize("ws", ["websockets", "websockets-sansio", "wsproto"])
-@pytest.mark.parametrize("http", HTTP_1)
-def test_a_websocket_knows_its_connection_under_uvicorn(files: Files, http: str, ws: str) -> None:
-    command = asgi_tls("uvicorn", "facts_app:app", "--port=0", f"--http={http}", f"--ws={ws}", *options(files))
+@pytest.mark.parametrize("http", [["--http=h11"], ["--http=httptools"], ["--http=httptools", "--reset-contextvars"]])
+def test_a_websocket_knows_its_connection_under_uvicorn(files: Files, http: list[str], ws: str) -> None:
+    command = asgi_tls("uvicorn", "facts_app:app", "--port=0", *http, f"--ws={ws}", *options(files))
     with serve(command, ready="Uvicorn running on") as server:
         assert _websocket_facts(files, server.port)["protocol"] == "TLSv1.3"
         # And HTTP on another connection is not mixed up with it.
@@ -58,8 +61,42 @@ def _websocket_facts(files: Files, port: int) -> dict[str, Any]:
     return facts
 
 
-def test_http_2_under_uvicorn_with_zttp(files: Files) -> None:
-    command = asgi_tls("uvicorn", "facts_app:app", "--port=0", "--http=zttp", "--http2", *options(files))
+@pytest.mark.parametrize("contextvars", [[], ["--reset-contextvars"]])
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+@pytest.mark.parametrize("http", HTTP_1)
+def test_every_request_of_a_connection_knows_it(files: Files, http: str, loop: str, contextvars: list[str]) -> None:
+    """Also those that were sent ahead, and those that come after the server had stopped reading."""
+    own = ["--port=0", f"--http={http}", f"--loop={loop}", *contextvars]
+    with serve(asgi_tls("uvicorn", "facts_app:app", *own, *options(files)), ready="Uvicorn running on") as server:
+        context = create_client_context(cafile=files.ca)
+        get = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        body = bytes(1 << 20)  # nobody reads it
+        post = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body)
+        with (
+            socket.create_connection(("127.0.0.1", server.port), timeout=20) as raw,
+            context.wrap_socket(raw, server_hostname="localhost") as secure,
+            secure.makefile("rb") as answers,
+        ):
+            for requests in (get, get + get + get, post + body, get, post + body, get + get):
+                secure.sendall(requests)
+                for _ in range(requests.count(b" HTTP/1.1")):
+                    assert read_facts(answers)["protocol"] == "TLSv1.3"
+
+
+def read_facts(answers: IO[bytes]) -> dict[str, Any]:
+    assert answers.readline() == b"HTTP/1.1 200 OK\r\n"
+    fields = {}
+    while line := answers.readline().strip():
+        name, _, value = line.partition(b": ")
+        fields[name.lower()] = value
+    facts: dict[str, Any] = json.loads(answers.read(int(fields[b"content-length"])))
+    return facts
+
+
+@pytest.mark.parametrize("contextvars", [[], ["--reset-contextvars"]])
+def test_http_2_under_uvicorn_with_zttp(files: Files, contextvars: list[str]) -> None:
+    own = ["--port=0", "--http=zttp", "--http2", *contextvars]
+    command = asgi_tls("uvicorn", "facts_app:app", *own, *options(files))
     with serve(command, ready="Uvicorn running on") as server:
         assert _facts_over_http_2(files, server.port) == ("2", "h2")
 
@@ -112,10 +149,12 @@ def _free_udp_port() -> int:
     return port
 
 
-def test_http_3_under_hypercorn(files: Files) -> None:
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_http_3_under_hypercorn(files: Files, loop: str) -> None:
     command = asgi_tls(
         "hypercorn", "facts_app:app", "--bind=127.0.0.1:0", f"--quic-bind=127.0.0.1:{(port := _free_udp_port())}",
-        f"--certfile={files.ecdsa.certfile}", f"--keyfile={files.ecdsa.keyfile}",
+        f"--certfile={files.ecdsa.certfile}", f"--keyfile={files.ecdsa.keyfile}", f"--worker-class={loop}",
+        "--graceful-timeout=0", "--tls-log-json",
     )  # fmt: skip
 
     async def ask() -> dict[str, Any]:
@@ -126,8 +165,17 @@ def test_http_3_under_hypercorn(files: Files) -> None:
             return await protocol.get()
 
     with serve(command, ready=r"\(QUIC\)") as server:
-        assert asyncio.run(ask())["http"] == "3"
-        assert connect(server.port, client()).facts["http"] == "1.1"
+        facts = asyncio.run(ask())
+        assert (facts["http"], facts["protocol"], facts["alpn"]) == ("3", "TLSv1.3", "h3")
+        assert facts["cipher"] == "TLS_AES_256_GCM_SHA384"
+        leaf = x509.load_pem_x509_certificate(files.ecdsa.certfile.read_bytes())
+        assert x509.load_pem_x509_certificate(facts["extension"]["server_cert"].encode()) == leaf
+        assert (facts["extension"]["tls_version"], facts["extension"]["cipher_suite"]) == (0x0304, 0x1302)
+        (event,) = events(server, name="tls_session")
+        assert (event["ip"], event["alpn"], event["cipher"]) == ("127.0.0.1", "h3", facts["cipher"])
+        assert 0 < event["duration_ms"] < 10_000
+        over_tcp = connect(server.port, client()).facts
+        assert (over_tcp["http"], over_tcp["group"]) == ("1.1", "X25519")
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,14 @@ _HEAD = """\
 What users of TLS meet, each with its causes, what to do about it, and a command that shows whether it helped.
 `asgi-tls explain` finds the right one from whatever a program printed:
 
-    asgi-tls explain UNSUPPORTED_PROTOCOL
-    asgi-tls explain 'curl: (60) SSL certificate problem: unable to get local issuer certificate'
-    journalctl -u app | asgi-tls explain -
+```console
+$ asgi-tls explain UNSUPPORTED_PROTOCOL
+…
+$ asgi-tls explain 'curl: (60) SSL certificate problem: unable to get local issuer certificate'
+…
+$ echo "[SSL: NO_SHARED_CIPHER] no shared cipher (_ssl.c:1006)" | asgi-tls explain -
+…
+```
 
 It knows our own codes, OpenSSL's reasons (`error:0A000102`) and verify errors (`num=20`), TLS alerts, curl's exit
 statuses, and the names that Python, Node, Chromium, Firefox, GnuTLS, nginx and git give their errors; wrapped, coloured
@@ -34,7 +39,7 @@ def _section(trouble: Trouble) -> str:
     lines = [f"## {trouble.code}", "", f"{trouble.title}. {trouble.meaning}", "", "Causes:", ""]
     lines += [f"- {cause}" for cause in trouble.causes]
     lines += ["", "What to do:", "", *(f"- {fix}" for fix in trouble.fixes)]
-    lines += ["", "To verify:", "", *(f"    {command}" for command in trouble.commands)]
+    lines += ["", "To verify:", "", "```text", *trouble.commands, "```"]
     if known := _known_as(trouble):
         lines += ["", f"Known as {', '.join(known)}."]
     return "\n".join([*lines, "", f"Reference: {trouble.reference}.", ""])

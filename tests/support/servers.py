@@ -122,7 +122,8 @@ def _wait_until_it_listens(server: Server) -> None:
     be an event."""
     deadline = time.monotonic() + 5
     while server.port and time.monotonic() < deadline:
-        tables = [Path("/proc/net", name).read_text(encoding="ascii").splitlines()[1:] for name in ("tcp", "tcp6")]
+        network = Path("/proc", str(server.process.pid), "net")  # that of the process, which may have one of its own
+        tables = [(network / name).read_text(encoding="ascii").splitlines()[1:] for name in ("tcp", "tcp6")]
         sockets = (line.split() for table in tables for line in table)
         if any(local.endswith(f":{server.port:04X}") and state == "0A" for _, local, _, state, *_ in sockets):
             return

@@ -76,15 +76,17 @@ def hello(**how: Any) -> bytes:
     raise AssertionError("a client does not finish alone")
 
 
-def events(server: Server, port: int | None = None, *, timeout: float = 5.0, count: int = 1) -> list[dict[str, Any]]:
-    """The events in the server's JSON log, those of one client's port if given; waits until there are `count`."""
+def events(
+    server: Server, port: int | None = None, *, name: str | None = None, timeout: float = 5.0, count: int = 1
+) -> list[dict[str, Any]]:
+    """The events in the server's JSON log, of one client's port or one name if given; waits until there are `count`."""
     deadline = time.monotonic() + timeout
     while True:
         found = []
         for line in list(server.log):
             if line.startswith("{"):
                 event = json.loads(line)
-                if port is None or event.get("port") == port:
+                if port in {None, event.get("port")} and name in {None, event["event"]}:
                     found.append(event)
         if len(found) >= count or time.monotonic() > deadline:
             return found

@@ -16,6 +16,7 @@ PACKAGES = [
     "helmet@8.3.0",
     "@mdn/mdn-http-observatory@1.4.8",
     "playwright-core@1.65.1",
+    "axe-core@4.10.3",
     "swagger-ui-dist@5.35.0",
     "redoc@2.5.4",
 ]

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from asgi_servers import CDN_NAMES, KeyPair, running_uvicorn
-from asgi_tls._demo_app.app import app as demo
 from starlette.applications import Starlette
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
@@ -86,13 +85,6 @@ def test_a_page_with_nonces_runs_and_an_injected_script_does_not(node: Any, key_
     # The observer works: it sees a violation where there is one.
     assert injected["text"] != "ran"
     assert [each.split()[0] for each in injected["violations"]] == ["script-src-elem"]
-
-
-def test_the_demo_has_no_violation_in_its_console(node: Any, key_pair: KeyPair) -> None:
-    with site(node, key_pair, demo) as (visit, _):
-        (page,) = visit({"url": "https://site.test/", "until": "dl"})
-    assert "Connected with" in page["text"]
-    assert (page["console"], page["violations"], page["failed"]) == ([], [], [])
 
 
 @pytest.mark.parametrize("content", ["api", "web"])

@@ -1,0 +1,119 @@
+"""What a certificate is to say: the names of a server, or those of a client. No keys here, no files."""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cryptography import x509
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from asgi_tls.certificate.names import canonical_name, parse_ip
+from asgi_tls.errors import ConfigurationError
+
+_MAX_COMMON_NAME = 64  # ub-common-name, RFC 5280 appendix A.1
+
+# RFC 3986 section 3, and the URNs of RFC 8141.
+_URI = re.compile(r"(?:[a-z][a-z0-9+.-]*://|urn:)\S+\Z", re.IGNORECASE)
+_EMAIL = re.compile(r"(?P<local>[^\s@]+)@(?P<domain>[^\s@]+)\Z")
+
+# What some file system or other does not take in a name.
+_UNSAFE = re.compile(r'[/\\:*?"<>|%]|\A\.|[. ]\Z')
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """A certificate to be. `names` are as people write them; `directory` is where its files go below the CA's own."""
+
+    names: tuple[str, ...]
+    common_name: str
+    subject_alt_names: tuple[x509.GeneralName, ...]
+    usage: x509.ObjectIdentifier
+    directory: str
+
+    def describes(self, certificate: x509.Certificate) -> bool:
+        """Whether the certificate says this already."""
+        extensions = certificate.extensions
+        try:
+            usage = extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+        except x509.ExtensionNotFound:
+            return False
+        try:
+            names = set(extensions.get_extension_for_class(x509.SubjectAlternativeName).value)
+        except x509.ExtensionNotFound:
+            names = set()
+        # Servers are known by subjectAltName alone (RFC 9525 section 2), clients by their common name as well.
+        common_name = [each.value for each in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+        same_subject = (
+            self.usage == ExtendedKeyUsageOID.SERVER_AUTH or "".join(map(str, common_name)) == self.common_name
+        )
+        return list(usage) == [self.usage] and names == set(self.subject_alt_names) and same_subject
+
+
+def server_leaf(names: Sequence[str]) -> Leaf:
+    """For host names, wildcards and IP addresses. Raises ConfigurationError."""
+    canonical = tuple(dict.fromkeys(canonical_name(name) for name in _listed(names, "host: localhost")))
+    return Leaf(
+        canonical,
+        canonical[0][:_MAX_COMMON_NAME],
+        tuple(_host(name) for name in canonical),
+        ExtendedKeyUsageOID.SERVER_AUTH,
+        "certificates/" + canonical[0].replace("*", "_wildcard").replace(":", "_"),
+    )
+
+
+def client_leaf(names: Sequence[str]) -> Leaf:
+    """For a person or a program. The first name is the common name; every one that is an e-mail address, a host name
+    with a dot, an IP address or a URI is a subjectAltName as well, and those after the first must be.
+
+    Raises ConfigurationError.
+    """
+    first, *more = dict.fromkeys(_listed(names, "person or program: alice"))
+    for name in (first, *more):
+        if not name or not name.isprintable() or name != name.strip():
+            raise ConfigurationError(f"{name!r} is no name for a client", fix="Use printable characters.")
+    alternatives = [_alternative(name) for name in (first, *more)]
+    for name, alternative in zip(more, alternatives[1:], strict=True):
+        if alternative is None:
+            raise ConfigurationError(
+                f"{name!r} is neither an e-mail address, nor a host name, nor a URI",
+                fix="Only the first name may be any text: quote a name that has spaces.",
+            )
+    if len(first) > _MAX_COMMON_NAME and alternatives[0] is None:
+        raise ConfigurationError(f"{first!r} is too long", fix=f"Use {_MAX_COMMON_NAME} characters at most.")
+    common_name = first if len(first) <= _MAX_COMMON_NAME else ""
+    found = tuple(each for each in alternatives if each is not None)
+    return Leaf((first, *more), common_name, found, ExtendedKeyUsageOID.CLIENT_AUTH, f"clients/{_file_name(first)}")
+
+
+def _listed(names: Sequence[str], example: str) -> Sequence[str]:
+    if isinstance(names, str) or not names:
+        raise ConfigurationError("a certificate needs a list of names", fix=f"Name at least one {example}.")
+    return names
+
+
+def _alternative(name: str) -> x509.GeneralName | None:
+    """None for what is no such name. Raises ConfigurationError for what looks like one and cannot be written."""
+    if _URI.match(name):
+        if not name.isascii():
+            raise ConfigurationError(f"{name!r} is no URI", fix="Percent-encode its letters (RFC 3986).")
+        return x509.UniformResourceIdentifier(name)
+    if email := _EMAIL.match(name):
+        if not email["local"].isascii():
+            raise ConfigurationError(f"{name!r} cannot be written in a certificate", fix="Use an ASCII address.")
+        return x509.RFC822Name(f"{email['local']}@{canonical_name(email['domain'])}")
+    if parse_ip(name) is not None or (("." in name or name == "localhost") and " " not in name):
+        return _host(canonical_name(name))
+    return None
+
+
+def _host(name: str) -> x509.GeneralName:
+    return x509.DNSName(name) if parse_ip(name) is None else x509.IPAddress(ipaddress.ip_address(name))
+
+
+def _file_name(name: str) -> str:
+    safe = _UNSAFE.sub(lambda found: f"%{ord(found[0]):02X}", name)
+    return safe if len(safe.encode()) <= 200 else hashlib.sha256(name.encode()).hexdigest()

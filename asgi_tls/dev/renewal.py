@@ -1,0 +1,53 @@
+"""The development certificate that a server serves, made again while it serves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from asgi_tls.dev.ca import CERTIFICATE, IssuedCertificate, LocalCA
+
+
+def is_development(certificate: bytes, *, ca: LocalCA | None = None) -> bool:
+    """Whether the local CA of this user signed a certificate (DER). Reads the CA's certificate."""
+    root = _read((ca or LocalCA()).certificate_path)
+    try:
+        parsed = x509.load_der_x509_certificate(certificate)
+        if root is not None:
+            parsed.verify_directly_issued_by(root)
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return root is not None
+
+
+def renew(certificate: bytes, *, ca: LocalCA | None = None) -> IssuedCertificate | None:
+    """Make the pair of a development certificate (DER) again, for the same names and in the same place, with a new key.
+
+    None, and nothing is done, where the certificate is not one that lies in the directory of the local CA. A server
+    that watches the files takes the new pair up by itself. Reads and writes files.
+
+    Raises ConfigurationError.
+    """
+    ca = ca or LocalCA()
+    names = _names(certificate, ca)
+    return None if names is None else ca.issue(names, renew=True)
+
+
+def _names(certificate: bytes, ca: LocalCA) -> tuple[str, ...] | None:
+    """Its names in their order: the first one names the directory."""
+    for path in (ca.directory / "certificates").glob(f"*/{CERTIFICATE}"):
+        present = _read(path)
+        if present is not None and present.public_bytes(Encoding.DER) == certificate:
+            names = present.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+            return tuple(str(name.value) for name in names)
+    return None
+
+
+def _read(path: Path) -> x509.Certificate | None:
+    try:
+        return x509.load_pem_x509_certificate(path.read_bytes())
+    except (OSError, ValueError):
+        return None

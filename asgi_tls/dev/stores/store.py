@@ -1,0 +1,169 @@
+"""What the trust stores share: a machine to look at, a CA to trust, and commands as data."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol
+
+from cryptography import x509
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from asgi_tls.errors import ConfigurationError, TrustStoreError
+
+Kind = Literal["system", "nss"]
+
+
+@dataclass(frozen=True)
+class Command:
+    """One program to run. `privileged`: as root, so through sudo for anybody else."""
+
+    argv: tuple[str, ...]
+    privileged: bool = False
+
+    def as_user(self, *, superuser: bool) -> tuple[str, ...]:
+        return ("sudo", "--", *self.argv) if self.privileged and not superuser else self.argv
+
+
+@dataclass(frozen=True, kw_only=True)
+class Host:
+    """The machine as the stores see it. `root` is where its file system begins, so that tests can give another one.
+
+    Privileged programs are looked for in the system's own directories only: what `search_path` finds first may be
+    anybody's.
+    """
+
+    platform: str = sys.platform
+    root: Path = Path("/")
+    home: Path
+    search_path: str = ""
+    environ: Mapping[str, str] = field(default_factory=dict, repr=False)
+    superuser: bool = False
+
+    @classmethod
+    def here(cls) -> Host:
+        try:
+            home = Path.home()
+        except RuntimeError:
+            raise ConfigurationError("this user has no home directory", fix="Set HOME to a directory.") from None
+        return cls(
+            home=home,
+            search_path=os.environ.get("PATH", os.defpath),
+            environ=os.environ,
+            superuser=not hasattr(os, "geteuid") or os.geteuid() == 0,
+        )
+
+    def program(self, name: str) -> str | None:
+        """Where a program is that the user may run."""
+        return shutil.which(name, path=os.pathsep.join([self.search_path, self._system_path]))
+
+    def system_program(self, name: str) -> str | None:
+        """Where a program is that root may run."""
+        return shutil.which(name, path=self._system_path)
+
+    @property
+    def _system_path(self) -> str:
+        return os.pathsep.join(str(self.root / each) for each in ("usr/sbin", "usr/bin", "sbin", "bin"))
+
+    def data_home(self) -> Path:
+        return self._xdg("XDG_DATA_HOME", ".local/share")
+
+    def config_home(self) -> Path:
+        return self._xdg("XDG_CONFIG_HOME", ".config")
+
+    def _xdg(self, variable: str, default: str) -> Path:
+        # The XDG base directory specification: a relative path is to be ignored.
+        configured = Path(self.environ.get(variable, ""))
+        return configured if configured.is_absolute() else self.home / default
+
+    def shown(self, command: Command) -> str:
+        """A line to paste into a shell."""
+        argv = command.as_user(superuser=self.superuser)
+        return subprocess.list2cmdline(argv) if self.platform == "win32" else shlex.join(argv)
+
+
+@dataclass(frozen=True)
+class Anchor:
+    """The certificate of a local CA, and the name under which the stores keep it."""
+
+    path: Path
+    certificate: x509.Certificate
+
+    @classmethod
+    def read(cls, path: Path) -> Anchor:
+        """Raises OSError, or ValueError for a file that holds no certificate."""
+        return cls(path, x509.load_pem_x509_certificate(path.read_bytes()))
+
+    @property
+    def fingerprint(self) -> str:
+        return self.certificate.fingerprint(SHA256()).hex()
+
+    @property
+    def pem(self) -> str:
+        return self.certificate.public_bytes(Encoding.PEM).decode("ascii")
+
+    @property
+    def family(self) -> str:
+        return family_of(self.path)
+
+    @property
+    def label(self) -> str:
+        """`family` and fingerprint: a store that holds this label holds this very certificate."""
+        return f"{self.family}-{self.fingerprint[:16]}"
+
+
+def family_of(path: Path) -> str:
+    """What the labels of all CAs begin with that were ever made at this place: how left-overs are found again."""
+    return f"asgi-tls-{hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:8]}"
+
+
+def is_ours(label: str, family: str, anchor: Anchor | None) -> bool:
+    """Whether a label is one of the family, or that of `anchor` from before its directory was moved."""
+    if anchor is not None and label.startswith("asgi-tls-") and label.endswith(anchor.label.rpartition("-")[2]):
+        return True
+    return label.startswith(f"{family}-")
+
+
+class TrustStore(Protocol):
+    """One place where programs look for the CAs that they trust.
+
+    Both methods look first and change nothing: they return the commands that are left to run, none when all is as it
+    should be. Called again after these have run, they tell whether they did their work. They raise TrustStoreError.
+    """
+
+    @property
+    def kind(self) -> Kind: ...
+
+    @property
+    def name(self) -> str:
+        """For people: whose store it is, and where."""
+
+    def install(self, anchor: Anchor) -> tuple[Command, ...]:
+        """Trust `anchor`, and no other CA of its family any more."""
+
+    def uninstall(self, family: str, anchor: Anchor | None) -> tuple[Command, ...]:
+        """Trust no CA of the family; `anchor`, if the CA is still there, under whichever label."""
+
+
+def ask(*argv: str) -> subprocess.CompletedProcess[str]:
+    """Run a program that only looks. Raises TrustStoreError when it cannot be run or does not end."""
+    try:
+        return subprocess.run(
+            argv,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="surrogateescape",
+            timeout=60,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise TrustStoreError(f"{argv[0]}: {error}", fix="Run it by hand to see why.") from error

@@ -1,0 +1,121 @@
+"""The documentation's own consistency. What it tells people to type is run by tests/system/test_documents.py."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from documents import PAGES, REPOSITORY, Block, blocks, commands, name_of, outside_of_fences
+
+LANGUAGES = {"console", "python", "text", "json", "yaml", "html", "ini", "nginx", "mermaid", "toml", "dockerfile"}
+PYTHON = [
+    pytest.param(page, block, id=f"{name_of(page)}:{block.line}")
+    for page in PAGES
+    for block in blocks(page)
+    if block.info[:1] == ("python",)
+]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_a_page_keeps_the_convention(page: Path) -> None:
+    for block in blocks(page):
+        assert block.info, f"line {block.line}: a fence without a language"
+        assert block.info[0] in LANGUAGES, f"line {block.line}: {block.info[0]}"
+        if block.info[0] == "console":
+            assert block.info[1:] in {(), ("elsewhere",)}
+            assert commands(block)
+    text = outside_of_fences(page)
+    assert "```" not in text, "a fence is not closed"
+    indented = re.findall(r"(?:^|\n)\n {4}(?! *[-*\d])(.*)", text)
+    assert not indented, f"use a fence: {indented}"
+
+
+@pytest.mark.parametrize(("page", "block"), PYTHON)
+def test_python_compiles_and_uses_what_is_there(page: Path, block: Block) -> None:
+    tree = compile(block.text, f"{page}:{block.line}", "exec", ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    known: dict[str, Any] = {}
+    for earlier in blocks(page):  # names that an earlier block of the page has imported
+        if earlier.info[:1] == ("python",) and earlier.line <= block.line:
+            known |= imports(ast.parse(earlier.text))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in known:
+            check_arguments(known[node.func.id], node)
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            check_method(known, node)
+
+
+def imports(tree: ast.AST) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                module = importlib.import_module(alias.name)
+                found[alias.asname or alias.name.partition(".")[0]] = module
+        elif isinstance(node, ast.ImportFrom):
+            module = importlib.import_module(str(node.module))
+            for alias in node.names:
+                found[alias.asname or alias.name] = getattr(module, alias.name)
+    return found
+
+
+def check_arguments(function: Any, call: ast.Call) -> None:
+    """The arguments of a call fit the signature, if it has one. A `…` or a starred argument may stand for anything."""
+    starred = any(isinstance(each, ast.Starred) for each in call.args) or any(
+        each.arg is None for each in call.keywords
+    )
+    shortened = any(isinstance(each, ast.Constant) and each.value is Ellipsis for each in call.args)
+    try:
+        signature = inspect.signature(function)
+    except (ValueError, TypeError):
+        return
+    keywords = {str(each.arg): None for each in call.keywords if each.arg is not None}
+    (signature.bind_partial if starred or shortened else signature.bind)(*call.args, **keywords)
+
+
+def check_method(known: dict[str, Any], call: ast.Call) -> None:
+    """The two shapes that the pages use: a method of an imported class or module, and add_middleware(Class, …)."""
+    assert isinstance(call.func, ast.Attribute)
+    owner = call.func.value
+    if call.func.attr == "add_middleware" and isinstance(call.args[0], ast.Name) and call.args[0].id in known:
+        keywords = {str(each.arg): None for each in call.keywords if each.arg is not None}
+        inspect.signature(known[call.args[0].id]).bind(None, **keywords)
+    elif isinstance(owner, ast.Name) and owner.id in known:
+        getattr(known[owner.id], call.func.attr)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", outside_of_fences(page)):
+        if "://" in target or target.startswith("mailto:"):
+            continue
+        path, _, anchor = target.partition("#")
+        place = (page.parent / path).resolve() if path else page
+        assert place.exists(), target
+        if anchor:
+            headings = re.findall(r"^#+ (.*)$", place.read_text(encoding="utf-8"), re.MULTILINE)
+            assert anchor in {slug(each) for each in headings}, target
+
+
+def slug(heading: str) -> str:
+    """As the usual renderers make it."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+def test_the_index_names_every_page() -> None:
+    index = (REPOSITORY / "docs/README.md").read_text(encoding="utf-8")
+    pages = {page.name for page in (REPOSITORY / "docs").glob("*.md")} - {"README.md"}
+    assert {*re.findall(r"\(([\w-]+\.md)\)", index)} == pages
+
+
+def test_the_reference_is_that_of_the_docstrings() -> None:
+    done = subprocess.run(
+        [sys.executable, str(REPOSITORY / "docs/make_api.py")], capture_output=True, text=True, check=True
+    )
+    assert (REPOSITORY / "docs/api.md").read_text(encoding="utf-8") == done.stdout, "run `make docs`"

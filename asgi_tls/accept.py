@@ -219,7 +219,7 @@ class AcceptingServer(asyncio.AbstractServer):
         # A lone client needs no second look whether there is another one: the loop calls again if there is.
         for _ in range(_BATCH if self._under_way else 1):
             try:
-                peer = accept(sock, family, self._loop)
+                peer = accept(sock, family, self._loop, admits)
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError as error:
@@ -229,8 +229,7 @@ class AcceptingServer(asyncio.AbstractServer):
                 self._loop.remove_reader(sock.fileno())
                 self._loop.call_later(_RETRY, self._watch, sock)
                 return
-            if admits is not None and peer.ip is not None and not admits(peer.ip):
-                peer.close()
+            if peer is None:
                 continue
             if self._under_way < _HANDSHAKES:
                 self._begin(peer, self._limit)

@@ -65,6 +65,18 @@ _BY_REASON: Final = {
     "WRONG_SIGNATURE_TYPE": "illegal_parameter",
     "BAD_RECORD_TYPE": "unexpected_message",
 }
+# And those of a ClientHello that leads to nothing, where they go out in the clear.
+_BY_REASON_OF_HELLO: Final = {
+    "UNSUPPORTED_PROTOCOL": "protocol_version",
+    "VERSION_TOO_LOW": "protocol_version",
+    "NO_SHARED_CIPHER": "handshake_failure",
+    "NO_SUITABLE_GROUPS": "handshake_failure",
+    "NO_SUITABLE_KEY_SHARE": "handshake_failure",
+    "NO_SUITABLE_SIGNATURE_ALGORITHM": "handshake_failure",
+    "NO_SHARED_SIGNATURE_ALGORITHMS": "handshake_failure",
+    "NO_APPLICATION_PROTOCOL": "no_application_protocol",
+    "INAPPROPRIATE_FALLBACK": "inappropriate_fallback",
+}
 # X509_V_ERR_… by number, as OpenSSL turns them into alerts (ssl/statem/statem_lib.c, ssl_x509err2alert).
 _BY_VERIFY_CODE: Final = {
     **dict.fromkeys((2, 3, 18, 19, 20, 21, 22, 24, 33), "unknown_ca"),
@@ -91,6 +103,18 @@ def alert_in(records: bytes, error: ssl.SSLError) -> str | None:
     if isinstance(error, ssl.SSLCertVerificationError):
         return _BY_VERIFY_CODE.get(error.verify_code, "certificate_unknown")
     return _BY_REASON.get(error.reason or "", ENCRYPTED)
+
+
+def alert_by_reason(error: ssl.SSLError, cipher: str | None) -> str | None:
+    """The name of the alert that OpenSSL has sent by itself, None where it sent none or its reason does not tell.
+
+    `cipher` is the suite that was agreed on before it failed, if any.
+    """
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return _BY_VERIFY_CODE.get(error.verify_code, "certificate_unknown")
+    if error.reason == "PEER_DID_NOT_RETURN_A_CERTIFICATE" and not (cipher or "").startswith("TLS_"):
+        return "handshake_failure"  # TLS 1.2: RFC 5246 section 7.4.6
+    return _BY_REASON.get(error.reason or "") or _BY_REASON_OF_HELLO.get(error.reason or "")
 
 
 def alert_for_garbage(error: ssl.SSLError, first: int | None) -> bytes:

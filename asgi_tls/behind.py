@@ -18,10 +18,14 @@ class Trust:
 
 
 class CertifiedContext(ssl.SSLContext):
-    """A context that remembers its trust and, where it has one certificate only, its leaf in DER."""
+    """A context that remembers its trust and, where it has one certificate only, its leaf in DER.
+
+    `stapling` is what libssl calls for an OCSP response: it has to live as long as the context.
+    """
 
     leaf: bytes | None = None
     trust: Trust | None = None
+    stapling: object = None
 
 
 class TrustedObject(TLSObject):

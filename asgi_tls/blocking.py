@@ -16,7 +16,7 @@ from typing import Final
 
 from asgi_tls import _openssl, plain_http
 from asgi_tls.addresses import address_of, local_port
-from asgi_tls.alerts import alert_for_garbage
+from asgi_tls.alerts import NAMES, alert_by_reason, alert_for_garbage, alert_in
 from asgi_tls.events import ClientErrorEvent
 from asgi_tls.facts import session_fields
 from asgi_tls.handshake import Reception, reason_of
@@ -49,8 +49,8 @@ class TLSSocket(ssl.SSLSocket):
             try:
                 self._shake_hands(reception, lambda: self._wait_until(started + reception.timeout))
             except _Failed as failed:
-                code, msg = failed.outcome
-                reception.tell(ClientErrorEvent(ip=ip, port=port, code=code, msg=msg, alert=None, sni=self.server_name))
+                (code, msg), alert, sni = failed.outcome, failed.alert, self.server_name
+                reception.tell(ClientErrorEvent(ip=ip, port=port, code=code, msg=msg, alert=alert, sni=sni))
                 with socket.socket(fileno=self.detach()) as plain:
                     part_blocking(plain)
                 raise failed.error from None
@@ -78,12 +78,20 @@ class TLSSocket(ssl.SSLSocket):
         except ssl.SSLEOFError as error:
             raise _Failed(error, *_left(first)) from None
         except ssl.SSLError as error:
-            if alert := alert_for_garbage(error, first[0] if first else None):
+            code, msg = reason_of(error, name_refused=self.name_refused)
+            if last_words := alert_for_garbage(error, first[0] if first else None):
                 with contextlib.suppress(OSError):
-                    socket.socket.send(self, alert)
-            raise _Failed(error, *reason_of(error, name_refused=self.name_refused)) from None
+                    socket.socket.send(self, last_words)
+            raise _Failed(error, code, msg, self._alert(error, last_words)) from None
         except OSError as error:
             raise _Failed(error, *_left(first)) from None
+
+    def _alert(self, error: ssl.SSLError, last_words: bytes) -> str | None:
+        if last_words:
+            return alert_in(last_words, error)
+        if self.name_refused:
+            return NAMES[ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME]
+        return alert_by_reason(error, (self.cipher() or (None,))[0])
 
     def _answer(self, reception: Reception, limit: Callable[[], None]) -> None:
         request = b""
@@ -107,8 +115,8 @@ class TLSSocket(ssl.SSLSocket):
 
 
 class _Failed(Exception):  # noqa: N818 -- it carries an error
-    def __init__(self, error: OSError, code: str, msg: str) -> None:
-        self.error, self.outcome = error, (code, msg)
+    def __init__(self, error: OSError, code: str, msg: str, alert: str | None = None) -> None:
+        self.error, self.outcome, self.alert = error, (code, msg), alert
 
 
 def _left(first: bytes) -> _Outcome:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import ssl
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from asgi_tls import _openssl
@@ -22,6 +22,8 @@ from asgi_tls.errors import ConfigurationError
 from asgi_tls.handshake import HandshakeContext, TLSObject
 from asgi_tls.policy import apply_profile, enforce, set_ciphers
 from asgi_tls.profile import TLSProfile
+from asgi_tls.resumption import Resumption
+from asgi_tls.tickets import Rotation, ends_of
 
 ClientAuth = Literal["required", "optional"]
 
@@ -45,7 +47,10 @@ class ServerContext:
     `alpn` are the server's application protocols, the most wanted first. With `client_auth`, clients are asked for a
     certificate of one of the CAs given to `use`. `notes` are sentences on what this platform leaves out of the profile:
     groups that its OpenSSL lacks, and with `allow_unsupported` whatever else it cannot enforce, which raises otherwise.
-    With `check_crl`, clients are accepted only while a CRL of their CA is in force.
+    With `check_crl`, clients are accepted only while a CRL of their CA is in force. `rotation` says when the keys of
+    session tickets change, `threaded` that several threads may shake hands at once.
+    `find_staple` takes the SHA-256
+    fingerprint of a certificate and gives the OCSP response to staple to it, DER, or None; it is asked in handshakes.
 
     `certificates` are those that are served now. `reload` asks whoever watches their files to read them at once.
 
@@ -63,8 +68,12 @@ class ServerContext:
         client_auth: ClientAuth | None = None,
         check_crl: bool = False,
         allow_unsupported: bool = False,
+        find_staple: Callable[[str], bytes | None] | None = None,
+        rotation: Rotation | None = None,
+        threaded: bool = True,
     ) -> None:
         self.profile = profile
+        self._find_staple = find_staple if _openssl.stapling() else None
         self.certificates = {}
         self.reload = _nobody_watches
         self._alpn = tuple(alpn)
@@ -79,8 +88,14 @@ class ServerContext:
             notes += enforce(prefer, context, groups, allow_unsupported=allow_unsupported)
         context.num_tickets = _TICKETS
         context.verify_mode = _VERIFY[client_auth]
-        if client_auth is not None and not _openssl.can_end_sessions():
+        self.resumption: Resumption | None = None
+        if _openssl.can_set_ticket_keys():
+            self.resumption = Resumption(context, rotation or Rotation(), threaded=threaded)
+            context.before_each = self.resumption.refresh
+        elif client_auth is not None:
             notes += _without_sessions(context)
+        else:
+            notes.append("Clients resume at the worker that they came from only: ticket keys are set through libssl.")
         if check_crl:
             # OpenSSL copies the flags from the context that a connection begins with, and the lists from the one that
             # it is handed over to.
@@ -99,15 +114,17 @@ class ServerContext:
         *,
         client_ca: str | None = None,
         client_crl: str | None = None,
+        ticket_secret: bytes | None = None,
     ) -> None:
         """Serve these certificates from the next ClientHello on, or raise and change nothing.
 
         `certificates` maps host names, "*.example.org" and "default" to the certificates for that name, one of each
-        kind of key. `client_ca` and `client_crl` are PEM text. Connections that exist are not touched.
+        kind of key. `client_ca` and `client_crl` are PEM text. `ticket_secret` is what session tickets are encrypted
+        with, None the one of before, or a random one. Connections that exist are not touched.
 
         Raises ConfigurationError, CertificateError.
         """
-        self.swap(self.prepare(certificates, client_ca=client_ca, client_crl=client_crl))
+        self.swap(self.prepare(certificates, client_ca=client_ca, client_crl=client_crl, ticket_secret=ticket_secret))
 
     def prepare(
         self,
@@ -115,6 +132,7 @@ class ServerContext:
         *,
         client_ca: str | None = None,
         client_crl: str | None = None,
+        ticket_secret: bytes | None = None,
     ) -> Prepared:
         """All of `use` that takes time and may fail. Any thread may call it; what is served does not change.
 
@@ -137,7 +155,9 @@ class ServerContext:
             if identity not in built:
                 built[identity] = self._build(group, trust)
             names[name] = built[identity]
-        return Prepared(names, {name: tuple(group) for name, group in certificates.items()}, trust)
+        served = {name: tuple(group) for name, group in certificates.items()}
+        ends = ends_of(self.profile, self._client_auth, trust.client_ca, trust.client_crl)
+        return Prepared(names, served, trust, ticket_secret, ends)
 
     def swap(self, prepared: Prepared) -> None:
         """Serve what was prepared from the next ClientHello on. Call it in the event loop's thread, if there is one.
@@ -152,8 +172,8 @@ class ServerContext:
         self.certificates = prepared.certificates
         if before is not prepared.trust:
             before.over = True
-            if _openssl.can_end_sessions():
-                _openssl.end_sessions(self.ssl_context)
+        if self.resumption is not None:
+            self.resumption.use(prepared.ticket_secret, prepared.ends)
 
     def without_sessions(self) -> None:
         """Let no client resume. For servers without an event loop: see `TrustedObject`, which they do not use."""
@@ -161,14 +181,20 @@ class ServerContext:
 
     def _build(self, certificates: Sequence[Certificate], trust: Trust) -> ssl.SSLContext:
         context = CertifiedContext(ssl.PROTOCOL_TLS_SERVER)
-        # Versions, groups, TLS 1.3 suites and the verify mode stay those of the outer context; the rest is taken here.
+        # Versions, groups and the verify mode stay those of the outer context; the rest is taken here. So are the TLS
+        # 1.3 suites, once a client was asked for another key share.
         set_ciphers(context, self.profile)
+        if self.profile.ciphersuites and _openssl.capabilities().ciphersuites:
+            _openssl.set_ciphersuites(context, self.profile.ciphersuites)
         if self._alpn:
             context.set_alpn_protocols(list(self._alpn))
         for certificate in certificates:
             load_cert_chain(context, certificate)
         if len(certificates) == 1:
             context.leaf = certificates[0].leaf_der
+        if self._find_staple is not None:
+            fingerprints = [certificate.fingerprint_sha256 for certificate in certificates]
+            context.stapling = _openssl.staple(context, fingerprints, self._find_staple)
         context.trust = trust
         if trust.client_ca is not None:
             context.load_verify_locations(cadata=trust.client_ca)
@@ -204,6 +230,8 @@ class Prepared:
     names: Mapping[str, ssl.SSLContext]
     certificates: Mapping[str, tuple[Certificate, ...]]
     trust: Trust
+    ticket_secret: bytes | None = field(repr=False)
+    ends: bytes
 
 
 def _nobody_watches() -> None:

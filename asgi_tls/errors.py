@@ -22,12 +22,15 @@ ASGITLSError
 |   |-- NoSubjectAltNameError
 |   |-- CAAsLeafError                        a CA certificate offered as the server's own
 |   |-- WeakKeyError                         RSA under 2048 bits, or a curve that TLS 1.3 does not know
-|   `-- WeakSignatureError                   signed with SHA-1 or MD5
+|   |-- WeakSignatureError                   signed with SHA-1 or MD5
+|   `-- StaplingError                        no good OCSP response, where one is required
 |-- ConfigurationError                       settings that do not fit together
+|-- UnreachableError                         a server that was to be audited does not answer
 |-- TrustStoreError                          a trust store that could not be read or changed
 `-- UnsupportedError                         this Python, OpenSSL or server cannot keep the promise
 
 Each failure carries a `code` for programs and a `fix` for people; the message ends with the fix.
+`asgi-tls explain CODE` tells more.
 """
 
 from __future__ import annotations
@@ -50,6 +53,11 @@ class ASGITLSError(Exception):
 
     def __str__(self) -> str:
         return f"{self.problem}. {self.fix}"
+
+    @property
+    def more(self) -> str:
+        """Where to read on: a sentence for whoever shows the error to a person."""
+        return f"More: asgi-tls explain {self.code}"
 
     def __reduce__(self) -> tuple[object, ...]:
         # Keyword-only arguments do not survive the default reduction, and worker processes send errors around.
@@ -199,6 +207,12 @@ class WeakSignatureError(CertificateError):
     code = "certificate-weak-signature"
 
 
+class StaplingError(CertificateError):
+    """No good OCSP response for it, where `stapling="required"` asks for one."""
+
+    code = "certificate-stapling"
+
+
 class ConfigurationError(ASGITLSError):
     """Settings that do not fit together. Nothing was started."""
 
@@ -215,3 +229,9 @@ class UnsupportedError(ASGITLSError):
     """This Python, OpenSSL or server cannot keep a promise that the settings make."""
 
     code = "unsupported"
+
+
+class UnreachableError(ASGITLSError):
+    """A server that was to be audited does not answer, or does not speak TLS."""
+
+    code = "unreachable"

@@ -20,7 +20,12 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-Severity = Literal["warning", "error", "critical"]
+Severity = Literal["info", "warning", "error", "critical"]
+
+StaplingStatus = Literal["good", "revoked", "unknown", "expired", "refused", "invalid", "unreachable", "unavailable"]
+"""What became of asking for an OCSP response: "good" alone is stapled. "revoked" and "unknown" are the CA's word,
+"expired" one that is too old, "refused" an error of the responder's own, "invalid" what cannot be verified,
+"unreachable" no answer. "unavailable": it cannot be asked for at all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +103,25 @@ class CertificateExpiringEvent(Event):
     source: str
     not_after: datetime
     days_left: float
+    severity: Severity
+
+
+@dataclass(frozen=True, kw_only=True)
+class StaplingEvent(Event):
+    """An OCSP response came for a certificate, or none that can be stapled did.
+
+    `next_update` is until when what is stapled from now on is fresh, None where nothing is: a response of before goes
+    on while it is. `severity` is "info" for a good one, "error" for a revoked certificate and where nothing is stapled
+    to one that must be stapled, else "warning".
+    """
+
+    event: ClassVar[str] = "tls_stapling"
+    source: str
+    subject_alt_names: tuple[str, ...]
+    fingerprint_sha256: str
+    status: StaplingStatus
+    msg: str
+    next_update: datetime | None
     severity: Severity
 
 

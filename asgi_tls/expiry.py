@@ -61,7 +61,11 @@ class ExpiryWatch:
 
 def stage_of(certificate: Certificate, now: datetime) -> _Stage | None:
     """None while more than a third is left."""
-    left = certificate.lifetime_left(now)
+    return stage_at(certificate.lifetime_left(now))
+
+
+def stage_at(left: float) -> _Stage | None:
+    """The stage by the share of the lifetime that is left; None while that is more than a third."""
     return next((stage for stage in _STAGES if left <= stage.share_left), None)
 
 

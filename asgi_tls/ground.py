@@ -79,6 +79,11 @@ def losses(profile: TLSProfile) -> tuple[Loss, ...]:
         ]
     if capabilities.negotiated_group is None:
         found.append(Loss(what="the group in use is not shown", why=why, fatal=False))
+    if capabilities.stapling is None:
+        found.append(Loss(what="no OCSP response is stapled", why=why, fatal=False))
+    if capabilities.ticket_keys is None:
+        tickets = "a client resumes at the worker that it came from only, and with client certificates not at all"
+        found.append(Loss(what=tickets, why=why, fatal=False))
     return tuple(sorted(found, key=lambda loss: not loss.fatal))
 
 

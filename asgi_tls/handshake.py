@@ -55,12 +55,18 @@ class Reception:
 
 
 class HandshakeContext(ssl.SSLContext):
-    """The outer context of a server. Without `reception` nobody is told, and there is no limit to the time."""
+    """The outer context of a server. Without `reception` nobody is told, and there is no limit to the time.
+
+    `before_each` is called before each handshake.
+    """
 
     reception: Reception | None = None
+    before_each: Callable[[], None] | None = None
 
     def wrap_bio(self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO, *args: Any, **kwargs: Any) -> ssl.SSLObject:
         """Also keep the two buffers: what the peer said first, and what OpenSSL has to say to it."""
+        if self.before_each is not None:
+            self.before_each()
         made = super().wrap_bio(incoming, outgoing, *args, **kwargs)
         if isinstance(made, TLSObject):
             made._incoming, made._outgoing, made._reception = incoming, outgoing, self.reception
@@ -78,6 +84,8 @@ class HandshakeContext(ssl.SSLContext):
         **kwargs: Any,
     ) -> ssl.SSLSocket:
         """Shake hands at once where that may block: OpenSSL would do it unseen in the first read otherwise."""
+        if self.before_each is not None:
+            self.before_each()
         at_once = do_handshake_on_connect or (server_side and sock.gettimeout() != 0)
         return super().wrap_socket(sock, server_side, at_once, *args, **kwargs)
 

@@ -20,6 +20,7 @@ from asgi_tls.context import DEFAULT, check_group
 from asgi_tls.errors import ASGITLSError, CertificateError
 from asgi_tls.policy import set_ciphers
 from asgi_tls.profile import TLSProfile
+from asgi_tls.tickets import LoadedSecret, TicketSecret, load_secret, name_of, paths_of
 from asgi_tls.trust import ClientTrust, load_client_trust
 
 T = TypeVar("T")
@@ -91,14 +92,20 @@ class _Entry:
 
 @dataclass(kw_only=True)
 class Inventory:
-    """The certificates by name, the directory of pairs, and the client trust of one server."""
+    """The certificates by name, the directory of pairs, the client trust and the ticket secret of one server.
+
+    `vet` has the last word on each certificate that was loaded: it may raise, and the certificate is refused.
+    """
 
     profile: TLSProfile
     sources: Mapping[str, tuple[CertificateSource, ...]]
     directory: PEMDirectory | None = None
     client_ca: Path | None = None
     client_crl: Path | None = None
+    vet: Callable[[Certificate], None] | None = None
+    ticket_secret: TicketSecret | None = field(default=None, repr=False)
     trust: Kept[ClientTrust] | None = field(default=None, init=False)
+    secret: Kept[LoadedSecret] | None = field(default=None, init=False)
     listing: Kept[tuple[CertificateSource, ...]] | None = field(default=None, init=False)
     certificates: dict[int | _Entry, Kept[Certificate]] = field(default_factory=dict, init=False)
 
@@ -109,6 +116,8 @@ class Inventory:
             self.trust = Kept(
                 name=", ".join(map(str, files)), paths=lambda: files, load=lambda: load_client_trust(ca, crl)
             )
+        if (secret := self.ticket_secret) is not None:
+            self.secret = Kept(name=name_of(secret), paths=lambda: paths_of(secret), load=lambda: load_secret(secret))
         for sources in self.sources.values():
             for source in sources:
                 self.certificates.setdefault(id(source), self._keep(source))
@@ -145,7 +154,8 @@ class Inventory:
         """Everything that has files."""
         listing = [] if self.listing is None else [self.listing]
         trust = [] if self.trust is None else [self.trust]
-        return [*listing, *trust, *self.certificates.values()]
+        secret = [] if self.secret is None else [self.secret]
+        return [*listing, *trust, *secret, *self.certificates.values()]
 
     @property
     def paths(self) -> tuple[Path, ...]:
@@ -215,6 +225,8 @@ class Inventory:
             scratch = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             set_ciphers(scratch, self.profile)
             load_cert_chain(scratch, certificate)
+            if self.vet is not None:
+                self.vet(certificate)
             return certificate
 
         return load

@@ -125,6 +125,8 @@ class Reloader:
         for kept in inventory.all:
             self._report(kept, forced=forced)
         context = self._check_alive()
+        if context.resumption is not None and context.resumption.is_due:  # on a server that nobody visits
+            self._in_loop(context.resumption.refresh)
         served = [certificate for group in context.certificates.values() for certificate in group]
         self._tell(self._expiry.due(served, datetime.now(UTC)))
 
@@ -144,12 +146,16 @@ class Reloader:
         loaded = [kept for kept in inventory.certificates.values() if kept.candidate is not None]
         trust = inventory.trust
         trusted = None if trust is None else trust.candidate or trust.value
+        kept_secret = inventory.secret
+        secret = None if kept_secret is None else kept_secret.candidate or kept_secret.value
+        new_secret = kept_secret is not None and secret != kept_secret.value
         new_trust = trust is not None and trust.candidate is not None and trust.candidate != trust.value
         try:
             prepared = context.prepare(
                 inventory.by_name(candidates=True),
                 client_ca=None if trusted is None else trusted.authorities,
                 client_crl=None if trusted is None else trusted.crls,
+                ticket_secret=None if secret is None else secret.data,
             )
         except ASGITLSError as error:
             for kept in changed:
@@ -163,6 +169,8 @@ class Reloader:
         self._tell([loaded_event(kept.value) for kept in loaded if kept.value is not None])
         if new_trust and trust is not None:
             logger.info("clients are verified with %s anew; sessions of before are not resumed", trust.name)
+        if new_secret:
+            logger.info("the ticket secret is another one; sessions of before are not resumed")
 
     def _report(self, kept: Kept[Any], *, forced: bool) -> None:
         error = kept.error

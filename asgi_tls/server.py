@@ -5,32 +5,33 @@ from __future__ import annotations
 import logging
 import math
 import os
+import secrets
 import ssl
 from collections.abc import Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asgi_tls.certificate import Certificate, CertificateSource, PEMDirectory
-from asgi_tls.certificate.names import canonical_name, parse_ip
-from asgi_tls.context import DEFAULT, ClientAuth, ServerContext
-from asgi_tls.errors import ASGITLSError, ConfigurationError
+from asgi_tls.context import ClientAuth, ServerContext
+from asgi_tls.errors import ASGITLSError, ConfigurationError, UnsupportedError
 from asgi_tls.events import Listener
 from asgi_tls.inventory import Inventory
 from asgi_tls.listeners.log import log_events
+from asgi_tls.named_sources import Sources, sources_by_name
 from asgi_tls.plain_http import PlainHTTP
 from asgi_tls.profile import INTERMEDIATE, TLSProfile
 from asgi_tls.reception import receive_with
 from asgi_tls.reload import Reloader, loaded_event, running_loop
+from asgi_tls.stapling import Stapling
+from asgi_tls.stapling.stapler import Stapler
+from asgi_tls.tickets import DEFAULT_ROTATION, MIN_SECRET, Rotation, TicketSecret, check_tickets
 
 if TYPE_CHECKING:
     from asgi_tls.servers.gunicorn import GunicornContextFactory
     from asgi_tls.servers.hypercorn import TLSConfig
 
 logger = logging.getLogger("asgi_tls")
-
-Sources = CertificateSource | Sequence[CertificateSource]
-"""One source, or several for the same names: an ECDSA and an RSA certificate."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,13 @@ class ServerTLS:
     `handshake_timeout` is in seconds, from the connection to the end of the handshake. `plain_http` says what a plain
     HTTP request to the TLS port gets: a redirect to https where a certificate covers its host, or 400 always.
 
+    `stapling` sends the CA's fresh word that the certificate is good (OCSP): "auto" where the certificate names a
+    responder, "required" refuses a certificate that there is no good response for, "off" asks nobody.
+
+    `ticket_secret` is what the keys of session tickets are made of: at least 32 random bytes, a `TicketSecretFile` or a
+    callable that returns them. Servers with the same secret and the same policy resume each other's sessions. Without
+    one, the workers of this object share a random one. The keys change every `ticket_rotation` seconds.
+
     `listeners` are told each event of `asgi_tls.events`; by default each becomes a log record.
 
     Raises ConfigurationError.
@@ -73,6 +81,9 @@ class ServerTLS:
     allow_unsupported: bool = False
     handshake_timeout: float = 10.0
     plain_http: PlainHTTP = "redirect"
+    stapling: Stapling = "auto"
+    ticket_secret: TicketSecret | None = field(default=None, repr=False)
+    ticket_rotation: float = DEFAULT_ROTATION
     listeners: Sequence[Listener] = (log_events,)
 
     def __post_init__(self) -> None:
@@ -103,7 +114,12 @@ class ServerTLS:
             )
         if self.plain_http not in {"redirect", "reject"}:
             raise ConfigurationError(f"plain_http is {self.plain_http!r}", fix='Give "redirect" or "reject".')
-        object.__setattr__(self, "_sources", _by_name(self.certificates, self.directory))
+        if self.stapling not in {"off", "auto", "required"}:
+            raise ConfigurationError(f"stapling is {self.stapling!r}", fix='Give "auto", "required" or "off".')
+        check_tickets(self.ticket_secret, self.ticket_rotation)
+        object.__setattr__(self, "_sources", sources_by_name(self.certificates, self.directory))
+        # Copies in workers take it along. It is no field: nothing prints it.
+        object.__setattr__(self, "_made_secret", secrets.token_bytes(MIN_SECRET))
 
     @property
     def sources(self) -> dict[str, tuple[CertificateSource, ...]]:
@@ -130,7 +146,11 @@ class ServerTLS:
 
         Raises CertificateError, ConfigurationError, UnsupportedError: no context is better than a weak one.
         """
-        context, inventory = self._build(alpn, known)
+        stapler = Stapler(self.stapling)
+        context, inventory = self._build(stapler, alpn, known)
+        secret = inventory.secret
+        if secret is not None and secret.value is not None:
+            context.notes += secret.value.warnings
         tell = receive_with(
             context, listeners=self.listeners, timeout=self.handshake_timeout, plain_http=self.plain_http
         )
@@ -143,6 +163,8 @@ class ServerTLS:
         loop = running_loop()
         if self.client_auth is not None and watch and loop is None:
             context.without_sessions()
+        if watch is not False:
+            stapler.start(context, tell=tell, loop=loop)
         if watch or (watch is None and loop is not None):
             reloader = Reloader(context, inventory, tell=tell, interval=self.reload_interval, loop=loop)
             context.reload = reloader.reload
@@ -150,9 +172,9 @@ class ServerTLS:
         return context
 
     def _build(
-        self, alpn: Sequence[str] = (), known: Mapping[str, Any] | None = None
+        self, stapler: Stapler, alpn: Sequence[str] = (), known: Mapping[str, Any] | None = None
     ) -> tuple[ServerContext, Inventory]:
-        inventory = self._inventory()
+        inventory = self._inventory(stapler)
         inventory.load(known)
         context = ServerContext(
             self.profile,
@@ -160,22 +182,35 @@ class ServerTLS:
             client_auth=self.client_auth,
             check_crl=self.client_crl is not None,
             allow_unsupported=self.allow_unsupported,
+            find_staple=None if self.stapling == "off" else stapler.find,
+            # Where sessions stand for client certificates, none outlives its epoch.
+            rotation=(Rotation if self.client_auth else Rotation.gentle)(self.ticket_rotation),
+            threaded=running_loop() is None,
         )
+        if self.ticket_secret is not None and context.resumption is None and not self.allow_unsupported:
+            raise UnsupportedError(
+                "ticket_secret is given, and ticket keys cannot be set: libssl is out of reach",
+                fix="See `asgi-tls doctor`; leave it out, or set allow_unsupported.",
+            )
+        secret = inventory.secret
         trust = None if inventory.trust is None else inventory.trust.value
         context.use(
             inventory.by_name(),
             client_ca=None if trust is None else trust.authorities,
             client_crl=None if trust is None else trust.crls,
+            ticket_secret=None if secret is None or secret.value is None else secret.value.data,
         )
         return context, inventory
 
-    def _inventory(self) -> Inventory:
+    def _inventory(self, stapler: Stapler | None = None) -> Inventory:
         return Inventory(
             profile=self.profile,
             sources=self.sources,
             directory=None if self.directory is None else PEMDirectory(self.directory),
             client_ca=None if self.client_ca is None else Path(self.client_ca),
             client_crl=None if self.client_crl is None else Path(self.client_crl),
+            vet=None if stapler is None else stapler.vet,
+            ticket_secret=self.ticket_secret or self.__dict__["_made_secret"],
         )
 
     def create_context(self, *, alpn: Sequence[str] = ()) -> ssl.SSLContext:
@@ -187,11 +222,11 @@ class ServerTLS:
 
     def check(self, known: Mapping[str, Any] | None = None) -> None:
         """Raise what serving would raise, before anything listens. Nobody is told."""
-        self._build(known=known)
+        self._build(Stapler(self.stapling), known=known)
 
     def good(self, before: Mapping[str, Any]) -> Mapping[str, Any]:
         """What is on disk as far as it is good, and what was good `before` in the place of the rest. It holds keys."""
-        inventory = self._inventory()
+        inventory = self._inventory(Stapler(self.stapling) if self.stapling == "required" else None)
         try:
             inventory.load(before)
         except ASGITLSError:
@@ -217,46 +252,3 @@ class ServerTLS:
         from asgi_tls.servers.gunicorn import GunicornContextFactory
 
         return GunicornContextFactory(self)
-
-
-def _by_name(certificates: object, directory: object) -> dict[str, tuple[CertificateSource, ...]]:
-    if not isinstance(certificates, Mapping):
-        return {DEFAULT: _as_sources(certificates, DEFAULT)}
-    if not certificates and directory is None:
-        raise ConfigurationError("certificates is an empty mapping", fix='Map a host name, or "default", to a source.')
-    named: dict[str, tuple[CertificateSource, ...]] = {}
-    for spelling, sources in certificates.items():
-        name = spelling if spelling == DEFAULT else _host_name(spelling)
-        if name in named:
-            raise ConfigurationError(f"certificates maps {name!r} twice", fix="Keep one of the entries.")
-        named[name] = _as_sources(sources, name)
-    return named
-
-
-def _as_sources(value: object, name: str) -> tuple[CertificateSource, ...]:
-    if isinstance(value, CertificateSource):
-        return (value,)
-    if isinstance(value, Sequence) and not isinstance(value, str) and value:
-        for each in value:
-            if not isinstance(each, CertificateSource):
-                break
-        else:
-            return tuple(value)
-    raise ConfigurationError(
-        f"the certificates for {name!r} are {value!r}",
-        fix='Give a source such as PEMFiles("fullchain.pem", "privkey.pem"), or a list of them.',
-    )
-
-
-def _host_name(spelling: object) -> str:
-    """A name as clients send it: A-labels in lower case, with an optional "*." in front."""
-    fix = 'Give "example.com", "*.example.org" or "default".'
-    if not isinstance(spelling, str):
-        raise ConfigurationError(f"{spelling!r} in certificates is no host name", fix=fix)
-    name = canonical_name(spelling)
-    if parse_ip(name) is not None:
-        raise ConfigurationError(
-            f"{spelling!r} in certificates is an address, and clients name none in a handshake (RFC 6066 section 3)",
-            fix=fix,
-        )
-    return name

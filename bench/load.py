@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import ssl
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,13 +41,15 @@ def certificate() -> Iterator[tuple[str, str, str]]:
 
 
 @contextlib.contextmanager
-def serving(*arguments: str) -> Iterator[Running]:
-    """`python arguments…` with `{port}` filled in, from this directory, in one process."""
+def serving(*arguments: str, env: Mapping[str, str] | None = None) -> Iterator[Running]:
+    """`python arguments…` with `{port}` filled in, from this directory, in one process; `env` is added to ours."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         port: int = sock.getsockname()[1]
     command = [sys.executable, *(argument.format(port=port) for argument in arguments)]
-    process = subprocess.Popen(command, cwd=_HERE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        command, cwd=_HERE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, **(env or {})}
+    )
     try:
         deadline = time.monotonic() + 20
         while True:

@@ -79,6 +79,20 @@ def test_tls_1_3_suites_are_those_of_the_profile_and_no_others(files: Files) -> 
             assert cipher[0] == suite
 
 
+@pytest.mark.parametrize("theirs", [("X25519", "P-384"), ("P-384", "X25519")])
+def test_a_client_that_is_asked_for_another_key_share_gets_the_same_suite(
+    files: Files, theirs: tuple[str, ...]
+) -> None:  # fmt: skip
+    """The suite is chosen twice then (RFC 8446 section 4.1.4), the second time after the connection was handed over."""
+    profile = MODERN.with_ciphersuites("TLS_AES_128_GCM_SHA256").with_groups("P-384", "X25519")
+    server = ServerTLS(files.ecdsa, profile=profile).create_context()
+    peer = client(groups=theirs)
+    _openssl.set_ciphersuites(peer, ["TLS_AES_256_GCM_SHA384", "TLS_AES_128_GCM_SHA256"])
+    cipher = handshake(server, peer).client.cipher()
+    assert cipher is not None
+    assert cipher[0] == "TLS_AES_128_GCM_SHA256"
+
+
 def test_tls_1_2_suites_are_those_of_the_profile_and_the_clients_order_decides(files: Files) -> None:
     server = ServerTLS([files.ecdsa, files.rsa]).create_context()
     accepted = set()

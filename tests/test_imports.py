@@ -19,14 +19,14 @@ PACKAGE = Path(asgi_tls.__file__).parent
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "events", "dispatch", "addresses", "alerts", "parting", "peer", "plain_http"),
     ("profile", "certificate"),
-    ("connection", "trust"),
+    ("connection", "trust", "tickets"),
     ("_hello",),
     ("_openssl", "_keyfile"),
     ("facts", "handshake", "blocking", "binding", "parking", "accept", "ground", "policy"),
-    ("behind",),
+    ("behind", "resumption"),
     ("context",),
-    ("expiry", "inventory"),
-    ("client", "reception", "reload", "tickets", "stapling"),
+    ("expiry", "inventory", "named_sources"),
+    ("client", "reception", "reload", "stapling"),
     ("hangup",),
     ("server",),
     ("servers",),
@@ -37,14 +37,16 @@ BESIDE: dict[str, set[str]] = {
     "middleware": {"errors", "profile", "connection"},
     "listeners": {"errors", "events"},
     "dev": {"errors", "profile", "certificate"},
-    "export": {"errors", "profile"},
-    "audit": {"errors", "profile", "certificate", "connection"},
+    "explain": {"errors", "alerts"},
+    "export": {"errors", "profile", "certificate", "middleware"},
+    # It judges by the rules that the rest keeps: when a certificate is due, what HSTS says, which CAs a file holds.
+    "audit": {"errors", "alerts", "profile", "certificate", "expiry", "middleware", "trust", "_openssl", "explain"},
 }
 # And these layers may use them.
 USERS: dict[str, set[str]] = {
     "server": {"listeners"},
     "servers": {"dev", "listeners", "middleware"},
-    "cli": {"dev", "export", "audit", "listeners", "middleware"},
+    "cli": {"dev", "explain", "export", "audit", "listeners", "middleware"},
 }
 
 

@@ -8,16 +8,24 @@ from asgi_tls._openssl.capabilities import Capabilities, capabilities
 from asgi_tls._openssl.ciphersuites import set_ciphersuites
 from asgi_tls._openssl.client_hello import prefer_own_groups
 from asgi_tls._openssl.groups import negotiated_group, set_groups, supported_groups
-from asgi_tls._openssl.sessions import can_end_sessions, end_sessions
+from asgi_tls._openssl.sessions import can_set_ticket_keys, limit_sessions, set_ticket_keys
+from asgi_tls._openssl.stapling import staple, stapling
+from asgi_tls._openssl.stapling_client import can_read_staples, request_staple, stapled_response
 
 __all__ = [
     "Capabilities",
-    "can_end_sessions",
+    "can_read_staples",
+    "can_set_ticket_keys",
     "capabilities",
-    "end_sessions",
+    "limit_sessions",
     "negotiated_group",
     "prefer_own_groups",
+    "request_staple",
     "set_ciphersuites",
     "set_groups",
+    "set_ticket_keys",
+    "staple",
+    "stapled_response",
+    "stapling",
     "supported_groups",
 ]

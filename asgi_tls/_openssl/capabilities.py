@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from asgi_tls._openssl.groups import reading_group, setting_groups
 from asgi_tls._openssl.library import libssl, native, scratch
+from asgi_tls._openssl.stapling import stapling
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,6 +18,8 @@ class Capabilities:
     ciphersuites: str | None
     group_order: str | None
     negotiated_group: str | None
+    stapling: str | None
+    ticket_keys: str | None
     reason: str | None
 
 
@@ -30,5 +33,7 @@ def capabilities() -> Capabilities:
         ciphersuites="native" if native(scratch(), "set_ciphersuites", "TLS_AES_128_GCM_SHA256") else reached,
         group_order=reached,
         negotiated_group=reading_group(),
+        stapling=stapling(),
+        ticket_keys=reached,
         reason=reason,
     )

@@ -21,6 +21,8 @@ _GET_GROUP: Final = 134  # SSL_CTRL_GET_NEGOTIATED_GROUP
 
 _PointerAndSize = ctypes.c_size_t * 2  # one object for both, since this runs in each handshake
 HelloFunction = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
+StatusFunction = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
+TicketKeyFunction = ctypes.CFUNCTYPE(ctypes.c_int, *[ctypes.c_void_p] * 5, ctypes.c_int)
 
 
 class LibSSL(ctypes.PyDLL):
@@ -35,11 +37,17 @@ class LibSSL(ctypes.PyDLL):
         declare("SSL_CTX_ctrl", ctypes.c_long, [pointer, integer, ctypes.c_long, text])
         declare("SSL_CTX_set_ciphersuites", integer, [pointer, text])
         declare("SSL_CTX_set_client_hello_cb", None, [pointer, HelloFunction, pointer])
-        declare("SSL_CTX_flush_sessions", None, [pointer, ctypes.c_long])
+        declare("SSL_CTX_set_timeout", ctypes.c_long, [pointer, ctypes.c_long])
         declare("SSL_client_hello_get0_ext", integer, [pointer, ctypes.c_uint, pointer, pointer])
         declare("SSL_set_options", ctypes.c_uint64, [pointer, ctypes.c_uint64])
         declare("SSL_ctrl", ctypes.c_long, [pointer, integer, ctypes.c_long, text])
         declare("SSL_get_SSL_CTX", pointer, [pointer])
+        declare("SSL_CTX_callback_ctrl", ctypes.c_long, [pointer, integer, StatusFunction])
+        declare("SSL_get_certificate", pointer, [pointer])
+        # Of libcrypto, which the same handle finds.
+        declare("CRYPTO_malloc", pointer, [ctypes.c_size_t, text, integer])
+        declare("X509_digest", integer, [pointer, pointer, text, pointer])
+        declare("EVP_sha256", pointer, [])
         self.group: Callable[[int], bytes | None] = lambda _: None  # looking up a missing symbol is slow: once
         if hasattr(self, "SSL_get0_group_name"):  # OpenSSL 3.2
             declare("SSL_get0_group_name", text, [pointer])
@@ -47,6 +55,13 @@ class LibSSL(ctypes.PyDLL):
         elif hasattr(self, "SSL_group_to_name"):  # OpenSSL 3.0
             declare("SSL_group_to_name", text, [pointer, integer])
             self.group = lambda at: self.SSL_group_to_name(at, self.SSL_ctrl(at, _GET_GROUP, 0, None))
+        self.has_ticket_callback = hasattr(self, "SSL_CTX_set_tlsext_ticket_key_evp_cb")  # OpenSSL 3.0
+        if self.has_ticket_callback:
+            declare("SSL_CTX_set_tlsext_ticket_key_evp_cb", integer, [pointer, TicketKeyFunction])
+            declare("EVP_aes_256_cbc", pointer, [])
+            declare("EVP_EncryptInit_ex", integer, [pointer, pointer, pointer, text, pointer])
+            declare("EVP_DecryptInit_ex", integer, [pointer, pointer, pointer, text, pointer])
+            declare("EVP_MAC_CTX_set_params", integer, [pointer, pointer])
 
     def _declare(self, name: str, result: Any, arguments: list[Any]) -> None:
         function = getattr(self, name)

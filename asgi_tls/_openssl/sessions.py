@@ -1,32 +1,145 @@
-"""What a client may resume: OpenSSL's ticket keys and its cache, which the standard library leaves alone."""
+"""What a client may resume: OpenSSL's ticket keys, cache and time limit, which the standard library leaves alone."""
 
 from __future__ import annotations
 
-import secrets
+import ctypes
+import os
 import ssl
-from typing import Final
+import weakref
+from collections.abc import Sequence
+from typing import Any, Final
 
-from asgi_tls._openssl.library import libssl, reach
+from asgi_tls._openssl.library import LibSSL, TicketKeyFunction, libssl, reach
 from asgi_tls.errors import UnsupportedError
 
 # openssl/tls1.h and openssl/ssl.h: stable since 1.1.1.
+_SSL_CTRL_SET_SESS_CACHE_MODE: Final = 44
+_SSL_SESS_CACHE_OFF: Final = 0
 _SSL_CTRL_SET_TICKET_KEYS: Final = 59
-_TICKET_KEYS_SIZE: Final = 80  # a name of 16 bytes, an HMAC key and an AES-256 key of 32 each
+
+_NAME: Final = slice(0, 16)
+_MAC_KEY: Final = slice(16, 48)
+_CIPHER_KEY: Final = slice(48, 80)
+
+# SSL_CTX_set_tlsext_ticket_key_evp_cb(3): what the callback may answer.
+_FAILED, _NO_SUCH_KEY, _DONE, _RENEW = -1, 0, 1, 2
 
 
-def can_end_sessions() -> bool:
+def can_set_ticket_keys() -> bool:
     """Whether libssl is in reach."""
     return libssl()[0] is not None
 
 
-def end_sessions(context: ssl.SSLContext) -> None:
-    """From now on no session of before is resumed: new ticket keys, and an empty cache of sessions.
+def limit_sessions(context: ssl.SSLContext, seconds: float) -> None:
+    """Sessions are good for so long, and kept by clients alone: the cache of the server is off.
 
     Raises UnsupportedError.
     """
     lib = reach()
     pointer = lib.context(context)
-    keys = secrets.token_bytes(_TICKET_KEYS_SIZE)
-    if lib.SSL_CTX_ctrl(pointer, _SSL_CTRL_SET_TICKET_KEYS, _TICKET_KEYS_SIZE, keys) != 1:
+    lib.SSL_CTX_ctrl(pointer, _SSL_CTRL_SET_SESS_CACHE_MODE, _SSL_SESS_CACHE_OFF, None)
+    lib.SSL_CTX_set_timeout(pointer, max(1, int(seconds)))  # 0 would mean OpenSSL's own
+
+
+def set_ticket_keys(context: ssl.SSLContext, current: bytes, also: Sequence[bytes], *, threaded: bool) -> None:
+    """Make tickets with these keys of 80 bytes, accept tickets of `also` too, and no others.
+
+    OpenSSL itself has room for one key. For the others it has to ask a callback for each ticket, which takes 8 us in
+    Python: it is there only as long as there are others.
+
+    `threaded` says that other threads may shake hands meanwhile. OpenSSL copies its own key without a lock, and a
+    ticket met by half of one may fail the handshake (ran): then it asks the callback always, which takes a whole key.
+
+    OpenSSL before 3.0 has no such callback, and accepts `current` alone.
+
+    Raises UnsupportedError.
+    """
+    lib = reach()
+    pointer = lib.context(context)
+    ring = _rings.get(context)
+    if lib.has_ticket_callback and (also or threaded):
+        if ring is None:
+            ring = _rings[context] = _Ring(lib)
+            weakref.finalize(context, ring.clear)
+        ring.fill(current, also)
+        lib.SSL_CTX_set_tlsext_ticket_key_evp_cb(pointer, ring.function)
+        return
+    if lib.SSL_CTX_ctrl(pointer, _SSL_CTRL_SET_TICKET_KEYS, len(current), current) != 1:
         raise UnsupportedError("OpenSSL refused new ticket keys", fix="See `asgi-tls doctor`.")
-    lib.SSL_CTX_flush_sessions(pointer, 0)  # 0: all of them
+    if ring is not None:
+        lib.SSL_CTX_set_tlsext_ticket_key_evp_cb(pointer, TicketKeyFunction())
+        ring.clear()
+
+
+class _Ring:
+    """Several keys, and the callback that takes one of them for each ticket."""
+
+    def __init__(self, lib: LibSSL) -> None:
+        self._lib = lib
+        self._aes, self._urandom = lib.EVP_aes_256_cbc(), os.urandom
+        self._keys: dict[bytes, _Key] = {}
+        self.clear()
+        self.function = TicketKeyFunction(self._answer)
+        _for_good.append(self.function)
+
+    def fill(self, current: bytes, also: Sequence[bytes]) -> None:
+        key = _Key(current)
+        # Two assignments: who comes between them has a ticket that is accepted all the same.
+        self._keys = {each.name: each for each in (key, *map(_Key, also))}
+        self._current = key
+
+    def clear(self) -> None:
+        """Forget the keys. A handshake that outlives its context gets a ticket that is good for nothing."""
+        self._current, self._keys = _Key(self._urandom(80)), {}
+
+    def _answer(self, _: int, name: int, iv: int, cipher: int, mac: int, encrypting: int) -> int:
+        lib = self._lib
+        if encrypting:
+            key = self._current
+            ctypes.memmove(name, key.name, 16)
+            ctypes.memmove(iv, self._urandom(16), 16)
+            done = lib.EVP_EncryptInit_ex(cipher, self._aes, None, key.cipher_key, iv)
+        else:
+            found = self._keys.get(ctypes.string_at(name, 16))
+            if found is None:
+                return _NO_SUCH_KEY
+            key = found
+            done = lib.EVP_DecryptInit_ex(cipher, self._aes, None, key.cipher_key, iv)
+        if done != 1 or lib.EVP_MAC_CTX_set_params(mac, key.mac) != 1:
+            return _FAILED
+        return _DONE if key is self._current else _RENEW
+
+
+class _Key:
+    """One key as the callback needs it."""
+
+    def __init__(self, keys: bytes) -> None:
+        self.name, self.cipher_key = keys[_NAME], keys[_CIPHER_KEY]
+        # OSSL_PARAM(3): these must live as long as the array that points at them.
+        self._parts = ctypes.create_string_buffer(keys[_MAC_KEY], 32), ctypes.create_string_buffer(b"SHA256")
+        key, digest = (ctypes.addressof(part) for part in self._parts)
+        self._array = (_Parameter * 3)(
+            _Parameter(b"key", _OCTETS, key, 32), _Parameter(b"digest", _TEXT, digest, 6), _Parameter()
+        )
+        self.mac = ctypes.addressof(self._array)
+
+
+_TEXT, _OCTETS = 4, 5  # openssl/core.h
+
+
+class _Parameter(ctypes.Structure):
+    """OSSL_PARAM."""
+
+    _fields_ = (
+        ("key", ctypes.c_char_p),
+        ("data_type", ctypes.c_uint),
+        ("data", ctypes.c_void_p),
+        ("data_size", ctypes.c_size_t),
+        ("return_size", ctypes.c_size_t),
+    )
+
+
+_rings: Final[weakref.WeakKeyDictionary[ssl.SSLContext, _Ring]] = weakref.WeakKeyDictionary()
+
+# libssl may call them as long as a connection lives, which may be longer than the context object does.
+_for_good: Final[list[Any]] = []

@@ -146,7 +146,7 @@ def _check_alone(material: Material, leaf: x509.Certificate) -> None:
             f"holds the server's certificate alone; {sibling} holds the whole chain",
             f"Use {sibling} instead.",
         )
-    if access_url(leaf, AccessOID.CA_ISSUERS) is not None or _has_timestamps(leaf):
+    if access_url(leaf, AccessOID.CA_ISSUERS) is not None or has_timestamps(leaf):
         raise material.error(
             MissingIntermediateError,
             f"holds the server's certificate alone, without {printable(leaf.issuer.rfc4514_string())}, which issued it",
@@ -171,7 +171,7 @@ def _fuller_sibling(material: Material, leaf: x509.Certificate) -> str | None:
     return None
 
 
-def _has_timestamps(leaf: x509.Certificate) -> bool:
+def has_timestamps(leaf: x509.Certificate) -> bool:
     """Embedded SCTs (RFC 6962 section 3.3): only public CAs put them in."""
     return any(extension.oid == ExtensionOID.PRECERT_SIGNED_CERTIFICATE_TIMESTAMPS for extension in leaf.extensions)
 

@@ -61,9 +61,14 @@ class Certificate:
 
     def lifetime_left(self, now: datetime) -> float:
         """The share of the lifetime that is left: 1.0 at notBefore, 0.0 at notAfter. `now` is aware."""
-        whole = (self.not_after - self.not_before).total_seconds()
-        left = (self.not_after - now).total_seconds()
-        return min(1.0, max(0.0, left / whole)) if whole > 0 else 0.0
+        return lifetime_left(self.not_before, self.not_after, now)
+
+
+def lifetime_left(not_before: datetime, not_after: datetime, now: datetime) -> float:
+    """The share of the lifetime that is left at `now`, between 1.0 and 0.0. All three are aware."""
+    whole = (not_after - not_before).total_seconds()
+    left = (not_after - now).total_seconds()
+    return min(1.0, max(0.0, left / whole)) if whole > 0 else 0.0
 
 
 @runtime_checkable

@@ -82,7 +82,7 @@ def validate(
     _check_keys(certificate, chain)
     _check_key_belongs(certificate, holder, chain, private_key)
     _check_leaf(certificate, leaf)
-    dns_names, addresses = _subject_alt_names(leaf)
+    dns_names, addresses = subject_alt_names(leaf)
     if purpose == "server" and not dns_names and not addresses:
         raise _no_names(certificate, leaf)
     _check_signatures(certificate, chain)
@@ -108,7 +108,7 @@ def validate(
         source=source,
         warnings=warnings,
         ocsp_url=access_url(leaf, AccessOID.OCSP),
-        must_staple=_must_staple(leaf),
+        must_staple=must_staple(leaf),
     )
 
 
@@ -189,7 +189,7 @@ def _no_names(material: Material, leaf: x509.Certificate) -> NoSubjectAltNameErr
 
 def _check_signatures(material: Material, chain: Sequence[x509.Certificate]) -> None:
     for number, one in enumerate(chain, 1):
-        weak = _WEAK_SIGNATURES.get(one.signature_algorithm_oid)
+        weak = weak_signature(one)
         if weak is not None and (number == 1 or one.subject != one.issuer):
             problem = f"certificate {number} ({name_of(one)}) is signed with {weak}, which clients refuse"
             raise material.error(WeakSignatureError, problem, "Have it issued anew with SHA-256.")
@@ -210,7 +210,13 @@ def _check_dates(material: Material, chain: Sequence[x509.Certificate], now: dat
             raise material.error(NotYetValidError, problem, f"Wait until then; {clock}.")
 
 
-def _subject_alt_names(leaf: x509.Certificate) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def weak_signature(certificate: x509.Certificate) -> str | None:
+    """The broken digest that it is signed with, None for a sound one."""
+    return _WEAK_SIGNATURES.get(certificate.signature_algorithm_oid)
+
+
+def subject_alt_names(leaf: x509.Certificate) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """DNS names in lower case and IP addresses, both as they stand there."""
     try:
         names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
@@ -220,7 +226,8 @@ def _subject_alt_names(leaf: x509.Certificate) -> tuple[tuple[str, ...], tuple[s
     return tuple(dict.fromkeys(dns_names)), tuple(dict.fromkeys(addresses))
 
 
-def _must_staple(leaf: x509.Certificate) -> bool:
+def must_staple(leaf: x509.Certificate) -> bool:
+    """Whether clients are told to insist on a stapled OCSP response (RFC 7633)."""
     try:
         features = leaf.extensions.get_extension_for_class(x509.TLSFeature).value
     except x509.ExtensionNotFound:

@@ -19,7 +19,11 @@ COMMANDS: Final = {
     "cert": ("development", "cert", "Make a development certificate for NAMEs from a local CA."),
     "ca": ("authority", "ca", "The local CA: where it is, and who trusts it."),
     "doctor": ("doctor", "doctor", "What this Python and OpenSSL can do, and what a profile would lose here."),
+    "ocsp": ("ocsp", "ocsp", "What the CA's OCSP responder says of a certificate."),
+    "check": ("check", "check", "Audit the server at URL, and grade it."),
+    "explain": ("explain", "explain_command", "Cause and fix of a TLS error, by its code or by pasted text."),
     "flags": ("flags", "flags", "Flags that bring a plain SERVER nearest to a profile, and what they leave open."),
+    "export": ("export", "export", "The same profile as configuration of nginx, HAProxy, Caddy or OpenSSL."),
     "deploy-hook": ("deploy_hook", "deploy_hook", "A certbot deploy hook: the server takes the renewal at once."),
 }
 
@@ -43,7 +47,7 @@ class _LazyGroup(click.Group):
         try:
             return super().invoke(ctx)
         except ASGITLSError as error:
-            click.echo(f"Error: {error}", err=True)
+            click.echo(f"Error: {error}\n{error.more}", err=True)
             sys.exit(STARTUP_FAILURE)
 
 

@@ -14,6 +14,8 @@ _LABELS = {
     "ciphersuites": "choose TLS 1.3 suites",
     "group_order": "keep the server's order of groups",
     "negotiated_group": "read the group in use",
+    "stapling": "staple OCSP responses",
+    "ticket_keys": "share and rotate ticket keys",
 }
 
 

@@ -17,6 +17,7 @@ _LOST = (
     "certificates are not checked before they are served, and a bad pair at a renewal breaks every handshake",
     "one certificate only: no choice by host name, no ECDSA and RSA side by side",
     "the client's first key share decides the group, not the server's order",
+    "no OCSP response is stapled",
 )
 
 

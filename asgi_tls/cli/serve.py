@@ -21,6 +21,7 @@ import click
 from asgi_tls.errors import ConfigurationError, UnsupportedError
 from asgi_tls.hangup import forward_hangups
 from asgi_tls.servers import environment
+from asgi_tls.servers.settings import SETTINGS
 
 if TYPE_CHECKING:
     from asgi_tls.server import ServerTLS
@@ -50,14 +51,14 @@ def _tls_options() -> list[click.Option]:
             default=None,
             help=f"{setting.help} [env: {setting.variable}]",
         )
-        for setting in environment.SETTINGS
+        for setting in SETTINGS
     ]
 
 
 def _take_tls_values(parameters: dict[str, Any]) -> dict[str, Any]:
     """Ours out of the parsed parameters, over what the environment says."""
     values = environment.from_environment()
-    for setting in environment.SETTINGS:
+    for setting in SETTINGS:
         given = parameters.pop(setting.option.lstrip("-").replace("-", "_"))
         if given:
             values[setting.name] = given

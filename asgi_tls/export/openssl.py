@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from asgi_tls.export.document import Export, of_openssl
+from asgi_tls.export.versions import Version
 from asgi_tls.profile import VERSIONS, TLSProfile, cipher_string
 
 
@@ -38,3 +40,9 @@ def openssl_conf(profile: TLSProfile, *, supported_groups: Collection[str] | Non
         "Options = -Compression",
     ]
     return "\n".join(lines) + "\n"
+
+
+def openssl_export(profile: TLSProfile, version: Version) -> Export:
+    """The openssl.cnf for a version of OpenSSL, and what is lost."""
+    groups, lost = of_openssl(profile, version)
+    return Export(openssl_conf(profile, supported_groups=groups), tuple(lost))

@@ -23,6 +23,7 @@ from asgi_tls.events import (
     GuardEvent,
     ReloadFailedEvent,
     SessionEvent,
+    StaplingEvent,
 )
 
 logger = logging.getLogger("asgi_tls")
@@ -43,6 +44,7 @@ _WORDS: Final[dict[type[Event], str]] = {
     CertificateLoadedEvent: "serving {source} for {subject_alt_names} until {not_after}",
     ReloadFailedEvent: "kept the old certificate: {msg}",
     CertificateExpiringEvent: "{source} expires on {not_after}: {days_left} days left",
+    StaplingEvent: "OCSP response for {source}: {status}: {msg}",
     GuardEvent: "{ip} is {action}: {failures:g} failed handshakes in {window_s:g} s, {connections} connections closed",
 }
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message"}
@@ -75,7 +77,7 @@ log_events.hears_sessions = _hears_sessions  # type: ignore[attr-defined]
 
 
 def _level(event: Event) -> int:
-    if isinstance(event, CertificateExpiringEvent):
+    if isinstance(event, (CertificateExpiringEvent, StaplingEvent)):
         return logging.getLevelNamesMapping()[event.severity.upper()]
     if isinstance(event, ClientErrorEvent) and event.code in _QUIET_CODES:
         return logging.DEBUG

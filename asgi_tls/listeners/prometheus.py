@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
 from asgi_tls.errors import ConfigurationError
@@ -26,6 +27,7 @@ from asgi_tls.events import (
     GuardEvent,
     ReloadFailedEvent,
     SessionEvent,
+    StaplingEvent,
 )
 
 logger = logging.getLogger("asgi_tls")
@@ -92,6 +94,13 @@ class _Metrics:
         )
         self._loads = Counter("asgi_tls_certificate_loads", "Certificates taken into service, reloads included.")
         self._reload_failures = Counter("asgi_tls_reload_failures", "Reloads that kept the old certificate.", ["code"])
+        self._staple = Gauge(
+            "asgi_tls_staple_next_update_timestamp_seconds",
+            "Until when the OCSP response that is stapled for a name is fresh; 0 where none is.",
+            ["name"],
+            multiprocess_mode="mostrecent",
+        )
+        self._stapling = Counter("asgi_tls_stapling", "What became of asking for OCSP responses.", ["status"])
         self._blocks = Counter("asgi_tls_guard_blocks", "Addresses that were blocked.")
         self._refused = Counter("asgi_tls_guard_refused_connections", "Connections closed because of a block.")
 
@@ -102,16 +111,22 @@ class _Metrics:
             self._failures.labels(_bounded(event.code, self._codes, _MOST_CODES)).inc()
         elif isinstance(event, CertificateLoadedEvent):
             self._loads.inc()
-            for name in event.subject_alt_names:
-                label = _bounded(name, self._names, _MOST_NAMES)
-                if label != _OTHER:
-                    self._not_after.labels(label).set(event.not_after.timestamp())
+            self._set_by_name(self._not_after, event.subject_alt_names, event.not_after)
         elif isinstance(event, ReloadFailedEvent):
             self._reload_failures.labels(_bounded(event.code, self._codes, _MOST_CODES)).inc()
+        elif isinstance(event, StaplingEvent):
+            self._stapling.labels(event.status).inc()
+            self._set_by_name(self._staple, event.subject_alt_names, event.next_update)
         elif isinstance(event, GuardEvent):
             self._refused.inc(event.connections)
             if event.action == "blocked":
                 self._blocks.inc()
+
+    def _set_by_name(self, gauge: Any, names: tuple[str, ...], moment: datetime | None) -> None:
+        for name in names:
+            label = _bounded(name, self._names, _MOST_NAMES)
+            if label != _OTHER:
+                gauge.labels(label).set(0 if moment is None else moment.timestamp())
 
     def _session(self, event: SessionEvent) -> None:
         key = (event.protocol, event.cipher, event.group, event.resumed)

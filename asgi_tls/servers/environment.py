@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 from asgi_tls.certificate import Certificate, CertificateSource, PasswordFile, PEMFiles, Purpose
 from asgi_tls.certificate.sources import files_or_secret
@@ -17,77 +17,13 @@ from asgi_tls.plain_http import PlainHTTP
 from asgi_tls.profile import INTERMEDIATE, PROFILES, TLSProfile
 from asgi_tls.server import ServerTLS
 from asgi_tls.servers.listening import listeners_for
+from asgi_tls.servers.settings import FILES, OTHERS, PREFIX, SETTINGS
+from asgi_tls.stapling import Stapling
+from asgi_tls.tickets import DEFAULT_ROTATION, secret_from
 
 logger = logging.getLogger("asgi_tls")
 
-PREFIX: Final = "ASGI_TLS_"
-
 DEVELOPMENT_NAMES: Final = ("localhost", "127.0.0.1", "::1")
-
-
-@dataclass(frozen=True)
-class Setting:
-    """One setting: `name` as in ASGI_TLS_NAME and --tls-name; `multiple` may be given more than once."""
-
-    name: str
-    metavar: str
-    help: str
-    choices: tuple[str, ...] = ()
-    is_flag: bool = False
-    multiple: bool = False
-
-    @property
-    def option(self) -> str:
-        return "--tls-" + self.name.replace("_", "-")
-
-    @property
-    def variable(self) -> str:
-        return PREFIX + self.name.upper()
-
-
-SETTINGS: Final = (
-    Setting("profile", "NAME", "Versions, suites and groups to offer.", choices=tuple(PROFILES)),
-    Setting("groups", "LIST", "Key exchange groups, the most wanted first: X25519:P-256:P-384."),
-    Setting("ciphersuites", "LIST", "TLS 1.3 suites: TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256."),
-    Setting("ciphers", "LIST", "TLS 1.2 suites: ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384."),
-    Setting(
-        "certificate",
-        "NAME=CERT,KEY",
-        "A certificate for one more host name, for *.example.org or for default; for the same name again, "
-        "with another kind of key. Repeatable.",
-        multiple=True,
-    ),
-    Setting("client_ca", "FILE", "Ask clients for a certificate of a CA in this PEM file."),
-    Setting("client_auth", "HOW", "Whether clients must have a certificate.", choices=("required", "optional")),
-    Setting("client_crl", "FILE", "Refuse clients that the CRLs in this PEM file revoke; each client CA needs one."),
-    Setting("directory", "DIR", "More key pairs, each served for its names; taken up and dropped while serving."),
-    Setting("reload_interval", "SECONDS", "How often the files of certificates are looked at; 5 by default."),
-    Setting("handshake_timeout", "SECONDS", "How long a client may take for its handshake; 10 by default."),
-    Setting(
-        "plain_http",
-        "HOW",
-        "What plain HTTP on the TLS port gets: 308 to https where a certificate covers the host, or always 400.",
-        choices=("redirect", "reject"),
-    ),
-    Setting("log_json", "", "Log every handshake and event as one JSON object a line, on stderr.", is_flag=True),
-    Setting("metrics", "HOST:PORT", "Serve metrics for Prometheus there, in plain HTTP."),
-    Setting("guard", "", "Block addresses whose handshakes keep failing for five minutes.", is_flag=True),
-    Setting("guard_redis", "URL", "Count them for a whole fleet in this Redis as well. Turns the guard on."),
-    Setting("guard_allow", "NETWORK", "Never block this address or network. Repeatable.", multiple=True),
-    Setting("redirect_port", "PORT", "Listen in plain HTTP as well, and redirect to https."),
-    Setting("redirect_webroot", "DIR", "Serve ACME challenges (HTTP-01) from this directory on that port."),
-    Setting("allow_unsupported", "", "Log what this platform cannot enforce, and serve without it.", is_flag=True),
-)
-
-# The servers' own options name the certificate where they are on the command line; these are for where they are not.
-FILES: Final = (
-    Setting("certfile", "FILE", "The certificate with its chain, PEM."),
-    Setting("keyfile", "FILE", "Its key, PEM; without it, the key is in the certificate's file."),
-    Setting("keyfile_password_file", "FILE", "A file with the password of the key."),
-)
-
-# Read elsewhere: where the local CA lives, and what `asgi-tls cert --pkcs12` encrypts with.
-_OTHERS: Final = frozenset({"ASGI_TLS_HOME", "ASGI_TLS_PKCS12_PASSWORD"})
 
 Values = Mapping[str, str | Sequence[str] | bool | None]
 
@@ -100,7 +36,7 @@ def from_environment(environ: Mapping[str, str] | None = None) -> dict[str, str 
     environ = os.environ if environ is None else environ
     known = {setting.variable: setting for setting in SETTINGS + FILES}
     for variable in environ:
-        if variable.startswith(PREFIX) and variable not in known and variable not in _OTHERS:
+        if variable.startswith(PREFIX) and variable not in known and variable not in OTHERS:
             raise ConfigurationError(
                 f"the environment sets {variable}, which nothing reads", fix=f"Use one of {', '.join(sorted(known))}."
             )
@@ -141,6 +77,9 @@ def server_tls(
         allow_unsupported=bool(values.get("allow_unsupported")),
         handshake_timeout=_seconds(values, "handshake_timeout", 10.0),
         plain_http=_plain_http(values),
+        stapling=cast("Stapling", _text(values, "stapling") or "auto"),  # ServerTLS checks it
+        ticket_secret=secret_from(_path(values, "ticket_secret_file"), _text(values, "ticket_secret")),
+        ticket_rotation=_seconds(values, "ticket_rotation", DEFAULT_ROTATION),
         listeners=listeners_for(values),
     )
 

@@ -13,16 +13,20 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 import ssl
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import gunicorn.config
 
+from asgi_tls import _openssl
 from asgi_tls.errors import ASGITLSError, ConfigurationError
 from asgi_tls.servers import STARTUP_FAILURE, environment
 from asgi_tls.servers.logs import follow
+from asgi_tls.tickets import MIN_SECRET
 
 if TYPE_CHECKING:
     from asgi_tls.server import ServerTLS
@@ -34,6 +38,9 @@ _WORKERS_WITHOUT_THE_HOOK = ("uvicorn", "UvicornWorker", "UvicornH11Worker")
 # those that are started again have it where the files have gone bad since. At SIGHUP gunicorn may make new factories
 # out of its configuration, so it stands here.
 _known: Final[dict[str, Any]] = {}
+
+# What session tickets are made with where the configuration gives no secret: SIGHUP and new workers keep it.
+_secret: Final = secrets.token_bytes(MIN_SECRET)
 
 
 class GunicornContextFactory:
@@ -83,6 +90,8 @@ class GunicornContextFactory:
             values = environment.from_environment()
             environment.refuse_plain_port(values, "gunicorn")
             self._tls = environment.server_tls(values, certfile=config.certfile, keyfile=config.keyfile)
+        if self._tls.ticket_secret is None and _openssl.can_set_ticket_keys():
+            self._tls = replace(self._tls, ticket_secret=_secret)
         return self._tls
 
 
@@ -118,7 +127,7 @@ def _alpn(config: gunicorn.config.Config) -> list[str]:
 
 
 def _exit(error: ASGITLSError) -> NoReturn:
-    logging.getLogger("gunicorn.error").error("TLS cannot start: %s", error)
+    logging.getLogger("gunicorn.error").error("TLS cannot start: %s %s", error, error.more)
     sys.exit(STARTUP_FAILURE)
 
 

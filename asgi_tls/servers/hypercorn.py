@@ -11,19 +11,23 @@ quic.py keeps fresh. A profile that is narrower than those cannot be kept there,
 from __future__ import annotations
 
 import logging
+import secrets
 import ssl
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from hypercorn.config import Config
 
+from asgi_tls import _openssl
 from asgi_tls.errors import ASGITLSError, ConfigurationError
 from asgi_tls.hangup import reload_on_hangup
 from asgi_tls.reload import running_loop
 from asgi_tls.servers import STARTUP_FAILURE, environment, quic
 from asgi_tls.servers.logs import follow
+from asgi_tls.tickets import MIN_SECRET
 
 if TYPE_CHECKING:
     from asgi_tls.server import ServerTLS
@@ -95,9 +99,16 @@ class TLSConfig(Config):
 
 
 def _live_context(
-    tls: ServerTLS | None, alpn: Sequence[str], owner: object, known: Mapping[str, Any] | None = None
+    tls: ServerTLS | None,
+    alpn: Sequence[str],
+    owner: object,
+    known: Mapping[str, Any] | None = None,
+    *,
+    secret: bytes | None = None,
 ) -> ssl.SSLContext:
-    """The context of this process, from the environment without `tls`; `owner` is how HTTP/3 finds it."""
+    """The context of this process, from the environment without `tls`; `owner` is how HTTP/3 finds it. `secret` is
+    for the session tickets where the settings have none.
+    """
     if isinstance(owner, Config):
         _ = owner.log  # hypercorn sets up its logging when it is first asked for it
         follow("hypercorn.error")
@@ -105,6 +116,8 @@ def _live_context(
         loop.call_later(_LOGGING_IS_UP, follow, "hypercorn.error")
     try:
         tls = _server_tls() if tls is None else tls
+        if secret is not None and tls.ticket_secret is None and _openssl.can_set_ticket_keys():
+            tls = replace(tls, ticket_secret=secret)
         context = tls.create_server_context(alpn=alpn, watch=True, known=known)
     except ASGITLSError as error:
         _exit(error)
@@ -121,6 +134,10 @@ def check_quic(tls: ServerTLS) -> tuple[str, str]:
     if tls.client_ca is not None:
         raise ConfigurationError(
             "HTTP/3 in hypercorn cannot ask for client certificates", fix="Leave out quic_bind, or client_ca."
+        )
+    if tls.stapling == "required":
+        raise ConfigurationError(
+            "HTTP/3 in hypercorn cannot staple OCSP responses", fix='Leave out quic_bind, or set stapling to "auto".'
         )
     left_out = _AIOQUIC_CIPHERSUITES.difference(tls.profile.ciphersuites) | _AIOQUIC_GROUPS.difference(
         tls.profile.groups
@@ -147,7 +164,7 @@ def check_quic(tls: ServerTLS) -> tuple[str, str]:
 
 
 def _exit(error: ASGITLSError) -> NoReturn:
-    logging.getLogger("hypercorn.error").error("TLS cannot start: %s", error)
+    logging.getLogger("hypercorn.error").error("TLS cannot start: %s %s", error, error.more)
     sys.exit(STARTUP_FAILURE)
 
 
@@ -155,9 +172,20 @@ def _exit(error: ASGITLSError) -> NoReturn:
 # onto a plain Config, so there is no `self`: everything comes from the environment.
 
 
-def create_ssl_context() -> ssl.SSLContext:
-    """The context for the settings in the environment; an attribute of hypercorn's configuration object."""
-    return _live_context(None, Config.alpn_protocols, create_ssl_context)
+class _FromEnvironment:
+    """`create_ssl_context` of hypercorn's configuration object, with which it is pickled for each worker: so the secret
+    that tickets are made with, where the environment gives none, is the same in all of them.
+    """
+
+    def __init__(self) -> None:
+        self._secret = secrets.token_bytes(MIN_SECRET)
+
+    def __call__(self) -> ssl.SSLContext:
+        """The context for the settings in the environment."""
+        return _live_context(None, Config.alpn_protocols, self, secret=self._secret)
+
+
+create_ssl_context = _FromEnvironment()
 
 
 def __dir__() -> list[str]:
@@ -170,7 +198,7 @@ def __getattr__(name: str) -> Any:
     try:
         return _files(_server_tls(), sys.argv)[name]
     except ASGITLSError as error:
-        print(f"Error: {error}", file=sys.stderr)  # noqa: T201 -- hypercorn has no logging yet
+        print(f"Error: {error}\n{error.more}", file=sys.stderr)  # noqa: T201 -- hypercorn has no logging yet
         sys.exit(STARTUP_FAILURE)
 
 

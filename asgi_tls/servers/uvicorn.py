@@ -51,7 +51,7 @@ class UvicornContextFactory:
             context = self.tls.create_server_context(alpn=alpn, watch=True, known=self._known)
         except ASGITLSError as error:
             # An exception would end the worker with status 1, and a parent would start it again for ever.
-            logging.getLogger("uvicorn.error").error("TLS cannot start: %s", error)  # noqa: TRY400 -- no traceback
+            logging.getLogger("uvicorn.error").error("TLS cannot start: %s %s", error, error.more)  # noqa: TRY400 -- no traceback
             sys.exit(STARTUP_FAILURE)
         reload_on_hangup(context)
         if config.reset_contextvars:

@@ -85,7 +85,7 @@ def test_the_same_error_through_the_api_and_the_command(
         asgi_tls("uvicorn", "facts_app:app", "--port=0", f"--ssl-certfile={certfile}", f"--ssl-keyfile={keyfile}")
     )
     assert status == 3
-    assert text == f"Error: {caught.value}\n"
+    assert text == f"Error: {caught.value}\nMore: asgi-tls explain {caught.value.code}\n"
 
 
 def test_leaf_only_beside_the_whole_chain(tmp_path: Path) -> None:

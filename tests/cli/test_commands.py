@@ -20,7 +20,7 @@ from asgi_tls import INTERMEDIATE, MODERN, PEMFiles, _openssl
 def test_help_names_every_command_and_imports_none_of_them() -> None:
     status, text = run(asgi_tls("--help"))
     assert status == 0
-    for command in ("uvicorn", "hypercorn", "cert", "ca", "doctor", "flags"):
+    for command in ("uvicorn", "hypercorn", "cert", "ca", "doctor", "explain", "flags"):
         assert re.search(rf"^  {command} ", text, re.MULTILINE)
     script = "import sys, asgi_tls.cli; sys.argv = ['asgi-tls', '--help']\n"
     script += "try: asgi_tls.cli.main()\n"
@@ -54,6 +54,7 @@ def test_doctor_says_what_is_there() -> None:
     assert status == 0
     assert report["openssl"] == ssl.OPENSSL_VERSION
     assert report["capabilities"]["groups"]
+    assert report["capabilities"]["stapling"] == "libssl"
     assert set(report["profiles"]) == {"modern", "intermediate"}
     supported = _openssl.supported_groups()
     assert supported is not None

@@ -23,6 +23,7 @@ def test_a_key_of_another_certificate(files: Files, launch: Launch) -> None:
     status, text = run(command, env=env)
     assert status == 3, text
     assert text.count(str(files.example.keyfile)) == 1, text
+    assert text.count("More: asgi-tls explain certificate-key-mismatch\n") == 1, text
     assert "Traceback" not in text
 
 
@@ -86,6 +87,7 @@ def test_plain_hypercorn_with_our_module_refuses_its_own_options(files: Files) -
         status, text = run([*command, option, "facts_app:app"], env=pair)
         assert status == 3
         assert "would have no effect beside -c python:asgi_tls.servers.hypercorn" in text
+        assert text.endswith("More: asgi-tls explain configuration\n")
         assert "Traceback" not in text
 
 
@@ -131,6 +133,7 @@ def test_workers_whose_certificate_goes_bad_after_the_check_do_not_loop(files: F
     script.write_text(textwrap.dedent(SCRIPT.format(module="uvicorn", start=start)))
     status, text = run([sys.executable, str(script), str(certfile), str(keyfile)], env={"PYTHONPATH": "."})
     assert "TLS cannot start" in text
+    assert "More: asgi-tls explain certificate-missing-file\n" in text
     assert str(keyfile) in text
     assert "Traceback" not in text
     assert "stopping the parent" in text

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Iterator
 
@@ -50,8 +49,9 @@ def test_nothing_is_left_behind(files: Files, server: Server) -> None:
             break
         time.sleep(0.05)
     assert not left
+    text = server.text
     # CPython itself writes this to stderr for a name that is no ASCII, and ends the handshake with an alert.
-    text = re.sub(r"Exception ignored in: b'[^']*'\n.*?UnicodeDecodeError[^\n]*\n", "", server.text, flags=re.DOTALL)
-    for sign in ("Traceback", "never retrieved", "was never awaited", "Unhandled"):
+    assert text.count("Traceback") == text.count("Exception ignored in: ") == text.count("UnicodeDecodeError"), text
+    for sign in ("never retrieved", "was never awaited", "Unhandled"):
         assert sign not in text, text
     assert connect(server.port, client(ca=files.ca_text)).protocol == "TLSv1.3"

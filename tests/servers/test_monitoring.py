@@ -105,12 +105,13 @@ def test_cpu_of_a_blocked_connection(files: Files) -> None:
         return (cpu(server.process.pid) - before) / count
 
     ready, count = launch.readiness()
-    with serve(command, env=env, ready=ready, count=count) as free:
-        cost(free, 100)
-        failed = cost(free, 400)
-    with serve([*command, "--tls-guard"], env=env, ready=ready, count=count) as guarded:
-        cost(guarded, 100)
-        blocked = cost(guarded, 400)
+    with (
+        serve(command, env=env, ready=ready, count=count) as free,
+        serve([*command, "--tls-guard"], env=env, ready=ready, count=count) as guarded,
+    ):
+        # In turns, and the best of each: other work on the machine falls on both, and costs caches.
+        rounds = [(cost(free, 100), cost(guarded, 100)) for _ in range(5)][1:]
+    failed, blocked = (min(each) for each in zip(*rounds, strict=True))
     assert blocked < failed / 5, (blocked, failed)
 
 

@@ -7,7 +7,7 @@ import ssl
 import pytest
 from files import Files
 from handshakes import client, connect
-from launch import LAUNCHES, Launch
+from launch import LAUNCHES, Launch, split
 
 V12, V13 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
 
@@ -15,7 +15,7 @@ V12, V13 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
 ROUNDS = 4
 
 
-@pytest.mark.parametrize("launch", LAUNCHES, ids=str)
+@pytest.mark.parametrize("launch", split(LAUNCHES), ids=str)
 def test_modern_refuses_tls_1_2_and_keeps_the_order_of_groups(files: Files, launch: Launch) -> None:
     with launch.start(files.ecdsa, {"profile": "modern", "groups": "P-384:X25519"}) as server:
         for _ in range(ROUNDS):
@@ -36,7 +36,7 @@ def test_modern_refuses_tls_1_2_and_keeps_the_order_of_groups(files: Files, laun
             assert "https" in result.facts["text"]
 
 
-@pytest.mark.parametrize("launch", LAUNCHES, ids=str)
+@pytest.mark.parametrize("launch", split(LAUNCHES), ids=str)
 def test_intermediate_speaks_both_versions_with_its_suites_only(files: Files, launch: Launch) -> None:
     with launch.start(files.ecdsa, {"profile": "intermediate", "groups": "X25519:P-384"}) as server:
         for version in (V12, V13):
@@ -54,7 +54,7 @@ def test_intermediate_speaks_both_versions_with_its_suites_only(files: Files, la
                 connect(server.port, client(minimum=version, maximum=version, groups=["P-521"]))
 
 
-@pytest.mark.parametrize("launch", LAUNCHES, ids=str)
+@pytest.mark.parametrize("launch", split(LAUNCHES), ids=str)
 def test_http_2_and_1_1_as_the_server_speaks_them(files: Files, launch: Launch) -> None:
     with launch.start(files.ecdsa, {}) as server:
         result = connect(server.port, client(alpn=["h2", "http/1.1"]), path=None)

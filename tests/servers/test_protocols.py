@@ -154,7 +154,7 @@ def test_http_3_under_hypercorn(files: Files, loop: str) -> None:
     command = asgi_tls(
         "hypercorn", "facts_app:app", "--bind=127.0.0.1:0", f"--quic-bind=127.0.0.1:{(port := _free_udp_port())}",
         f"--certfile={files.ecdsa.certfile}", f"--keyfile={files.ecdsa.keyfile}", f"--worker-class={loop}",
-        "--tls-log-json",
+        "--graceful-timeout=0", "--tls-log-json",
     )  # fmt: skip
 
     async def ask() -> dict[str, Any]:

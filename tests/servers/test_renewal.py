@@ -9,12 +9,11 @@ import socket
 import ssl
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 from files import Files
 from handshakes import client, connect
-from launch import Launch
+from launch import Launch, split
 from pki import Pair
 from renewals import WAYS, Site, renamed, without_events
 from servers import APP_DIRECTORY, Server, serve
@@ -29,13 +28,7 @@ SERVED: list[Launch] = [
     Launch("gunicorn", "sync"),
 ]
 
-# The whole table takes a minute: `make test` runs one of each kind, `make test-system` the others.
-_QUICK = {"uvicorn-asyncio-1", "uvicorn-uvloop-4", "hypercorn-asyncio-4", "hypercorn-uvloop-1", "gunicorn-asgi-2"}
-
-
-def _split(launches: list[Launch]) -> list[Any]:
-    rest = [pytest.param(each, marks=pytest.mark.system) for each in launches if str(each) not in _QUICK]
-    return [each for each in launches if str(each) in _QUICK] + rest
+QUICK = {"uvicorn-uvloop-4", "hypercorn-asyncio-4", "gunicorn-asgi-2"}
 
 
 def served(launch: Launch, server: Server) -> bytes:
@@ -57,7 +50,7 @@ def wait_until_all_serve(launch: Launch, server: Server, pair: Pair, seconds: fl
     return time.monotonic() - started
 
 
-@pytest.mark.parametrize("launch", _split(SERVED), ids=str)
+@pytest.mark.parametrize("launch", split(SERVED, QUICK), ids=str)
 def test_every_way_to_replace_the_files(files: Files, tmp_path: Path, launch: Launch) -> None:
     site = Site(files.pki, tmp_path)
     with launch.start(site.source, {"reload_interval": str(INTERVAL)}) as server:
@@ -73,7 +66,7 @@ def test_every_way_to_replace_the_files(files: Files, tmp_path: Path, launch: La
 IN_PLACE = [launch for launch in SERVED if launch.server != "gunicorn"]
 
 
-@pytest.mark.parametrize("launch", IN_PLACE, ids=str)
+@pytest.mark.parametrize("launch", split(IN_PLACE, QUICK), ids=str)
 def test_sighup_reloads_at_once_and_in_place(files: Files, tmp_path: Path, launch: Launch) -> None:
     site = Site(files.pki, tmp_path)
     with launch.start(site.source, {"reload_interval": "600"}) as server:
@@ -105,7 +98,9 @@ def _answer(secure: ssl.SSLSocket) -> bytes:
     return text
 
 
-@pytest.mark.parametrize("launch", [Launch("gunicorn", "asgi", 2), Launch("gunicorn", "gthread")], ids=str)
+@pytest.mark.parametrize(
+    "launch", split([Launch("gunicorn", "asgi", 2), Launch("gunicorn", "gthread")], QUICK), ids=str
+)
 def test_sighup_of_gunicorn_makes_new_workers_that_load_the_new_pair(
     files: Files, tmp_path: Path, launch: Launch
 ) -> None:
@@ -234,7 +229,7 @@ def test_what_is_bad_is_named_and_never_served(files: Files, tmp_path: Path, at_
 RESTARTS = [Launch("uvicorn", "asyncio", 2), Launch("hypercorn", "asyncio"), Launch("gunicorn", "asgi", 2)]
 
 
-@pytest.mark.parametrize("launch", RESTARTS, ids=str)
+@pytest.mark.parametrize("launch", split(RESTARTS, {"uvicorn-asyncio-2"}), ids=str)
 def test_a_worker_that_is_started_again_beside_bad_files_serves_what_was_good(
     files: Files, tmp_path: Path, launch: Launch
 ) -> None:

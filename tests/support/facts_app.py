@@ -1,9 +1,13 @@
-"""An ASGI application that tells its TLS connection as JSON, over HTTP and WebSocket; and a WSGI one."""
+"""An ASGI application that tells its TLS connection as JSON, over HTTP and WebSocket; and a WSGI one.
+
+Both tell the process that they run in, in the header field Worker.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -24,6 +28,7 @@ async def _app(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "websocket.close"})
         return
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(text)).encode())]
+    headers.append((b"worker", str(os.getpid()).encode()))
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": text.encode()})
 
@@ -57,5 +62,5 @@ app = ConnectionMiddleware(_app)
 
 def wsgi(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
     """For gunicorn's sync and threaded workers."""
-    start_response("200 OK", [("Content-Type", "text/plain")])
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Worker", str(os.getpid()))])
     return [environ["wsgi.url_scheme"].encode()]

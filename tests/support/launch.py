@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
+import pytest
 from servers import Server, asgi_tls, serve
 
 from asgi_tls import PEMFiles
@@ -78,3 +79,12 @@ LAUNCHES: Sequence[Launch] = (
     Launch("gunicorn", "gthread"),
     Launch("gunicorn", "sync"),
 )
+
+# The whole table takes minutes: `make test` runs one or two of each kind, `make test-system` the others as well.
+QUICK = {"uvicorn-asyncio-1", "uvicorn-uvloop-2", "hypercorn-uvloop-1", "hypercorn-asyncio-2", "gunicorn-asgi-2"}
+
+
+def split(launches: Sequence[Launch], quick: Collection[str] = QUICK) -> list[Any]:
+    """The same as parameters of a test, quick ones first, the rest marked for `make test-system`."""
+    rest = [pytest.param(each, marks=pytest.mark.system) for each in launches if str(each) not in quick]
+    return [each for each in launches if str(each) in quick] + rest

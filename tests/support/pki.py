@@ -171,6 +171,7 @@ class PKI:
         scts: bool = False,
         extensions: tuple[x509.ExtensionType, ...] = (),
         signature: str = "sha256",
+        serial: int | None = None,
     ) -> Pair:
         """A server certificate. Its issuers hold the intermediate, or nothing when the root signed it.
 
@@ -181,7 +182,10 @@ class PKI:
         signer = None if self_signed else issuer or (self.intermediate if intermediate else self.root)
         modern = signature == "sha256"
         named = signer if modern else None  # openssl signs a self-signed certificate again, no other
-        builder = self._builder(_name(common_name or names[0]), private, named, not_before, not_after)
+        own = named is signer  # otherwise the key identifier would be that of the wrong issuer
+        builder = self._builder(
+            _name(common_name or names[0]), private, named, not_before, not_after, identifier=own, serial=serial
+        )
         found = [x509.BasicConstraints(ca=ca, path_length=None), _usage(digital_signature=digital_signature)]
         if san:
             found.append(x509.SubjectAlternativeName(san_names or tuple(_general_name(name) for name in names)))
@@ -215,18 +219,25 @@ class PKI:
         issuer: Pair | None,
         not_before: datetime | None,
         not_after: datetime | None,
+        *,
+        identifier: bool = True,
+        serial: int | None = None,
     ) -> x509.CertificateBuilder:
         above = key if issuer is None else issuer.key
-        return (
+        builder = (
             x509.CertificateBuilder()
             .subject_name(subject)
             .issuer_name(subject if issuer is None else issuer.certificate.subject)
             .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
+            .serial_number(serial or x509.random_serial_number())
             .not_valid_before(not_before or self.now - DAY)
             .not_valid_after(not_after or self.now + 89 * DAY)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(above.public_key()), critical=False)
+        )
+        if not identifier:
+            return builder
+        return builder.add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(above.public_key()), critical=False
         )
 
 

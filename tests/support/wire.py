@@ -79,7 +79,7 @@ def hello(**how: Any) -> bytes:
 def events(
     server: Server, port: int | None = None, *, name: str | None = None, timeout: float = 5.0, count: int = 1
 ) -> list[dict[str, Any]]:
-    """The events in the server's JSON log, those of one client's port or name if given; waits until there are `count`."""
+    """The events in the server's JSON log, of one client's port or one name if given; waits until there are `count`."""
     deadline = time.monotonic() + timeout
     while True:
         found = []

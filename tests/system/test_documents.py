@@ -31,6 +31,8 @@ NEW = "tests/system/test_new.py::test_the_printed_commands_serve_it"
 UNDER_EACH = (
     "tests/test_demo.py::test_under_each_server_it_tells_the_connection_and_its_handshake_and_ends_with_a_feed_open"
 )
+TRUST = "it changes the trust of the whole machine"
+STORES = "tests/system/test_trust_stores.py::test_everybody_trusts_it_after_install_and_nobody_after_uninstall"
 CALL = 'curl --cacert "$(.venv/bin/asgi-tls ca path)" https://localhost:8443/tls'
 
 # What the blocks marked `elsewhere` hold, why it is not run as it stands, and the tests that stand in for it.
@@ -40,7 +42,7 @@ ELSEWHERE: dict[tuple[str, str], tuple[str, str]] = {
     ("README.md", "make test          # what needs Python packages only"): (CI, ".ci/run"),
     (
         "README.md",
-        "make test-system   # with nginx, HAProxy, Chromium and others; installs Debian's packages itself",
+        "make test-system   # with nginx, HAProxy, Caddy, Chromium and others; installs Debian's packages itself",
     ): (CI, ".ci/run"),
     ("README.md", "make check         # ruff, mypy --strict, the formatter"): (CI, ".ci/run"),
     ("README.md", "make docs          # docs/api.md, made of the docstrings"): (
@@ -59,6 +61,12 @@ ELSEWHERE: dict[tuple[str, str], tuple[str, str]] = {
         ".venv/bin/gunicorn -c python:asgi_tls.servers.gunicorn -k asgi --bind 127.0.0.1:8443 app:app",
     ): (INSTALLS, UNDER_EACH),
     ("demo_app/README.md", CALL): (INSTALLS, NEW),
+    ("docs/development.md", "asgi-tls ca install      # this machine and its browsers trust it"): (TRUST, STORES),
+    ("docs/development.md", "asgi-tls ca uninstall    # and nobody trusts it any more"): (TRUST, STORES),
+    ("docs/development.md", "asgi-tls cert --client alice --pkcs12"): (
+        "it asks for a password at a terminal",
+        "tests/cli/test_client_certificates.py::test_the_password_is_asked_for_and_not_shown",
+    ),
     ("docs/letsencrypt.md", "certbot certonly --webroot --webroot-path /var/www/acme -d example.com"): (
         "it needs Let's Encrypt; the test has pebble", "tests/system/test_certbot.py",
     ),
@@ -268,11 +276,20 @@ def test_the_commands_of(page: Path, tmp_path: Path) -> None:
                 (shell.directory / step[0]).write_text(step[1], encoding="utf-8")
                 continue
             status, text = shell.run(step)
+            deadline = time.monotonic() + 10
+            # What a server tells of its clients takes a moment.
+            while step.text.startswith("curl") and missing(step, text) and time.monotonic() < deadline:
+                time.sleep(0.1)
+                status, text = shell.run(step)
             place = f"{name_of(page)}:{step.line}: {step.text}\n{text}"
             assert status == step.status, f"exit status {status}: {place}"
-            for line in step.output:
-                pattern = r"[\s\S]*?".join(map(re.escape, line.strip().split("…")))
-                assert re.search(pattern, text), f"it does not print {line!r}: {place}"
+            assert not missing(step, text), f"it does not print {missing(step, text)}: {place}"
+
+
+def missing(command: Command, text: str) -> list[str]:
+    """The lines that the page shows after a command, and that are not in what it printed."""
+    patterns = {line: r"[\s\S]*?".join(map(re.escape, line.strip().split("…"))) for line in command.output}
+    return [line for line, pattern in patterns.items() if not re.search(pattern, text)]
 
 
 def test_what_is_not_run_is_known_and_tested_elsewhere() -> None:

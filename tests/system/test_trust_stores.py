@@ -17,6 +17,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from demo import demo_served
+from launch import Launch
 from machine import DISTRIBUTIONS, Machine
 from pki import PKI
 from servers import asgi_tls, serve
@@ -168,10 +170,8 @@ def who_trusts(user: User, port: int) -> dict[str, bool]:
 def test_everybody_trusts_it_after_install_and_nobody_after_uninstall(user: User, machine_store: None) -> None:
     profile = user.database(".mozilla/firefox/ab12cd34.default")
     stores = {f"System store ({LOCAL})", f"Chromium ({user.home}/.local/share/pki/nssdb)", f"Firefox ({profile})"}
-    command = asgi_tls("uvicorn", "asgi_tls._demo_app.app:app", "--port=0")
-    with serve(
-        command, ready="Uvicorn running on", env={**user.environ, "ASGI_TLS_HOME": str(user.ca.directory)}
-    ) as server:
+    environ = {**user.environ, "ASGI_TLS_HOME": str(user.ca.directory)}
+    with demo_served(Launch("uvicorn", "asyncio"), None, **environ) as server:
         nobody = dict.fromkeys(("curl", "python", "httpx", "chromium"), False)
         assert who_trusts(user, server.port) == nobody
         assert lines(user.asgi_tls("ca", "install"), "now trusts it") >= stores
@@ -194,10 +194,8 @@ def test_chromium_reads_the_database_that_was_there(user: User, place: str) -> N
     database = user.database(place)
     text = user.asgi_tls("ca", "install", "--store", "nss")
     assert f"Chromium ({database}): now trusts it" in text
-    command = asgi_tls("uvicorn", "asgi_tls._demo_app.app:app", "--port=0")
-    with serve(
-        command, ready="Uvicorn running on", env={**user.environ, "ASGI_TLS_HOME": str(user.ca.directory)}
-    ) as server:
+    environ = {**user.environ, "ASGI_TLS_HOME": str(user.ca.directory)}
+    with demo_served(Launch("uvicorn", "asyncio"), None, **environ) as server:
         url = f"https://localhost:{server.port}/"
         assert "TLSv1.3" in user.run("chromium", *CHROMIUM, "--dump-dom", url).stdout
 

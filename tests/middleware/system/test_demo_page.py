@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,10 @@ pytestmark = pytest.mark.system
 
 def test_a_person_sees_it_all_without_a_warning(node: Any, tmp_path: Path) -> None:
     home = str(tmp_path / "asgi-tls")
-    trust(tmp_path, run(asgi_tls("ca", "path"), env={"ASGI_TLS_HOME": home})[1].strip())
+    status, said = run(
+        asgi_tls("ca", "install", "--store=nss", "--yes"), env={"ASGI_TLS_HOME": home, "HOME": str(tmp_path)}
+    )
+    assert status == 0, said
     pictures = Path(os.environ.get("SCREENSHOTS", tmp_path))
     with demo_served(Launch("uvicorn", "uvloop"), None, ASGI_TLS_HOME=home) as server:
         found = node.run("demo.mjs", f"https://localhost:{server.port}/", str(pictures), HOME=str(tmp_path))
@@ -32,12 +34,3 @@ def test_a_person_sees_it_all_without_a_warning(node: Any, tmp_path: Path) -> No
     assert (found["console"], found["violations"], found["accessibility"]) == ([], [], [])
     assert found["widths"] == {"400-light": 400, "400-dark": 400, "1280-light": 1280, "1280-dark": 1280}
     assert len(list(pictures.glob("*.png"))) >= 5
-
-
-def trust(home: Path, ca: str) -> None:
-    """Into the trust store that Chromium reads on Linux, below the user's home."""
-    database = home / ".pki/nssdb"
-    database.mkdir(parents=True)
-    certutil = ["certutil", "-d", f"sql:{database}"]
-    subprocess.run([*certutil, "-N", "--empty-password"], check=True)
-    subprocess.run([*certutil, "-A", "-t", "C,,", "-n", "asgi-tls", "-i", ca], check=True)

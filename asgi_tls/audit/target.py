@@ -1,0 +1,172 @@
+"""What is audited: the name that a client would use, and the address that is really called."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import socket
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import Any, Final
+from urllib.parse import SplitResult, urlsplit
+
+from asgi_tls.certificate.names import canonical_name, parse_ip
+from asgi_tls.errors import ConfigurationError, UnreachableError
+
+_HTTPS: Final = 443
+_FORM: Final = "Write https://host, https://host:8443 or https://[::1]:8443/path."
+_PATH: Final = re.compile(r"[\x21-\x7e]*")
+_HOST_AND_PORT: Final = re.compile(r"(?:\[([^\]]+)\]|([^:\[\]]+)):(\d{1,5})")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """`host` is a canonical name or address, `port` that of HTTPS, `path` what is asked for.
+
+    `connect` is another host and port to call, where the name does not lead there, or None. `http_port` is the port of
+    plain HTTP, `timeout` the seconds that each step of a probe may take.
+    """
+
+    host: str
+    port: int = _HTTPS
+    path: str = "/"
+    connect: tuple[str, int] | None = None
+    http_port: int = 80
+    timeout: float = 5.0
+
+    def __str__(self) -> str:
+        return f"https://{self.authority}{'' if self.path == '/' else self.path}"
+
+    @property
+    def is_address(self) -> bool:
+        """Whether it is an IP address: it gets no SNI and no HSTS."""
+        return parse_ip(self.host) is not None
+
+    @property
+    def authority(self) -> str:
+        """As it stands in a URL: `localhost:8443`, `[::1]`."""
+        return self.authority_at(self.port, _HTTPS)
+
+    def authority_at(self, port: int, usual: int) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if port == usual else f"{host}:{port}"
+
+
+def parse_target(url: str, *, connect: str | None = None, http_port: int = 80, timeout: float = 5.0) -> Target:
+    """Read `https://host[:port][/path]`, or the same without scheme. Raises ConfigurationError."""
+    parts, port = _split(url)
+    if parts.scheme != "https":
+        raise ConfigurationError(f"{url!r} is not https", fix=f"The audit is one of HTTPS. {_FORM}")
+    if not parts.hostname or parts.username is not None:
+        raise ConfigurationError(f"{url!r} names no host", fix=_FORM)
+    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    if not _PATH.fullmatch(path):
+        raise ConfigurationError(f"{url!r} has characters that a request cannot hold", fix="Escape them: %20.")
+    return Target(
+        host=canonical_name(parts.hostname),
+        port=_HTTPS if port is None else port,
+        path=path,
+        connect=None if connect is None else _host_and_port(connect),
+        http_port=http_port,
+        timeout=timeout,
+    )
+
+
+def _split(url: str) -> tuple[SplitResult, int | None]:
+    try:
+        parts = urlsplit(url if "://" in url else f"https://{url}")
+        port = parts.port
+    except ValueError:
+        raise ConfigurationError(f"{url!r} is no URL", fix=_FORM) from None
+    if port == 0:
+        raise ConfigurationError(f"{url!r} has port 0", fix="Ports are numbers from 1 to 65535.")
+    return parts, port
+
+
+def _host_and_port(text: str) -> tuple[str, int]:
+    found = _HOST_AND_PORT.fullmatch(text)
+    if found is None or not 0 < int(found[3]) < 65536:
+        raise ConfigurationError(f"{text!r} is no host and port", fix="Write 192.0.2.7:8443 or [::1]:8443.")
+    return found[1] or found[2], int(found[3])
+
+
+@dataclass
+class Caller:
+    """Opens connections to one target, always to the address that answered first, and counts them."""
+
+    target: Target
+    connections: int = field(default=0, init=False)
+    _address: tuple[int, Any] | None = field(default=None, init=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
+
+    @property
+    def address(self) -> str:
+        """The IP address that is called, empty before the first call."""
+        return "" if self._address is None else str(self._address[1][0])
+
+    def call(self) -> socket.socket:
+        """Connect to the HTTPS port. Raises UnreachableError before anything has answered, OSError after."""
+        if self._address is not None:
+            return self._open(*self._address)
+        host, port = self.target.connect or (self.target.host, self.target.port)
+        failure: OSError | None = None
+        for family, sockaddr in _resolve(host, port):
+            try:
+                opened = self._open(family, sockaddr)
+            except OSError as error:
+                failure = error
+            else:
+                self._address = family, sockaddr
+                return opened
+        raise UnreachableError(
+            f"{self.target} does not answer on {host} port {port}: {failure}",
+            fix="Check that the server runs there, and that no firewall is between.",
+        )
+
+    def call_http(self) -> socket.socket:
+        """Connect to the port of plain HTTP at the same address. Raises OSError."""
+        if self._address is None:
+            self.call().close()
+        assert self._address is not None  # noqa: S101 -- call() has set it, or raised
+        family, sockaddr = self._address
+        return self._open(family, (sockaddr[0], self.target.http_port, *sockaddr[2:]))
+
+    def _open(self, family: int, sockaddr: Any) -> socket.socket:
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        with self._lock:
+            self.connections += 1
+        try:
+            sock.settimeout(self.target.timeout)
+            sock.connect(sockaddr)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        except BaseException:
+            sock.close()
+            raise
+        return sock
+
+
+def receive(sock: socket.socket, deadline: float, size: int = 65536) -> bytes:
+    """Some bytes, none at the end. Raises TimeoutError at `deadline` (monotonic), however slowly bytes drip in."""
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    sock.settimeout(left)
+    return sock.recv(size)
+
+
+def hang_up(sock: socket.socket) -> None:
+    """Close, and let the peer see an end rather than a reset where that is possible."""
+    with contextlib.suppress(OSError):
+        sock.shutdown(socket.SHUT_WR)
+    sock.close()
+
+
+def _resolve(host: str, port: int) -> list[tuple[int, Any]]:
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        raise UnreachableError(
+            f"{host} has no address", fix="Check the name, or give the address with --connect HOST:PORT."
+        ) from None
+    return list(dict.fromkeys((family, sockaddr) for family, _, _, _, sockaddr in found))

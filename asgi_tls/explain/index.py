@@ -1,0 +1,88 @@
+"""The catalogue turned round: from names, numbers and wording to the trouble that they tell of."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from asgi_tls import errors
+from asgi_tls.alerts import NAMES as ALERTS
+from asgi_tls.explain.catalogue import CATALOGUE
+from asgi_tls.explain.trouble import Trouble
+
+_NOT_LETTERS: Final = re.compile(r"[^a-z0-9]+")
+
+Found = tuple[str, str]
+"""The code of a trouble, and the clue that led to it."""
+
+
+@dataclass(frozen=True)
+class Index:
+    """Names as of `as_name`, numbers as "curl 60", wording as of `squeezed`, in parts that follow each other, longest
+    first.
+
+    `ours` are codes of our exceptions that cannot be taken for prose.
+    """
+
+    names: dict[str, Found]
+    numbers: dict[str, Found]
+    wording: tuple[tuple[tuple[str, ...], Found], ...]
+    ours: frozenset[str]
+
+
+def as_name(text: str) -> str:
+    """How names are compared: in lower case, with underscores."""
+    return text.lower().replace("-", "_")
+
+
+def squeezed(text: str) -> str:
+    """How wording is compared: its letters and digits alone, in lower case."""
+    return _NOT_LETTERS.sub("", text.lower())
+
+
+@functools.cache
+def index() -> Index:
+    """Made once, when it is first asked for."""
+    names: dict[str, Found] = {}
+    numbers: dict[str, Found] = {}
+    wording: dict[tuple[str, ...], Found] = {}
+    for code, trouble in CATALOGUE.items():
+        names |= {as_name(name): (code, name) for name in _names(trouble)}
+        numbers |= {number: (code, clue) for number, clue in _numbers(trouble)}
+        wording |= {tuple(map(squeezed, phrase.split("…"))): (code, clue) for phrase, clue in _wording(trouble)}
+    own = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.ASGITLSError)]
+    names |= {kind.__name__.lower(): (kind.code, kind.__name__) for kind in own}
+    longest_first = sorted(wording.items(), key=lambda item: sum(map(len, item[0])), reverse=True)
+    return Index(names, numbers, tuple(longest_first), frozenset(kind.code for kind in own if "-" in kind.code))
+
+
+def _names(trouble: Trouble) -> Iterator[str]:
+    yield trouble.code  # first, so that a name that is the same is what is shown
+    for number in trouble.alerts:
+        if number in ALERTS:
+            yield ALERTS[number]
+            yield from (f"{prefix}_ALERT_{ALERTS[number].upper()}" for prefix in ("SSLV3", "TLSV1", "TLSV13"))
+            yield f"TLSV1_{ALERTS[number].upper()}"
+    yield from trouble.names
+
+
+def _numbers(trouble: Trouble) -> Iterator[tuple[str, str]]:
+    yield from ((f"alert {number}", f"alert {number} {ALERTS.get(number, '')}".rstrip()) for number in trouble.alerts)
+    yield from ((f"verify {number}", f"verify error {number}") for number in trouble.verify)
+    yield from ((f"curl {number}", f"curl: ({number})") for number in trouble.curl)
+    yield from ((f"net_error {number}", f"net_error {number}") for number in trouble.net)
+
+
+def _wording(trouble: Trouble) -> Iterator[tuple[str, str]]:
+    for number in trouble.alerts:
+        if number in ALERTS:
+            words = ALERTS[number].replace("_", " ")
+            yield f"alert {words}", f"alert {words}"
+            yield f"tlsv1 {words}", words  # those of extensions (RFC 6066) come without the word
+    # OpenSSL writes NO_SHARED_CIPHER as "SSL routines::no shared cipher".
+    for name in filter(str.isupper, trouble.names):
+        yield f"SSL routines {name}", name.replace("_", " ").lower()
+    yield from ((phrase, phrase) for phrase in trouble.says)

@@ -1,0 +1,69 @@
+"""Which tickets a live context accepts, kept right by the clock.
+
+Nothing waits for a moment to come: the clock is looked at before each handshake, and by the reloader in between. So a
+host that slept, or whose clock was set, is right again with its next connection.
+"""
+
+from __future__ import annotations
+
+import secrets
+import ssl
+import threading
+import time
+from collections.abc import Callable
+
+from asgi_tls import _openssl
+from asgi_tls.tickets import MIN_SECRET, Rotation, derive_keys
+
+
+class Resumption:
+    """The ticket keys of one context. Until `use` has given it others, they come from a random secret.
+
+    `threaded` says that several threads may shake hands at once. Where they do not, call it in the event loop's thread.
+    """
+
+    def __init__(
+        self,
+        context: ssl.SSLContext,
+        rotation: Rotation,
+        *,
+        threaded: bool = True,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._context = context
+        self._rotation = rotation
+        self._threaded = threaded
+        self._clock = clock
+        self._secret, self._ends = secrets.token_bytes(MIN_SECRET), b""
+        self._lock = threading.Lock()
+        self._since = self._until = 0.0
+        _openssl.limit_sessions(context, rotation.period)
+        self._turn()
+
+    def use(self, secret: bytes | None, ends: bytes) -> None:
+        """From now on. Where either is another than before, no session of before is resumed; None keeps the secret."""
+        with self._lock:
+            secret = self._secret if secret is None else secret
+            if (secret, ends) != (self._secret, self._ends):
+                self._secret, self._ends = secret, ends
+                self._turn()
+
+    @property
+    def is_due(self) -> bool:
+        """Whether other keys count by now."""
+        return not self._since <= self._clock() < self._until
+
+    def refresh(self) -> None:
+        """Take the keys that count now, where they are others. Called before each handshake."""
+        if not self._since <= self._clock() < self._until:
+            with self._lock:
+                self._turn()
+
+    def _turn(self) -> None:
+        epochs = self._rotation.at(self._clock())
+        current, *also = (
+            derive_keys(self._secret, rotation=self._rotation.period, epoch=epoch, ends=self._ends)
+            for epoch in (epochs.current, *epochs.also)
+        )
+        _openssl.set_ticket_keys(self._context, current, also, threaded=self._threaded)
+        self._since, self._until = epochs.since, epochs.until

@@ -1,0 +1,319 @@
+"""Servers that need nothing but Python: the demo, plain uvicorn and hypercorn, and some that misbehave."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import ssl
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from asgi_servers import KeyPair, running_hypercorn, running_uvicorn
+from audited import HEADERS, Plain, examine, ids
+from demo import DEMO, demo_served
+from files import Files
+from launch import Launch
+from pki import PKI
+from servers import serve
+
+from asgi_tls import INTERMEDIATE
+from asgi_tls.audit.report import audit
+from asgi_tls.audit.target import parse_target
+from asgi_tls.errors import UnreachableError
+
+
+async def headed(scope: Any, receive: Any, send: Any) -> None:
+    """An application without fault."""
+    if scope["type"] == "http":
+        headers = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
+        await send({"type": "http.response.start", "status": 200, "headers": [*headers, (b"content-length", b"2")]})
+        await send({"type": "http.response.body", "body": b"ok"})
+
+
+def key_pair(files: Files) -> KeyPair:
+    return KeyPair(Path(files.ecdsa.certfile), Path(files.ecdsa.keyfile))
+
+
+def found(port: int, files: Files, tmp_path: Path, **how: Any) -> tuple[set[str], str]:
+    report = examine(port, files.pki, tmp_path, **how)
+    return ids(report), report.grade
+
+
+@pytest.mark.parametrize("launch", [Launch("uvicorn", "uvloop"), Launch("hypercorn", "asyncio")], ids=str)
+def test_the_demo_gets_an_a_plus(files: Files, tmp_path: Path, launch: Launch) -> None:
+    with demo_served(launch, files.ecdsa) as server:
+        report = examine(server.port, files.pki, tmp_path, profile=INTERMEDIATE)
+    assert report.grade == "A+"
+    assert ids(report) <= {"profile-lacks"}  # X25519MLKEM768, where OpenSSL is older than 3.5
+    assert report.seen.silent == 0
+    assert report.seen.seconds < 5  # 0.1 on an idle machine
+
+
+def test_plain_uvicorn(files: Files, tmp_path: Path) -> None:
+    with running_uvicorn(headed, key_pair(files)) as port:
+        assert found(port, files, tmp_path) == ({"alert-missing", "suite-cbc", "suite-short-tag"} - SHORT, "A")
+
+
+def test_plain_hypercorn(files: Files, tmp_path: Path) -> None:
+    with running_hypercorn(headed, key_pair(files)) as port:
+        assert found(port, files, tmp_path) == ({"alert-missing"}, "A+")
+
+
+# Whether Python's own list of suites has CCM_8 depends on its OpenSSL.
+SHORT = (
+    set()
+    if any("CCM8" in each["name"] for each in ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).get_ciphers())
+    else {"suite-short-tag"}
+)
+
+
+@contextlib.contextmanager
+def python_server(
+    pair: Any, change: Callable[[ssl.SSLContext], None], *, family: int = socket.AF_INET
+) -> Iterator[int]:
+    """A blocking server on Python's own ssl, one connection at a time."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pair.certfile, pair.keyfile)
+    context.set_ciphers("ECDHE+AESGCM:ECDHE+CHACHA20")
+    change(context)
+    head = "".join(f"{name}: {value}\r\n" for name, value in HEADERS.items())
+    reply = f"HTTP/1.1 200 OK\r\n{head}Content-Length: 0\r\n\r\n".encode()
+
+    def one(plain: socket.socket) -> None:
+        with plain, contextlib.suppress(OSError):
+            plain.settimeout(5)
+            with context.wrap_socket(plain, server_side=True) as secure:
+                if secure.recv(4096):
+                    secure.sendall(reply)
+                    secure.recv(4096)
+
+    with listening(one, family=family) as port:
+        yield port
+
+
+@contextlib.contextmanager
+def listening(serve_one: Callable[[socket.socket], None], *, family: int = socket.AF_INET) -> Iterator[int]:
+    """Call `serve_one` with each connection, in a thread of its own."""
+    with socket.socket(family) as server:
+        server.bind(("::1" if family == socket.AF_INET6 else "127.0.0.1", 0))
+        server.listen(50)
+        server.settimeout(0.05)
+        ending = threading.Event()
+        workers: list[threading.Thread] = []
+
+        def run() -> None:
+            while not ending.is_set():
+                with contextlib.suppress(TimeoutError):
+                    plain = server.accept()[0]
+                    workers.append(threading.Thread(target=serve_one, args=(plain,), daemon=True))
+                    workers[-1].start()
+
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        try:
+            yield server.getsockname()[1]
+        finally:
+            ending.set()
+            for each in (thread, *workers):
+                each.join(10)
+
+
+def _tls12_only(context: ssl.SSLContext) -> None:
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+
+
+def _no_tickets(context: ssl.SSLContext) -> None:
+    context.options |= ssl.OP_NO_TICKET
+    context.num_tickets = 0
+
+
+def _cbc(context: ssl.SSLContext) -> None:
+    context.set_ciphers("ECDHE+AESGCM:ECDHE-ECDSA-AES128-SHA256:@SECLEVEL=0")
+
+
+def _static(context: ssl.SSLContext) -> None:
+    context.set_ciphers("ECDHE+AESGCM:AES128-GCM-SHA256")
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "expected", "grade"),
+    [
+        ("ecdsa", lambda _context: None, set(), "A+"),
+        ("ecdsa", _tls12_only, {"protocol-no-tls13"}, "A-"),
+        ("ecdsa", _no_tickets, {"resumption-none"}, "A+"),
+        ("ecdsa", _cbc, {"suite-cbc"}, "A"),
+        ("rsa", _static, {"suite-static"}, "B"),
+        ("example", lambda _context: None, {"name-mismatch"}, "M"),
+    ],
+)
+def test_one_thing_wrong(
+    files: Files, tmp_path: Path, kind: str, change: Callable[[ssl.SSLContext], None], expected: set[str], grade: str
+) -> None:
+    with python_server(getattr(files, kind), change) as port:
+        assert found(port, files, tmp_path) == (expected, grade)
+
+
+@pytest.mark.parametrize(
+    ("version", "cipher", "expected"),
+    [
+        ((3, 0), "aes128", {"protocol-sslv3", "protocol-outdated", "suite-static", "suite-cbc"}),
+        ((3, 1), "3des", {"protocol-tls10", "protocol-outdated", "suite-64-bit-block"}),
+        ((3, 3), "rc4", {"protocol-no-tls13", "suite-rc4"}),
+        ((3, 3), "3des", {"protocol-no-tls13", "suite-64-bit-block"}),
+    ],
+)
+def test_what_openssl_has_given_up(
+    files: Files, tmp_path: Path, version: tuple[int, int], cipher: str, expected: set[str]
+) -> None:
+    """By tlslite-ng, which still has it. Python's own client cannot get in: nothing is said of HTTP and resumption."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # it imports asyncore
+        from tlslite.api import HandshakeSettings, TLSConnection, X509CertChain, parsePEMKey
+        from tlslite.errors import TLSError
+    chain, key = X509CertChain(), parsePEMKey(Path(files.rsa.keyfile).read_text(), private=True)
+    chain.parsePemList(Path(files.rsa.certfile).read_text())
+    settings = HandshakeSettings()
+    settings.minVersion = settings.maxVersion = version
+    settings.cipherNames = [cipher]
+    settings.macNames = ["sha", "md5"]
+
+    def one(plain: socket.socket) -> None:
+        with plain, contextlib.suppress(OSError, TLSError):
+            plain.settimeout(5)
+            connection = TLSConnection(plain)
+            connection.handshakeServer(certChain=chain, privateKey=key, settings=settings)
+            connection.read(max=1, min=1)
+
+    with listening(one) as port:
+        report = examine(port, files.pki, tmp_path)
+    assert {each for each in ids(report) if each.startswith(("protocol", "suite"))} == expected
+
+
+def test_both_certificates_of_one_name_are_looked_at(files: Files, tmp_path: Path) -> None:
+    weak = PKI("Other").leaf(key="rsa")
+    pair = weak.write(tmp_path / "rsa")
+
+    def both(context: ssl.SSLContext) -> None:
+        context.load_cert_chain(*pair)
+
+    with python_server(files.ecdsa, both) as port:
+        report = examine(port, files.pki, tmp_path)
+    assert ids(report) == {"not-trusted"}
+    assert len(report.seen.chains) == 2
+    assert [one.trust and one.trust.trusted for one in report.seen.chains].count(True) == 1
+
+
+def test_without_trust_the_rest_is_audited(files: Files, tmp_path: Path) -> None:
+    with python_server(files.ecdsa, lambda _context: None) as port:
+        report = examine(port, PKI("Stranger"), tmp_path, trust_matters=False)
+        assert (ids(report), report.grade) == (set(), "A+")
+        assert found(port, files, tmp_path, plain=Plain(200, None)) == ({"redirect-missing"}, "A")
+        strict = examine(port, PKI("Stranger"), tmp_path)
+    assert (ids(strict), strict.grade) == ({"not-trusted"}, "T")
+
+
+def test_over_ipv6(files: Files, tmp_path: Path) -> None:
+    pair = files.pki.leaf("::1")
+    paths = pair.write(tmp_path / "six")
+
+    class Six:
+        certfile, keyfile = paths
+
+    ca = tmp_path / "ca.pem"
+    ca.write_bytes(files.pki.root_pem)
+    with python_server(Six, lambda _context: None, family=socket.AF_INET6) as port:
+        report = audit(parse_target(f"https://[::1]:{port}", http_port=port, timeout=20), cafile=ca)
+    assert ids(report) == set()
+    assert report.seen.address == "::1"
+
+
+def test_a_client_certificate_is_asked_for(files: Files, tmp_path: Path) -> None:
+    def mutual(context: ssl.SSLContext) -> None:
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.load_verify_locations(files.ca)
+
+    for change in (mutual, lambda context: (mutual(context), setattr(context, "minimum_version", TLS13))):
+        with python_server(files.ecdsa, change) as port:
+            report = examine(port, files.pki, tmp_path)
+        assert ids(report) == set()
+        assert {"client-certificate", "http-none"} <= {finding.id for finding in report.findings}
+        assert report.grade == "A"  # HSTS is out of sight
+
+
+TLS13 = ssl.TLSVersion.TLSv1_3
+
+
+def test_the_guard_is_not_tripped_by_an_audit(files: Files, tmp_path: Path) -> None:
+    """Its default is 20 failures; an audit counts as 11, as docs/check.md says."""
+    script = (
+        "import uvicorn; from asgi_tls import ServerTLS, PEMFiles;"
+        "from asgi_tls.listeners.guard import HandshakeGuard;"
+        "from asgi_tls.listeners.log import log_events;"
+        f"tls = ServerTLS(PEMFiles({str(files.ecdsa.certfile)!r}, {str(files.ecdsa.keyfile)!r}),"
+        " listeners=[log_events, HandshakeGuard(failures=12)]);"
+        f"uvicorn.run('app:app', app_dir={str(DEMO)!r}, port=0, **tls.uvicorn_kwargs())"
+    )
+    with serve([sys.executable, "-c", script], ready="Uvicorn running on") as server:
+        report = examine(server.port, files.pki, tmp_path)
+        assert report.grade == "A+"
+        assert "blocked" not in server.text
+
+
+def test_a_server_that_blocks_in_the_middle_is_not_judged(files: Files) -> None:
+    """Its refusals would read as findings."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(files.ecdsa.certfile, files.ecdsa.keyfile)
+    left = threading.Semaphore(9)
+
+    def one(plain: socket.socket) -> None:
+        with plain, contextlib.suppress(OSError):
+            if left.acquire(blocking=False):
+                plain.settimeout(5)
+                context.wrap_socket(plain, server_side=True).close()
+
+    with listening(one) as port, pytest.raises(UnreachableError, match="stopped answering"):
+        audit(parse_target(f"https://localhost:{port}", connect=f"127.0.0.1:{port}", http_port=port, timeout=20))
+
+
+def _silence(plain: socket.socket) -> None:
+    with plain, contextlib.suppress(OSError):
+        plain.settimeout(10)
+        while plain.recv(4096):
+            pass
+
+
+def _drip(plain: socket.socket) -> None:
+    with plain, contextlib.suppress(OSError):
+        for _ in range(100):
+            plain.sendall(b"\x16")
+            if plain.recv(1, socket.MSG_PEEK) == b"":
+                return
+            time.sleep(0.05)
+
+
+def _http(plain: socket.socket) -> None:
+    with plain, contextlib.suppress(OSError):
+        plain.recv(4096)
+        plain.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+
+def _garbage(plain: socket.socket) -> None:
+    with plain, contextlib.suppress(OSError):
+        plain.recv(4096)
+        while True:
+            plain.sendall(b"\x16\x03\x03\x40\x00" + os.urandom(16384))
+
+
+@pytest.mark.parametrize("misbehave", [_silence, _drip, _http, _garbage, socket.socket.close])
+def test_what_is_no_tls_ends_soon_and_in_words(misbehave: Callable[[socket.socket], None]) -> None:
+    started = time.monotonic()
+    with listening(misbehave) as port, pytest.raises(UnreachableError, match="does not speak TLS"):
+        audit(parse_target(f"https://localhost:{port}", connect=f"127.0.0.1:{port}", http_port=port, timeout=0.5))
+    assert time.monotonic() - started < 20

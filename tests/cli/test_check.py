@@ -1,0 +1,168 @@
+"""`asgi-tls check` as it is typed: what it prints, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import subprocess
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from asgi_servers import KeyPair, free_port, running_uvicorn
+from audited import HEADERS
+from click.testing import CliRunner, Result
+from files import Files
+from servers import asgi_tls
+
+from asgi_tls.audit.findings import KINDS
+from asgi_tls.cli import main
+
+NASTY = "\x1b[31m<script>alert(1)</script>"
+
+
+async def nasty(scope: Any, receive: Any, send: Any) -> None:
+    """Its headers try to get out of the report."""
+    if scope["type"] == "http":
+        headers = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
+        headers += [(b"server", f"x/1 {NASTY} [bold]".encode()), (b"set-cookie", f"{NASTY}=1".encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b"ok"})
+
+
+@pytest.fixture(scope="module")
+def port(files: Files) -> Iterator[int]:
+    pair = KeyPair(Path(files.ecdsa.certfile), Path(files.ecdsa.keyfile))
+    with running_uvicorn(nasty, pair, http="h11", server_header=False) as port:
+        yield port
+
+
+def arguments(port: int, *options: str, files: Files | None = None) -> list[str]:
+    cafile = [] if files is None else [f"--cafile={files.ca}"]
+    url = f"https://localhost:{port}"
+    return ["check", url, f"--connect=127.0.0.1:{port}", f"--http-port={port}", *cafile, *options]
+
+
+def check(port: int, *options: str, files: Files | None = None) -> Result:
+    """In this process, which saves half a second each time."""
+    return CliRunner().invoke(main, arguments(port, *options, files=files))
+
+
+def test_the_table(port: int, files: Files) -> None:
+    command = asgi_tls(*arguments(port, files=files))
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.search(r"\bA\b.*https://localhost", done.stdout)
+    assert "cookie-insecure" in done.stdout
+    assert "[bold]" in done.stdout  # no markup of the server's
+    assert "\x1b" not in done.stdout
+
+
+def test_json(port: int, files: Files) -> None:
+    report = json.loads(check(port, "--json", files=files).stdout)
+    assert {"target", "grade", "protocols", "findings"} <= {*report}
+    assert report["target"] == f"https://localhost:{port}"
+    assert report["grade"] == "A"
+    assert report["protocols"]["TLSv1.3"]["offered"] is True
+    assert report["protocols"]["TLSv1.0"] == {"offered": False, "answer": "closed"}
+    assert "TLS_AES_256_GCM_SHA384" in report["protocols"]["TLSv1.3"]["suites"]
+    assert report["certificates"][0]["names"] == ["localhost", "127.0.0.1"]
+    for finding in report["findings"]:
+        assert {"id", "severity", "title", "cause", "fix"} <= {*finding}
+        assert finding["id"] in KINDS
+        assert finding["evidence"].isprintable()
+
+
+def test_sarif(port: int, files: Files) -> None:
+    report = json.loads(check(port, "--sarif", files=files).stdout)
+    assert report["version"] == "2.1.0"
+    (run,) = report["runs"]
+    rules = [rule["id"] for rule in run["tool"]["driver"]["rules"]]
+    assert len(rules) == len({*rules})
+    for result in run["results"]:
+        assert rules[result["ruleIndex"]] == result["ruleId"]
+        assert result["level"] in {"error", "warning", "note"}
+        assert result["message"]["text"]
+    assert "cookie-insecure" in rules
+
+
+class _Page(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.loads: list[str] = []
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.loads += [value or "" for name, value in attrs if name in {"src", "srcset", "background"}]
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_the_page(port: int, files: Files, tmp_path: Path) -> None:
+    page = tmp_path / "report.html"
+    assert check(port, f"--html={page}", files=files).exit_code == 0
+    parsed = _Page()
+    parsed.feed(page.read_text(encoding="utf-8"))
+    assert not {"script", "link", "img", "iframe"} & {*parsed.tags}
+    assert not parsed.loads
+    assert "<script>alert(1)</script>" in parsed.text  # escaped, and shown
+    assert "\x1b" not in parsed.text
+    assert "$" not in parsed.text
+
+
+@pytest.mark.parametrize(("fail_under", "status"), [("A+", 1), ("A", 0), ("B", 0)])
+def test_fail_under(port: int, files: Files, fail_under: str, status: int) -> None:
+    assert check(port, f"--fail-under={fail_under}", files=files).exit_code == status
+
+
+def test_without_trust(port: int) -> None:
+    assert json.loads(check(port, "--json").stdout)["grade"] == "T"
+    assert json.loads(check(port, "--json", "--insecure").stdout)["grade"] == "A"
+
+
+def test_what_cannot_be_audited(files: Files, tmp_path: Path) -> None:
+    nobody = check(free_port(), files=files)
+    assert nobody.exit_code == 3
+    assert "does not answer" in nobody.output
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "words"),
+    [
+        (["--json", "--sarif"], 2, "choose one"),
+        (["--fail-under=Z"], 2, "A+"),
+        (["--timeout=0"], 2, "timeout"),
+        (["--cafile=missing.pem"], 3, "missing.pem"),
+        (["--html=missing/report.html"], 3, "missing/report.html"),
+    ],
+)
+def test_wrong_use(port: int, files: Files, options: list[str], status: int, words: str) -> None:
+    done = check(port, *options)
+    assert done.exit_code == status
+    assert words in done.output
+
+
+def test_progress_is_shown_on_a_terminal_alone(port: int, files: Files) -> None:
+    ours, theirs = pty.openpty()
+    command = asgi_tls("check", f"localhost:{port}", f"--connect=127.0.0.1:{port}", f"--cafile={files.ca}", "--json")
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=theirs, env=environment) as process:
+        os.close(theirs)
+        shown = b""
+        try:
+            while data := os.read(ours, 4096):
+                shown += data
+        except OSError:  # Linux says so when the other side is closed
+            pass
+        assert process.stdout is not None
+        assert json.loads(process.stdout.read())["grade"] == "A"
+    os.close(ours)
+    assert process.returncode == 0
+    assert b"resumption" in shown or b"suites" in shown

@@ -1,0 +1,196 @@
+"""Sessions resumed at whichever worker or host a client comes back to, over real sockets."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import ssl
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from files import Files
+from handshakes import client, connect
+from launch import Launch, split
+from renewals import Site, without_events
+from returning import Crowd
+from servers import APP_DIRECTORY, Server, run, serve
+
+V12, V13 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
+
+SHARING = [
+    Launch("uvicorn", "asyncio", 2),
+    Launch("uvicorn", "uvloop", 2),
+    Launch("hypercorn", "asyncio", 2),
+    Launch("hypercorn", "uvloop", 2),
+    Launch("gunicorn", "asgi", 2),
+    Launch("gunicorn", "gthread", 2),
+]
+QUICK = {"uvicorn-asyncio-2", "hypercorn-uvloop-2"}
+
+
+def all_resume(crowd: Crowd, *servers: Server) -> None:
+    """Every client, and some of them at another worker than the one that they came from."""
+    deadline = time.monotonic() + 30
+    while True:
+        tally = crowd.visit(*(server.port for server in servers))
+        assert tally.resumed == 1.0, servers[0].text
+        if tally.elsewhere:
+            return
+        assert time.monotonic() < deadline, "no client came to another worker"
+
+
+def wait_for_certificate(server: Server, certificate: bytes) -> None:
+    deadline = time.monotonic() + 15
+    fresh = 0
+    while fresh < 12:  # every worker has it, most likely
+        fresh = fresh + 1 if connect(server.port, client(), path=None).certificate == certificate else 0
+        assert time.monotonic() < deadline, server.text
+        time.sleep(0.02 if fresh else 0.1)
+
+
+@pytest.mark.parametrize(
+    "launch",
+    split(SHARING, QUICK),
+    ids=str,
+)
+def test_workers_share_what_their_parent_made_across_a_renewal_and_sighup(
+    files: Files, tmp_path: Path, launch: Launch
+) -> None:
+    site = Site(files.pki, tmp_path)
+    with launch.start(site.source, {"reload_interval": "600"}) as server:
+        crowds = [Crowd(16, version) for version in (V12, V13)]
+        for crowd in crowds:
+            assert crowd.visit(server.port).resumed == 0
+            all_resume(crowd, server)
+        pair = site.next_pair()
+        without_events(site, pair)
+        os.kill(server.process.pid, signal.SIGHUP)  # gunicorn makes new workers of it
+        wait_for_certificate(server, pair.der)
+        for crowd in crowds:
+            assert crowd.visit(server.port).resumed == 1.0, server.text
+        assert "Traceback" not in server.text
+
+
+def test_plain_hypercorn(files: Files) -> None:
+    command = [sys.executable, "-m", "hypercorn", "-c", "python:asgi_tls.servers.hypercorn", "--workers=2"]
+    command += ["--bind=127.0.0.1:0", "facts_app:app"]
+    env = {"ASGI_TLS_CERTFILE": str(files.ecdsa.certfile), "ASGI_TLS_KEYFILE": str(files.ecdsa.keyfile)}
+    with serve(command, env=env, ready="Running on https", count=2) as server:
+        crowd = Crowd(16, V13)
+        assert crowd.visit(server.port).resumed == 0
+        all_resume(crowd, server)
+
+
+CONFIGURATION = """
+from asgi_tls import PEMFiles, ServerTLS
+ssl_context = ServerTLS(PEMFiles({certfile!r}, {keyfile!r})).gunicorn_ssl_context
+"""
+
+
+def test_a_gunicorn_configuration_that_is_read_again(files: Files, tmp_path: Path) -> None:
+    configuration = tmp_path / "gunicorn.conf.py"
+    text = CONFIGURATION.format(certfile=str(files.ecdsa.certfile), keyfile=str(files.ecdsa.keyfile))
+    configuration.write_text(text, encoding="utf-8")
+    command = [sys.executable, "-m", "gunicorn", "-c", str(configuration), "-k", "asgi", "-w", "2"]
+    command += ["--bind=127.0.0.1:0", "facts_app:app"]
+    with serve(command, ready="ASGI server listening", count=2) as server:
+        crowd = Crowd(16, V13)
+        assert crowd.visit(server.port).resumed == 0
+        all_resume(crowd, server)
+        os.kill(server.process.pid, signal.SIGHUP)
+        deadline = time.monotonic() + 20
+        while server.text.count("ASGI server listening") < 4 or "Worker exiting" not in server.text:
+            assert time.monotonic() < deadline, server.text
+            time.sleep(0.05)
+        assert crowd.visit(server.port).resumed == 1.0
+
+
+def test_a_worker_that_is_started_again(files: Files) -> None:
+    with Launch("uvicorn", "asyncio", 2).start(files.ecdsa, {}) as server:
+        crowd = Crowd(16, V13)
+        first = crowd.visit(server.port)
+        os.kill(first.visits[0].worker, signal.SIGKILL)
+        deadline = time.monotonic() + 20
+        while server.text.count("Application startup complete") < 3:
+            assert time.monotonic() < deadline, server.text
+            time.sleep(0.05)
+        after = crowd.visit(server.port)
+        assert after.resumed == 1.0
+        assert {visit.worker for visit in after.visits} - {visit.worker for visit in first.visits}
+
+
+@pytest.mark.system
+def test_uvicorns_reload(files: Files, tmp_path: Path) -> None:
+    app = (APP_DIRECTORY / "facts_app.py").read_bytes()
+    (tmp_path / "facts_app.py").write_bytes(app)
+    command, _ = Launch("uvicorn", "asyncio").command(files.ecdsa, {})
+    command.append("--reload")
+    with serve(command, cwd=tmp_path, ready="Application startup complete") as server:
+        crowd = Crowd(4, V13)
+        assert crowd.visit(server.port).resumed == 0
+        (tmp_path / "facts_app.py").write_bytes(app + b"\n# changed\n")
+        deadline = time.monotonic() + 20
+        while server.text.count("Application startup complete") < 2:
+            assert time.monotonic() < deadline, server.text
+            time.sleep(0.05)
+        again = crowd.visit(server.port)
+        assert again.resumed == 1.0
+        assert again.elsewhere == 4
+
+
+def test_two_hosts_with_one_secret_file_and_one_with_another(files: Files, tmp_path: Path) -> None:
+    shared, other = tmp_path / "shared.key", tmp_path / "other.key"
+    for path in (shared, other):
+        path.write_bytes(os.urandom(32))
+        path.chmod(0o600)
+    with contextlib.ExitStack() as stack:
+        one, two, stranger = (
+            stack.enter_context(launch.start(files.ecdsa, {"ticket_secret_file": str(path), "reload_interval": "0.3"}))
+            for launch, path in (
+                (Launch("uvicorn", "asyncio"), shared),
+                (Launch("hypercorn", "uvloop"), shared),
+                (Launch("uvicorn", "uvloop"), other),
+            )
+        )
+        crowds = [Crowd(8, version) for version in (V12, V13)]
+        for crowd in crowds:
+            assert crowd.visit(one.port, two.port).resumed == 0
+            all_resume(crowd, one, two)
+            assert crowd.visit(stranger.port).resumed == 0
+            assert crowd.visit(one.port, two.port).resumed == 0
+        # A new secret reaches all hosts without a restart, and ends the sessions of before.
+        shared.write_bytes(os.urandom(32))
+        deadline = time.monotonic() + 10
+        while not all("the ticket secret is another one" in server.text for server in (one, two)):
+            assert time.monotonic() < deadline, one.text + two.text
+            time.sleep(0.05)
+        for crowd in crowds:
+            assert crowd.visit(one.port, two.port).resumed == 0
+            all_resume(crowd, one, two)
+        assert all("Traceback" not in server.text for server in (one, two, stranger))
+
+
+def test_a_short_secret_stops_the_start_and_is_not_shown(files: Files) -> None:
+    command, _ = Launch("uvicorn", "asyncio").command(files.ecdsa, {})
+    status, text = run(command, env={"ASGI_TLS_TICKET_SECRET": "hunter2-hunter2"})
+    assert status != 0
+    assert "ticket_secret has 15 bytes, and 32 are needed" in text
+    assert "hunter2" not in text
+
+
+def test_after_rotation_an_old_ticket_leads_to_a_full_handshake(files: Files) -> None:
+    """With epochs of a second, which no ticket outlives for long: visits over some edges, and one after a pause."""
+    with Launch("uvicorn", "uvloop").start(files.ecdsa, {"ticket_rotation": "1"}) as server:
+        crowd = Crowd(8, V13)
+        outcomes = []
+        deadline = time.monotonic() + 30
+        while not (outcomes and max(outcomes) == 1.0 and time.time() % 1 > 0.5 and len(outcomes) > 20):
+            outcomes.append(crowd.visit(server.port).resumed)
+            assert time.monotonic() < deadline
+        time.sleep(1.2)
+        assert crowd.visit(server.port).resumed == 0
+        assert "tls_client_error" not in server.text
+        assert "Traceback" not in server.text

@@ -1,0 +1,61 @@
+"""docs/errors.md, made of the catalogue: python tests/support/error_page.py > docs/errors.md"""
+
+from __future__ import annotations
+
+from asgi_tls.explain import CATALOGUE, Trouble
+
+_HEAD = """\
+# Errors
+
+What users of TLS meet, each with its causes, what to do about it, and a command that shows whether it helped.
+`asgi-tls explain` finds the right one from whatever a program printed:
+
+```console
+$ asgi-tls explain UNSUPPORTED_PROTOCOL
+…
+$ asgi-tls explain 'curl: (60) SSL certificate problem: unable to get local issuer certificate'
+…
+$ echo "[SSL: NO_SHARED_CIPHER] no shared cipher (_ssl.c:1006)" | asgi-tls explain -
+…
+```
+
+It knows our own codes, OpenSSL's reasons (`error:0A000102`) and verify errors (`num=20`), TLS alerts, curl's exit
+statuses, and the names that Python, Node, Chromium, Firefox, GnuTLS, nginx and git give their errors; wrapped, coloured
+and in any case. The most specific comes first. The exit status is 1 when nothing is known; `--list` shows all codes,
+`--json` is for programs. Errors of asgi-tls itself end with the code to ask for.
+
+In commands HOST stands for the server's name.
+"""
+
+
+def page() -> str:
+    """The whole page, as Markdown."""
+    rows = [f"| [{each.code}](#{each.code}) | {_cell(each.title)} |" for each in CATALOGUE.values()]
+    table = "\n".join(["| code | |", "|---|---|", *rows])
+    return "\n".join([_HEAD, table, "", *map(_section, CATALOGUE.values())])
+
+
+def _section(trouble: Trouble) -> str:
+    lines = [f"## {trouble.code}", "", f"{trouble.title}. {trouble.meaning}", "", "Causes:", ""]
+    lines += [f"- {cause}" for cause in trouble.causes]
+    lines += ["", "What to do:", "", *(f"- {fix}" for fix in trouble.fixes)]
+    lines += ["", "To verify:", "", "```text", *trouble.commands, "```"]
+    if known := _known_as(trouble):
+        lines += ["", f"Known as {', '.join(known)}."]
+    return "\n".join([*lines, "", f"Reference: {trouble.reference}.", ""])
+
+
+def _known_as(trouble: Trouble) -> list[str]:
+    names = [f"`{name}`" for name in trouble.names[:12]]
+    names += [f"alert {number}" for number in trouble.alerts]
+    names += [f"verify error {number}" for number in trouble.verify]
+    names += [f"`curl: ({number})`" for number in trouble.curl]
+    return names + [f"“{phrase}”" for phrase in trouble.says[:6]]
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    print(page(), end="")

@@ -193,7 +193,8 @@ def test_the_manifests_are_valid_and_the_secret_is_served(project: Project, file
     (tmp_path / "tls/..data").symlink_to("..2026")
     for name in ("tls.crt", "tls.key"):
         (tmp_path / "tls" / name).symlink_to(f"..data/{name}")
-    environment = {each["name"]: each["value"].replace("/etc/tls", str(tmp_path / "tls")) for each in container["env"]}
+    values = {each["name"]: each.get("value", "0123456789abcdef" * 4) for each in container["env"]}  # else of a Secret
+    environment = {name: value.replace("/etc/tls", str(tmp_path / "tls")) for name, value in values.items()}
     probe = container["readinessProbe"]["httpGet"]
     command = f".venv/bin/asgi-tls uvicorn app:app --host 0.0.0.0 --port {ports[probe['port']]}"
     with project.serve(command, **environment) as server:

@@ -53,6 +53,7 @@ class Figures:
     stall_ms: float = 0.0
     typical_stall_ms: float = 0.0
     long_stalls: int = 0
+    long_stalls_without: int = 0
     stall_without_ms: float = 0.0
     growth_mib: float = 0.0
 
@@ -171,6 +172,7 @@ async def measure(reloads: int, directory: Path) -> Figures:
         without.append(stalls.take())
     figures.stall_ms, figures.stall_without_ms = max(during), max(without)
     figures.long_stalls = sum(stall >= LONG for stall in during)
+    figures.long_stalls_without = sum(stall >= LONG for stall in without)
     figures.typical_stall_ms = sorted(during)[len(during) // 2]
     said, _ = await client.communicate(b"\n")
     watching.cancel()
@@ -236,6 +238,7 @@ def run(reloads: int = RELOADS) -> Figures:
     print(f"  reloads with one of 10 ms:     {figures.long_stalls:8}")
     print(f"  typical longest stall:         {figures.typical_stall_ms:8.1f} ms")
     print(f"  longest without reloads:       {figures.stall_without_ms:8.1f} ms")
+    print(f"  as long without reloads:       {figures.long_stalls_without:8}")
     print(f"memory, after the last 90 %:     {figures.growth_mib:+8.2f} MiB  (within 2)")
     return figures
 

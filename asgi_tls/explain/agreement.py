@@ -26,7 +26,7 @@ AGREEMENT: Final = (
             "for clients without TLS 1.3: `--tls-profile intermediate`",
             "do not open TLS 1.0 or 1.1: RFC 8996 forbids them",
         ),
-        commands=(commands.TLS_1_2, commands.TLS_1_3, commands.DOCTOR),
+        commands=(commands.TLS_1_2, commands.TLS_1_3, commands.CHECK, commands.DOCTOR),
         reference="RFC 8996; RFC 9325 section 3.1; docs/profiles.md",
         says=(
             "alert protocol version",
@@ -237,7 +237,7 @@ AGREEMENT: Final = (
             "look at the server's log: the `code` of a `tls_client_error` is known to `asgi-tls explain`",
             "try versions one by one, as below",
         ),
-        commands=(commands.TLS_1_3, commands.TLS_1_2, commands.DOCTOR),
+        commands=(commands.CHECK, commands.TLS_1_3, commands.TLS_1_2, commands.DOCTOR),
         reference="RFC 8446 section 6.2",
         general=True,
         says=("alert handshake failure", "tls: handshake failure", "SSL peer was unable to negotiate an acceptable set",

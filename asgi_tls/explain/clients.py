@@ -87,7 +87,7 @@ CLIENTS: Final = (
         ),
         causes=("the browser or program does not trust the issuer, or its user has not yet accepted a warning",),
         fixes=(
-            "trust the development CA in the browser (`asgi-tls ca path` is the file to import)",
+            "have the browsers trust the development CA: `asgi-tls ca install`",
             "for public sites look at the chain and the name, as for `unknown-issuer` and `name-mismatch`",
         ),
         commands=(commands.VERIFY_CHAIN, "asgi-tls ca path"),

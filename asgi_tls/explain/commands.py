@@ -24,6 +24,7 @@ WITH_CLIENT_CERTIFICATE: Final = (
     "openssl s_client -connect HOST:443 -servername HOST -cert client.pem -key client-key.pem </dev/null"
 )
 CURL: Final = "curl -v https://HOST/"
+CHECK: Final = "asgi-tls check https://HOST/"
 DOCTOR: Final = "asgi-tls doctor"
 LOAD: Final = """python -c "from asgi_tls import PEMFiles; print(PEMFiles('fullchain.pem', 'privkey.pem').load())\""""
 SHOW_FILE: Final = "openssl x509 -in fullchain.pem -noout -subject -issuer -dates -ext subjectAltName"

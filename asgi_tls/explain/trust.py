@@ -25,7 +25,8 @@ TRUST: Final = (
         fixes=(
             "serve the whole chain: fullchain.pem, or the leaf followed by each issuer but the root",
             "for a private CA give the client its root: `curl --cacert`, `create_client_context(cafile=…)`,"
-            " NODE_EXTRA_CA_CERTS, REQUESTS_CA_BUNDLE, SSL_CERT_FILE; for the development CA it is `asgi-tls ca path`",
+            " NODE_EXTRA_CA_CERTS, REQUESTS_CA_BUNDLE, SSL_CERT_FILE",
+            "for the development CA: `asgi-tls ca install`, or give clients the file of `asgi-tls ca path`",
             "update the client's bundle (ca-certificates, certifi)",
             "do not switch verification off: anybody in between could read along",
         ),
@@ -71,7 +72,7 @@ TRUST: Final = (
             "serve fullchain.pem: the leaf first, then each issuer, the root left out",
             "for a CA of your own, give the client its root certificate",
         ),
-        commands=(commands.SHOW_CHAIN, commands.SHOW_ALL_IN_FILE, commands.LOAD),
+        commands=(commands.SHOW_CHAIN, commands.SHOW_ALL_IN_FILE, commands.LOAD, commands.CHECK),
         reference="RFC 8446 section 4.4.2; docs/certificates.md",
         says=("unable to verify the first certificate", "certificate chain is incomplete"),
         names=("UNABLE_TO_VERIFY_LEAF_SIGNATURE",),
@@ -86,7 +87,7 @@ TRUST: Final = (
             "the request reached another server or another default host than was meant",
         ),
         fixes=(
-            "for development: `asgi-tls cert NAME`, and give clients the CA of `asgi-tls ca path`",
+            "for development: `asgi-tls cert NAME`, and have this machine trust its CA: `asgi-tls ca install`",
             "for the public: a certificate of a public CA, such as Let's Encrypt",
             "where it must stay, give exactly this certificate to the client as its CA file",
         ),

@@ -438,7 +438,7 @@ def test_a_responder_that_hangs_does_not_hold_up_the_others(files: Files, respon
         context = ServerTLS(names, listeners=[heard]).create_server_context()
         eventually(lambda: stapled(context.ssl_context, server_name="quick.example") is not None)
         assert time.monotonic() - started < 12  # and not 25
-        assert heard.events[0].status == "unreachable"
+        eventually(lambda: "unreachable" in {event.status for event in heard.events})
 
 
 def _threads() -> set[threading.Thread]:

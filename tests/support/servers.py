@@ -114,7 +114,9 @@ def _read(server: Server, ready: re.Pattern[str], count: int, started: threading
             server.port = int(found[1])
         if sum(bool(ready.search(each)) for each in server.log) >= count:
             started.set()
-    started.set()  # it has ended: the caller looks
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        server.process.wait(5)  # its output has ended, and so will it: the caller looks
+    started.set()
 
 
 def _wait_until_it_listens(server: Server) -> None:

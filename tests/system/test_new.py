@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
@@ -48,16 +49,33 @@ class Project:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    """What the printed commands make, with this tree's wheel in the registry's place."""
-    directory = tmp_path_factory.mktemp("new")
+    """What the printed commands make. It takes half a minute, so that workers of the test run share it."""
+    base = tmp_path_factory.getbasetemp()
+    directory = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "new"
+    directory.mkdir(exist_ok=True)
+    said = directory / "said.txt"
+    with (directory / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not said.exists():
+            draft = directory / "draft.txt"
+            draft.write_text(install(directory), encoding="utf-8")
+            draft.rename(said)
+    *_, start, call = re.findall(r"^    (\S.*)$", said.read_text(encoding="utf-8"), re.MULTILINE)
+    with private_network() as network:
+        home = tmp_path_factory.mktemp("home")
+        yield Project(directory / "demo", home, start, call, network)
+
+
+def install(directory: Path) -> str:
+    """Run what `asgi-tls new` prints, up to the server, with this tree's wheel in the registry's place."""
     wheel = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(directory / "dist"), str(REPOSITORY)]
     subprocess.run(wheel, check=True)
     status, text = run(asgi_tls("new", "demo"), cwd=directory)
     assert status == 0
-    *install, start, call = re.findall(r"^    (\S.*)$", text, re.MULTILINE)
+    *commands, _, _ = re.findall(r"^    (\S.*)$", text, re.MULTILINE)
     links = f"{directory / 'dist'} {os.environ.get('PIP_FIND_LINKS', '')}"
     subprocess.run(
-        ["bash", "-e", "-c", "\n".join(install)],
+        ["bash", "-e", "-c", "\n".join(commands)],
         cwd=directory,
         env={**os.environ, "PIP_FIND_LINKS": links, "PIP_QUIET": "1", "PIP_NO_COMPILE": "1"},
         check=True,
@@ -68,10 +86,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
         cwd="/", capture_output=True, text=True, check=True,
     ).stdout  # fmt: skip
     assert found.startswith(str(directory / "demo"))
-    home = directory / "home"
-    home.mkdir()
-    with private_network() as network:
-        yield Project(directory / "demo", home, start, call, network)
+    return text
 
 
 def stop(server: Server) -> None:
@@ -199,7 +214,7 @@ def test_the_manifests_are_valid_and_the_secret_is_served(project: Project, file
     command = f".venv/bin/asgi-tls uvicorn app:app --host 0.0.0.0 --port {ports[probe['port']]}"
     with project.serve(command, **environment) as server:
         asked = f"curl -sSk {probe['scheme'].lower()}://127.0.0.1:{ports[probe['port']]}{probe['path']}"
-        assert project.run(asked) == (0, '{"status":"ok"}')
+        assert project.run(asked) == (0, '{"status":"ok"}'), server.text
         stop(server)
     assert f"Kubernetes secret {tmp_path / 'tls'}" in server.text
     assert "the key file" not in server.text

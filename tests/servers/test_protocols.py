@@ -13,7 +13,7 @@ from typing import IO, Any
 
 import httpx
 import pytest
-import websockets.sync.client
+import websockets.asyncio.client
 from aioquic.asyncio import QuicConnectionProtocol
 from aioquic.asyncio.client import connect as quic_connect
 from aioquic.h3.connection import H3_ALPN, H3Connection
@@ -54,8 +54,13 @@ def test_a_websocket_knows_its_connection_under_hypercorn(files: Files, launch: 
 
 def _websocket_facts(files: Files, port: int) -> dict[str, Any]:
     context = create_client_context(cafile=files.ca)
-    with websockets.sync.client.connect(f"wss://localhost:{port}/", ssl=context) as socket:
-        facts: dict[str, Any] = json.loads(socket.recv())
+
+    async def ask() -> str | bytes:
+        # Not the blocking client: two threads of it read and write one SSLSocket, and now and then it waits for ever.
+        async with websockets.asyncio.client.connect(f"wss://localhost:{port}/", ssl=context) as socket:
+            return await asyncio.wait_for(socket.recv(), 10)
+
+    facts: dict[str, Any] = json.loads(asyncio.run(ask()))
     assert facts["scheme"] == "wss"
     assert facts["extension"]["tls_version"] == 0x0304
     return facts

@@ -51,11 +51,7 @@ def wait_for_certificate(server: Server, certificate: bytes) -> None:
         time.sleep(0.02 if fresh else 0.1)
 
 
-@pytest.mark.parametrize(
-    "launch",
-    split(SHARING, QUICK),
-    ids=str,
-)
+@pytest.mark.parametrize("launch", split(SHARING, QUICK), ids=str)
 def test_workers_share_what_their_parent_made_across_a_renewal_and_sighup(
     files: Files, tmp_path: Path, launch: Launch
 ) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from cryptography.x509 import ocsp
-from launch import Launch
+from launch import Launch, split
 from pki import Pair
 from responder import Responder
 from servers import Server, run, serve
@@ -83,13 +83,7 @@ def test_a_renewed_certificate_gets_a_response_of_its_own(responder: Responder, 
 
 @pytest.mark.parametrize(
     "launch",
-    [
-        Launch("uvicorn", "asyncio"),
-        *(
-            pytest.param(each, marks=pytest.mark.system)
-            for each in (Launch("hypercorn", "uvloop"), RENEWED[2], RENEWED[0])
-        ),
-    ],
+    split([Launch("uvicorn", "asyncio"), Launch("hypercorn", "uvloop"), RENEWED[2], RENEWED[0]], {"uvicorn-asyncio-1"}),
     ids=str,
 )
 def test_required_without_a_response_does_not_start(responder: Responder, tmp_path: Path, launch: Launch) -> None:

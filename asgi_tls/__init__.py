@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from asgi_tls.certificate import KubernetesSecret, LetsEncrypt, PEMFiles
-    from asgi_tls.client import create_client_context
+    from asgi_tls.context.client_context import create_client_context
     from asgi_tls.middleware import (
         EarlyDataMiddleware,
         HTTPSRedirectMiddleware,
@@ -35,7 +35,7 @@ __all__ = [
 
 _HOMES = {
     "certificate": ("KubernetesSecret", "LetsEncrypt", "PEMFiles"),
-    "client": ("create_client_context",),
+    "context.client_context": ("create_client_context",),
     "middleware": (
         "EarlyDataMiddleware",
         "HTTPSRedirectMiddleware",

@@ -2,34 +2,34 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import math
 import os
 import secrets
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asgi_tls.certificate import Certificate, CertificateSource, PEMDirectory
-from asgi_tls.context import ClientAuth, ServerContext
+from asgi_tls.certificate.by_name import Sources, sources_by_name
+from asgi_tls.context.server_context import ClientAuth, ServerContext
 from asgi_tls.errors import ASGITLSError, ConfigurationError, UnsupportedError
 from asgi_tls.events import Listener
-from asgi_tls.inventory import Inventory
+from asgi_tls.handshake.plain_http import PlainHTTP
+from asgi_tls.handshake.reception import receive_with
 from asgi_tls.listeners.log import log_events
-from asgi_tls.named_sources import Sources, sources_by_name
-from asgi_tls.plain_http import PlainHTTP
 from asgi_tls.profile import INTERMEDIATE, TLSProfile
-from asgi_tls.reception import receive_with
-from asgi_tls.reload import Reloader, loaded_event, running_loop
+from asgi_tls.renewal.inventory import Inventory
+from asgi_tls.renewal.reloader import Reloader, loaded_event, running_loop
 from asgi_tls.stapling import Stapling
 from asgi_tls.stapling.stapler import Stapler
 from asgi_tls.tickets import DEFAULT_ROTATION, MIN_SECRET, Rotation, TicketSecret, check_tickets
 
 if TYPE_CHECKING:
-    from asgi_tls.servers.gunicorn import GunicornContextFactory
-    from asgi_tls.servers.hypercorn import TLSConfig
+    from hypercorn.config import Config
 
 logger = logging.getLogger("asgi_tls")
 
@@ -152,7 +152,11 @@ class ServerTLS:
         if secret is not None and secret.value is not None:
             context.notes += secret.value.warnings
         tell = receive_with(
-            context, listeners=self.listeners, timeout=self.handshake_timeout, plain_http=self.plain_http
+            context.ssl_context,
+            listeners=self.listeners,
+            covers=context.covers,
+            timeout=self.handshake_timeout,
+            plain_http=self.plain_http,
         )
         for note in context.notes:
             logger.warning("%s", note)
@@ -235,20 +239,22 @@ class ServerTLS:
 
     def uvicorn_kwargs(self) -> dict[str, Any]:
         """Keyword arguments for `uvicorn.run` and `uvicorn.Config`, checked: a bad certificate raises here."""
-        from asgi_tls.servers.uvicorn import UvicornContextFactory
-
+        factory = _adapter("uvicorn", "UvicornContextFactory")
         self.check()
-        return {"ssl_context_factory": UvicornContextFactory(self)}
+        return {"ssl_context_factory": factory(self)}
 
-    def hypercorn_config(self, **settings: Any) -> TLSConfig:
+    def hypercorn_config(self, **settings: Any) -> Config:
         """A `hypercorn.config.Config` with these settings, checked: a misspelt one and a bad certificate raise here."""
-        from asgi_tls.servers.hypercorn import TLSConfig
-
-        return TLSConfig.create(self, **settings)
+        config: Config = _adapter("hypercorn", "TLSConfig").create(self, **settings)
+        return config
 
     @property
-    def gunicorn_ssl_context(self) -> GunicornContextFactory:
+    def gunicorn_ssl_context(self) -> Callable[..., ssl.SSLContext]:
         """The value of `ssl_context` in a gunicorn.conf.py."""
-        from asgi_tls.servers.gunicorn import GunicornContextFactory
+        factory: Callable[..., ssl.SSLContext] = _adapter("gunicorn", "GunicornContextFactory")(self)
+        return factory
 
-        return GunicornContextFactory(self)
+
+def _adapter(server: str, name: str) -> Any:
+    """What plugs into a server, found by name: adapters import this module, which must not import them."""
+    return getattr(importlib.import_module(f"asgi_tls.servers.{server}"), name)

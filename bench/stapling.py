@@ -31,7 +31,7 @@ from cryptography.x509 import ocsp
 from asgi_tls import INTERMEDIATE
 from asgi_tls._openssl.library import reach
 from asgi_tls.certificate import Certificate, PEMFiles
-from asgi_tls.context import ServerContext
+from asgi_tls.context.server_context import ServerContext
 from asgi_tls.dev.ca import LocalCA
 from asgi_tls.tickets import Rotation
 

@@ -21,7 +21,7 @@ CONTENTS: dict[str, dict[str, tuple[str, ...]]] = {
         "middleware.headers": ("SecurityHeadersMiddleware",),
         "middleware.redirect": ("HTTPSRedirectMiddleware",),
         "middleware.early_data": ("EarlyDataMiddleware",),
-        "client": ("create_client_context",),
+        "context.client_context": ("create_client_context",),
     },
     "asgi_tls.certificate": {
         "certificate.sources": ("PEMData",),

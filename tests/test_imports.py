@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 
@@ -15,19 +15,15 @@ import asgi_tls
 
 PACKAGE = Path(asgi_tls.__file__).parent
 
-# Each layer may import itself and those above it. A package's name stands for all of its modules.
+# The rooms, from those that everything rests on to the command line. A room may import itself and those above it.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("errors", "events", "dispatch", "addresses", "alerts", "parting", "peer", "plain_http"),
-    ("profile", "certificate"),
-    ("connection", "trust", "tickets"),
-    ("_hello",),
-    ("_openssl", "_keyfile"),
-    ("facts", "handshake", "blocking", "binding", "parking", "accept", "ground", "policy"),
-    ("behind", "resumption"),
+    ("errors", "events"),
+    ("profile", "certificate", "listeners"),
+    ("connection", "tickets"),
+    ("_openssl",),
+    ("handshake",),
     ("context",),
-    ("expiry", "inventory", "named_sources"),
-    ("client", "reception", "reload", "stapling"),
-    ("hangup",),
+    ("renewal", "stapling"),
     ("server",),
     ("servers",),
     ("cli",),
@@ -37,38 +33,70 @@ BESIDE: dict[str, set[str]] = {
     "middleware": {"errors", "profile", "connection"},
     "listeners": {"errors", "events"},
     "dev": {"errors", "profile", "certificate"},
-    "explain": {"errors", "alerts"},
+    "explain": {"errors", "handshake"},
     "export": {"errors", "profile", "certificate", "middleware"},
     # It judges by the rules that the rest keeps: when a certificate is due, what HSTS says, which CAs a file holds.
-    "audit": {"errors", "alerts", "profile", "certificate", "expiry", "middleware", "trust", "_openssl", "explain"},
+    "audit": {"errors", "handshake", "profile", "certificate", "renewal", "middleware", "_openssl", "explain"},
 }
 # And these layers may use them.
 USERS: dict[str, set[str]] = {
-    "server": {"listeners"},
-    "servers": {"dev", "listeners", "middleware"},
-    "cli": {"dev", "explain", "export", "audit", "listeners", "middleware"},
+    "servers": {"dev", "middleware"},
+    "cli": {"dev", "explain", "export", "audit", "middleware"},
 }
 
 
-def modules() -> Iterator[Path]:
-    return (path for path in PACKAGE.rglob("*.py") if "_demo_app" not in path.parts)
+def modules(package: Path = PACKAGE) -> Iterator[Path]:
+    return (path for path in package.rglob("*.py") if "_demo_app" not in path.parts)
 
 
-def imported(path: Path) -> set[str]:
-    """The parts of asgi_tls that a file imports, at run time or for types."""
-    names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path} imports relatively"
-            whole = node.module == "asgi_tls"
-            names |= {f"asgi_tls.{alias.name}" if whole else str(node.module) for alias in node.names}
-    return {name.split(".")[1] for name in names if name.startswith("asgi_tls.")}
+def module_name(path: Path, package: Path = PACKAGE) -> str:
+    parts = path.relative_to(package.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def part(path: Path) -> str:
-    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+def imports(package: Path = PACKAGE) -> dict[str, set[str]]:
+    """For each module, the modules of the package that it imports: at its top, inside functions and for types."""
+    names = {module_name(path, package) for path in modules(package)}
+    found: dict[str, set[str]] = {}
+    for path in modules(package):
+        found[module_name(path, package)] = targets = set()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                targets |= names & {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                assert node.level == 0, f"{path} imports relatively"
+                each = {f"{node.module}.{alias.name}" for alias in node.names}
+                targets |= names & each or names & {str(node.module)}
+    return found
+
+
+def cycles(arrows: Mapping[str, set[str]]) -> list[set[str]]:
+    """The groups of names that reach each other."""
+
+    def reached(start: str) -> set[str]:
+        seen: set[str] = set()
+        waiting = [start]
+        while waiting:
+            for name in arrows.get(waiting.pop(), set()) - seen:
+                seen.add(name)
+                waiting.append(name)
+        return seen
+
+    reach = {name: reached(name) for name in arrows}
+    groups = {frozenset({name, *(other for other in reach[name] if name in reach[other])}) for name in arrows}
+    return [set(group) for group in groups if len(group) > 1 or group <= reach[next(iter(group))]]
+
+
+def room(module: str) -> str:
+    return module.split(".")[1] if "." in module else "__init__"
+
+
+def rooms(arrows: Mapping[str, set[str]]) -> dict[str, set[str]]:
+    """The arrows between rooms."""
+    found: dict[str, set[str]] = {}
+    for module, targets in arrows.items():
+        found.setdefault(room(module), set()).update(room(target) for target in targets)
+    return {name: targets - {name} for name, targets in found.items()}
 
 
 def allowed(name: str) -> set[str]:
@@ -82,29 +110,57 @@ def allowed(name: str) -> set[str]:
     raise AssertionError(f"{name} has no place in the layers: give it one")
 
 
-@pytest.mark.parametrize("path", sorted(modules()), ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_imports_flow_one_way(path: Path) -> None:
-    name = part(path)
-    if name in {"__init__", "__main__"}:
-        return
-    # A lower layer may name a higher one for types, inside TYPE_CHECKING, only where an adapter is handed out.
-    surplus = imported(path) - allowed(name) - ({"servers"} if name == "server" else set())
-    assert not surplus, f"{name} imports {surplus}"
+def test_imports_flow_one_way() -> None:
+    surplus = {
+        f"{name} -> {target}"
+        for name, targets in rooms(imports()).items()
+        if name not in {"__init__", "__main__"}
+        for target in targets - allowed(name)
+    }
+    assert not surplus
 
 
-@pytest.mark.parametrize("path", sorted(modules()), ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_a_file_is_one_room(path: Path) -> None:
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= 300
+def test_there_is_no_cycle_of_modules_or_of_rooms() -> None:
+    arrows = imports()
+    assert not cycles(arrows)
+    assert not cycles(rooms(arrows))
+
+
+@pytest.mark.parametrize(
+    "kind", ["{}", "def f():\n    {}", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    {}"]
+)
+def test_a_cycle_is_found_wherever_the_import_stands(tmp_path: Path, kind: str) -> None:
+    package = tmp_path / "house"
+    for name, text in {"a/x": kind.format("from house.b import y"), "b/y": "import house.c", "c": ""}.items():
+        path = package / f"{name}.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    assert not cycles(imports(package))
+    (package / "c.py").write_text("from house.a.x import anything", encoding="utf-8")
+    assert cycles(imports(package)) == [{"house.a.x", "house.b.y", "house.c"}]
+    assert cycles(rooms(imports(package))) == [{"a", "b", "c"}]
+
+
+def test_the_top_holds_what_users_import_and_what_everything_rests_on() -> None:
+    files = [path.stem for path in PACKAGE.glob("*.py")]
+    folders = [path.parent.name for path in PACKAGE.glob("*/__init__.py")]
+    assert len(files) <= 10
+    assert len(folders) <= 14
+
+
+def test_a_file_is_one_concept() -> None:
+    long = {str(path): size for path in modules() if (size := len(path.read_text("utf-8").splitlines())) > 400}
+    assert not long
 
 
 def test_only_one_room_touches_ctypes_and_no_middleware_ssl() -> None:
-    def imports(path: Path, module: str) -> bool:
+    def uses(path: Path, module: str) -> bool:
         tree = ast.parse(path.read_text(encoding="utf-8"))
         plain = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
         return module in plain | {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
 
-    assert {part(path) for path in modules() if imports(path, "ctypes")} == {"_openssl"}
-    assert not [path.name for path in modules() if part(path) == "middleware" and imports(path, "ssl")]
+    assert {room(module_name(path)) for path in modules() if uses(path, "ctypes")} == {"_openssl"}
+    assert not [path.name for path in modules() if room(module_name(path)) == "middleware" and uses(path, "ssl")]
 
 
 def test_the_public_names_are_these() -> None:

@@ -1,4 +1,4 @@
-"""Ticket keys as arithmetic: secrets, derivation, epochs. tests/test_resumption.py has the handshakes."""
+"""Ticket keys as arithmetic: secrets, derivation, epochs. tests/context/test_resumption.py has the handshakes."""
 
 from __future__ import annotations
 

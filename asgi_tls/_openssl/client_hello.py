@@ -5,9 +5,9 @@ from __future__ import annotations
 import functools
 import ssl
 from collections.abc import Iterable
-from typing import Any, Final
+from contextvars import ContextVar
+from typing import Any, Final, Protocol
 
-from asgi_tls._hello import current_handshake
 from asgi_tls._openssl.groups import SSL_CTRL_SET_GROUPS_LIST
 from asgi_tls._openssl.library import HelloFunction, LibSSL, reach
 from asgi_tls.profile import GROUPS
@@ -20,6 +20,20 @@ _SSL_CLIENT_HELLO_SUCCESS: Final = 1
 
 # How many different supported_groups extensions to remember. One site's clients send a handful.
 _REMEMBERED: Final = 8
+
+
+class Handshake(Protocol):
+    """What a callback of libssl needs of the object that Python knows a handshake by.
+
+    `hello` is what the client sent first, while libssl reads it and no longer. `group` is what it was left with.
+    """
+
+    hello: bytes
+    group: str | None
+
+
+current_handshake: Final[ContextVar[Handshake | None]] = ContextVar("asgi_tls.handshake", default=None)
+"""The handshake that libssl is being called for. May hold an earlier one, whose `hello` is empty by then."""
 
 
 def prefer_own_groups(context: ssl.SSLContext, groups: Iterable[str], *, client_auth: bool) -> None:

@@ -17,7 +17,7 @@ from asgi_tls.certificate.names import canonical_name, matches, parse_ip
 from asgi_tls.certificate.private_key import describe_key, key_type
 from asgi_tls.certificate.validation import must_staple, subject_alt_names, weak_signature
 from asgi_tls.errors import ConfigurationError
-from asgi_tls.expiry import stage_at
+from asgi_tls.renewal.expiry import stage_at
 
 if TYPE_CHECKING:
     from asgi_tls.audit.observed import Observed, ServedChain

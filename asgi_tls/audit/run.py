@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cryptography import x509
 
-from asgi_tls import alerts
 from asgi_tls.audit import hello
 from asgi_tls.audit.flight import DOWNGRADED, Flight
 from asgi_tls.audit.groups import ALL_GROUPS, MODERN_GROUPS, OLD_GROUPS, Groups, find_groups
@@ -27,8 +26,9 @@ from asgi_tls.audit.staple import read_staple
 from asgi_tls.audit.suites import ECDHE, Suites, find_suites, suites_of
 from asgi_tls.audit.target import Caller, Target
 from asgi_tls.certificate.private_key import describe_key, key_type
+from asgi_tls.certificate.trust import load_ca_bundle
 from asgi_tls.errors import UnreachableError
-from asgi_tls.trust import load_ca_bundle
+from asgi_tls.handshake import alerts
 
 if TYPE_CHECKING:
     from asgi_tls.audit.http import Answer

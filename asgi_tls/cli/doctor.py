@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from asgi_tls.ground import Report, report
+from asgi_tls.cli.capabilities import Report, report
 
 _LABELS = {
     "groups": "choose groups",

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import click
 
 from asgi_tls.errors import ConfigurationError, UnsupportedError
-from asgi_tls.hangup import forward_hangups
+from asgi_tls.renewal.sighup import forward_sighup
 from asgi_tls.servers import environment
 from asgi_tls.servers.settings import SETTINGS
 
@@ -108,7 +108,7 @@ def _uvicorn_command() -> click.Command:
 
         def run(app: Any, **settings: Any) -> None:
             if settings["reload"] or _workers(settings["workers"]) > 1:
-                forward_hangups()  # before there is another thread, which would inherit its mask too late
+                forward_sighup()  # before there is another thread, which would inherit its mask too late
             with beside:
                 uvicorn.run(app, **settings, ssl_context_factory=UvicornContextFactory(tls))
 
@@ -168,7 +168,7 @@ def _run_hypercorn(config: Any, tls_values: dict[str, Any]) -> int:
     )
     tls_config.adopt(tls)
     if tls_config.workers:
-        forward_hangups()
+        forward_sighup()
     host, _, port = tls_config.bind[0].rpartition(":")
     with _plain_port("hypercorn", tls, tls_values, host.strip("[]"), int(port) if port.isdecimal() else 0):
         return hypercorn.run.run(tls_config)

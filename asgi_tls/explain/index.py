@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from asgi_tls import errors
-from asgi_tls.alerts import NAMES as ALERTS
 from asgi_tls.explain.catalogue import CATALOGUE
 from asgi_tls.explain.trouble import Trouble
+from asgi_tls.handshake.alerts import NAMES as ALERTS
 
 _NOT_LETTERS: Final = re.compile(r"[^a-z0-9]+")
 

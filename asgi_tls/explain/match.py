@@ -13,11 +13,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from asgi_tls.alerts import NAMES as ALERTS
 from asgi_tls.explain.catalogue import CATALOGUE
 from asgi_tls.explain.index import Found, as_name, index, squeezed
 from asgi_tls.explain.openssl_reasons import reason
 from asgi_tls.explain.trouble import Trouble
+from asgi_tls.handshake.alerts import NAMES as ALERTS
 
 MAX_TEXT: Final = 256 * 1024
 """Characters; what comes before the last of them is left out, since logs end with what is new."""

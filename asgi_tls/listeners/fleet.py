@@ -11,10 +11,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
-
-if TYPE_CHECKING:
-    from asgi_tls.listeners.guard import HandshakeGuard
+from typing import Any, Final
 
 logger = logging.getLogger("asgi_tls")
 
@@ -26,14 +23,16 @@ _WAITING: Final = 1000
 
 
 class Fleet:
-    """The shared count. `on_block` is called from the thread for each address that another server has blocked."""
+    """The shared count in the Redis at `url`; more failures than `limit` block an address for `seconds`.
 
-    def __init__(self, guard: HandshakeGuard, limit: Any, on_block: Callable[[str, float], None]) -> None:
-        self._guard, self._limit, self._on_block = guard, limit, on_block
+    `on_block` is called from the thread for each address that another server has blocked.
+    """
+
+    def __init__(self, url: str, limit: Any, seconds: float, on_block: Callable[[str, float], None]) -> None:
+        self._url, self._limit, self._seconds, self._on_block = url, limit, seconds, on_block
         self._work: queue.Queue[Callable[[], None]] = queue.Queue(_WAITING)
         self._storage: Any = None
         self._counter: Any = None
-        self._down_until = 0.0
         self._was_down = False
         threading.Thread(target=self._run, name="asgi_tls fleet", daemon=True).start()
 
@@ -54,16 +53,14 @@ class Fleet:
 
     def _hit(self, key: str, cost: int) -> None:
         if not self._counter.hit(self._limit, key, cost=cost):
-            until = time.time() + self._guard.block
+            until = time.time() + self._seconds
             self._storage.storage.zadd(_BLOCKED, {key: until})
             self._on_block(key, until)
 
     def _run(self) -> None:
         from limits import storage, strategies
 
-        self._storage = storage.RedisStorage(
-            str(self._guard.redis), socket_timeout=_TIMEOUT, socket_connect_timeout=_TIMEOUT
-        )
+        self._storage = storage.RedisStorage(self._url, socket_timeout=_TIMEOUT, socket_connect_timeout=_TIMEOUT)
         self._counter = strategies.SlidingWindowCounterRateLimiter(self._storage)
         next_poll = 0.0
         while True:

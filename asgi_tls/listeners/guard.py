@@ -117,7 +117,7 @@ class _Live:
         if guard.redis is not None:
             from asgi_tls.listeners.fleet import Fleet
 
-            self._fleet = Fleet(guard, self._limit, self.block)
+            self._fleet = Fleet(guard.redis, self._limit, guard.block, self.block)
 
     def admits(self, ip: str) -> bool:
         if not self._blocked:

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Final, cast
 
 from asgi_tls.certificate import Certificate, CertificateSource, PasswordFile, PEMFiles, Purpose
+from asgi_tls.certificate.by_name import DEFAULT
 from asgi_tls.certificate.sources import files_or_secret
-from asgi_tls.context import DEFAULT, ClientAuth
+from asgi_tls.context.server_context import ClientAuth
 from asgi_tls.errors import ConfigurationError
-from asgi_tls.plain_http import PlainHTTP
+from asgi_tls.handshake.plain_http import PlainHTTP
 from asgi_tls.profile import INTERMEDIATE, PROFILES, TLSProfile
 from asgi_tls.server import ServerTLS
 from asgi_tls.servers.listening import listeners_for

@@ -23,8 +23,8 @@ from hypercorn.config import Config
 
 from asgi_tls import _openssl
 from asgi_tls.errors import ASGITLSError, ConfigurationError
-from asgi_tls.hangup import reload_on_hangup
-from asgi_tls.reload import running_loop
+from asgi_tls.renewal.reloader import running_loop
+from asgi_tls.renewal.sighup import reload_on_sighup
 from asgi_tls.servers import STARTUP_FAILURE, environment, quic
 from asgi_tls.servers.logs import follow
 from asgi_tls.tickets import MIN_SECRET
@@ -121,7 +121,7 @@ def _live_context(
         context = tls.create_server_context(alpn=alpn, watch=True, known=known)
     except ASGITLSError as error:
         _exit(error)
-    reload_on_hangup(context)
+    reload_on_sighup(context)
     quic.follow(owner, context)
     return context.ssl_context
 

@@ -22,12 +22,12 @@ import weakref
 from collections.abc import Mapping
 from typing import Any, Final
 
-from asgi_tls.addresses import address_of
 from asgi_tls.certificate import Certificate
 from asgi_tls.connection import TLSConnection, current_connection
-from asgi_tls.context import ServerContext
-from asgi_tls.facts import fields_of
-from asgi_tls.handshake import Reception
+from asgi_tls.context.server_context import ServerContext
+from asgi_tls.handshake.facts import fields_of
+from asgi_tls.handshake.peer import address_of
+from asgi_tls.handshake.ssl_object import Reception
 
 logger = logging.getLogger("asgi_tls")
 

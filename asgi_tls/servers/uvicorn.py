@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from asgi_tls.connection import HasConnection, current_connection
 from asgi_tls.errors import ASGITLSError
-from asgi_tls.hangup import reload_on_hangup
+from asgi_tls.renewal.sighup import reload_on_sighup
 from asgi_tls.servers import STARTUP_FAILURE
 from asgi_tls.servers.logs import follow
 
@@ -53,7 +53,7 @@ class UvicornContextFactory:
             # An exception would end the worker with status 1, and a parent would start it again for ever.
             logging.getLogger("uvicorn.error").error("TLS cannot start: %s %s", error, error.more)  # noqa: TRY400 -- no traceback
             sys.exit(STARTUP_FAILURE)
-        reload_on_hangup(context)
+        reload_on_sighup(context)
         if config.reset_contextvars:
             config.http_protocol_class = _observed(config.http_protocol_class)
         return context.ssl_context

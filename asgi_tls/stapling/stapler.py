@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from asgi_tls import _openssl
 from asgi_tls.certificate import Certificate
-from asgi_tls.context import ServerContext
+from asgi_tls.context.server_context import ServerContext
 from asgi_tls.events import Event, Listener, Severity, StaplingEvent, StaplingStatus
 from asgi_tls.stapling import Stapling
 from asgi_tls.stapling.cache import Attempt, Cache

@@ -14,10 +14,11 @@ import click
 import pytest
 from error_page import page
 
-from asgi_tls import alerts, errors
+from asgi_tls import errors
 from asgi_tls.cli import main
 from asgi_tls.explain import CATALOGUE, Trouble, explain
 from asgi_tls.explain.index import as_name, index, squeezed
+from asgi_tls.handshake import alerts
 from asgi_tls.servers.settings import SETTINGS
 
 TROUBLES = list(CATALOGUE.values())

@@ -7,9 +7,9 @@ import ctypes
 
 import pytest
 
-from asgi_tls import alerts
 from asgi_tls.explain import CATALOGUE, explain
 from asgi_tls.explain.openssl_reasons import _REASONS, reason
+from asgi_tls.handshake import alerts
 
 VERIFY = sorted(number for trouble in CATALOGUE.values() for number in trouble.verify)
 OPENSSL_3_SSL = 20 << 23

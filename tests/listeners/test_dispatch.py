@@ -10,8 +10,8 @@ import time
 
 import pytest
 
-from asgi_tls.dispatch import Dispatcher
 from asgi_tls.events import ClientErrorEvent, Event, listening
+from asgi_tls.listeners.dispatch import Dispatcher
 from asgi_tls.listeners.log import JSONFormatter, log_events
 
 

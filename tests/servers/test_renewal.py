@@ -131,7 +131,7 @@ def test_a_handler_of_the_applications_own_is_called_as_well(
     files: Files, tmp_path: Path, launch: Launch, where: str
 ) -> None:
     site = Site(files.pki, tmp_path)
-    (tmp_path / "hangup_app.py").write_text(
+    (tmp_path / "sighup_app.py").write_text(
         "import asyncio, signal\n"
         "from facts_app import app as facts\n"
         "def say(*_): print('the handler of the application', flush=True)\n"
@@ -144,7 +144,7 @@ def test_a_handler_of_the_applications_own_is_called_as_well(
         "    await facts(scope, receive, send)\n"
     )
     command, env = launch.command(site.source, {"reload_interval": "600"})
-    command = [part.replace("facts_app:app", "hangup_app:app") for part in command]
+    command = [part.replace("facts_app:app", "sighup_app:app") for part in command]
     env |= {"PYTHONPATH": f"{tmp_path}{os.pathsep}{APP_DIRECTORY}"}
     ready, count = launch.readiness()
     with serve(command, env=env, ready=ready, count=count) as server:

@@ -28,7 +28,7 @@ from staples import stapled
 
 from asgi_tls import INTERMEDIATE, PEMFiles, ServerTLS
 from asgi_tls.certificate import PEMData
-from asgi_tls.context import ServerContext
+from asgi_tls.context.server_context import ServerContext
 from asgi_tls.errors import StaplingError
 from asgi_tls.events import Event, StaplingEvent
 

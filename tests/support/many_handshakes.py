@@ -13,8 +13,8 @@ from handshakes import client
 from memory import handshake
 
 from asgi_tls import INTERMEDIATE, PEMFiles
-from asgi_tls.context import ServerContext
-from asgi_tls.resumption import Resumption
+from asgi_tls.context.resumption import Resumption
+from asgi_tls.context.server_context import ServerContext
 from asgi_tls.tickets import Rotation
 
 PERIOD = 43_200.0

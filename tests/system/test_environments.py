@@ -20,7 +20,13 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 # What the chosen tests need besides the package.
 TEST_TOOLS = ["pytest>=8.2", "hypothesis", "httpx", "pytest-xdist>=3.6"]
 # One profile is enough of the servers' table: the others run with the newest versions.
-TESTS = ["tests/test_context.py", "tests/test_client.py", "tests/servers/test_policy.py", "-k", "not policy or modern"]
+TESTS = [
+    "tests/context/test_server_context.py",
+    "tests/context/test_client_context.py",
+    "tests/servers/test_policy.py",
+    "-k",
+    "not policy or modern",
+]
 
 
 def in_environment(python: str, directory: Path, requirements: Sequence[str], tests: Sequence[str]) -> str:

@@ -24,9 +24,9 @@ from pki import PKI
 
 from asgi_tls import INTERMEDIATE, ServerTLS, TLSProfile
 from asgi_tls._openssl.library import reach
-from asgi_tls.context import ServerContext
+from asgi_tls.context.resumption import Resumption
+from asgi_tls.context.server_context import ServerContext
 from asgi_tls.events import Event, ReloadFailedEvent
-from asgi_tls.resumption import Resumption
 from asgi_tls.tickets import Rotation, TicketSecretFile
 
 V12, V13 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
@@ -404,7 +404,7 @@ sys.path.insert(0, {support!r})
 from memory import handshake
 from handshakes import client
 from asgi_tls import INTERMEDIATE, PEMFiles, ServerTLS, _openssl
-from asgi_tls.ground import losses
+from asgi_tls.cli.capabilities import losses
 assert _openssl.capabilities().ticket_keys is None
 print([loss.what for loss in losses(INTERMEDIATE)])
 source = PEMFiles({certfile!r}, {keyfile!r})
@@ -422,7 +422,7 @@ print("with client certificates", first.client.session.has_ticket)
 
 def test_where_libssl_is_out_of_reach(files: Files) -> None:
     script = OUT_OF_REACH.format(
-        support=str(Path(__file__).parent / "support"),
+        support=str(Path(__file__).parents[1] / "support"),
         certfile=str(files.ecdsa.certfile), keyfile=str(files.ecdsa.keyfile), ca=str(files.ca),
     )  # fmt: skip
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)

@@ -14,21 +14,19 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from asgi_tls import _openssl
-from asgi_tls._keyfile import load_cert_chain, load_crls
-from asgi_tls.behind import CertifiedContext, Trust, TrustedObject
-from asgi_tls.blocking import TLSSocket
 from asgi_tls.certificate import Certificate
+from asgi_tls.certificate.by_name import DEFAULT
+from asgi_tls.context.certified import CertifiedContext, Trust, TrustedObject
+from asgi_tls.context.keyfile import load_cert_chain, load_crls
+from asgi_tls.context.policy import apply_profile, enforce, set_ciphers
+from asgi_tls.context.resumption import Resumption
 from asgi_tls.errors import ConfigurationError
-from asgi_tls.handshake import HandshakeContext, TLSObject
-from asgi_tls.policy import apply_profile, enforce, set_ciphers
+from asgi_tls.handshake.blocking import TLSSocket
+from asgi_tls.handshake.ssl_object import HandshakeContext, TLSObject
 from asgi_tls.profile import TLSProfile
-from asgi_tls.resumption import Resumption
 from asgi_tls.tickets import Rotation, ends_of
 
 ClientAuth = Literal["required", "optional"]
-
-DEFAULT: Final = "default"
-"""The name in a mapping of certificates that answers for every name that is not in it."""
 
 # RFC 8446 section 4.6.1 leaves the number open. A client gets a new one whenever it comes back, and each takes about a
 # twentieth of the CPU of a handshake; OpenSSL would send two.
@@ -174,6 +172,10 @@ class ServerContext:
             before.over = True
         if self.resumption is not None:
             self.resumption.use(prepared.ticket_secret, prepared.ends)
+
+    def covers(self, host: str) -> bool:
+        """Whether a certificate that is served now is valid for this host."""
+        return any(each.covers(host) for group in self.certificates.values() for each in group)
 
     def without_sessions(self) -> None:
         """Let no client resume. For servers without an event loop: see `TrustedObject`, which they do not use."""

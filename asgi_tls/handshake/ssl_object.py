@@ -16,15 +16,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from asgi_tls import _openssl, plain_http
-from asgi_tls._hello import current_handshake
-from asgi_tls.addresses import local_port
-from asgi_tls.alerts import alert_for_garbage, alert_in
+from asgi_tls import _openssl
+from asgi_tls._openssl.client_hello import current_handshake
 from asgi_tls.connection import TLSConnection, current_connection
 from asgi_tls.events import ClientErrorEvent, Event
-from asgi_tls.facts import describe, session_fields
-from asgi_tls.parting import part
-from asgi_tls.peer import Peer, current_peer
+from asgi_tls.handshake import plain_http
+from asgi_tls.handshake.alerts import alert_for_garbage, alert_in
+from asgi_tls.handshake.facts import describe, session_fields
+from asgi_tls.handshake.peer import Peer, current_peer, local_port, part
 
 # RFC 8446 section 5.1: the content type of the first byte of every handshake.
 _HANDSHAKE_RECORD: Final = 0x16

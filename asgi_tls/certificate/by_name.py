@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 from asgi_tls.certificate import CertificateSource
 from asgi_tls.certificate.names import canonical_name, parse_ip
-from asgi_tls.context import DEFAULT
 from asgi_tls.errors import ConfigurationError
+
+DEFAULT: Final = "default"
+"""The name in a mapping of certificates that answers for every name that is not in it."""
 
 Sources = CertificateSource | Sequence[CertificateSource]
 """One source, or several for the same names: an ECDSA and an RSA certificate."""

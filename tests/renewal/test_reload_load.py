@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-BENCH = Path(__file__).parents[1] / "bench" / "reload.py"
+BENCH = Path(__file__).parents[2] / "bench" / "reload.py"
 
 
 def test_renewals_under_load_lose_nothing_and_stall_nobody() -> None:

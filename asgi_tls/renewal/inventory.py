@@ -13,15 +13,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
-from asgi_tls._keyfile import load_cert_chain
 from asgi_tls.certificate import Certificate, CertificateSource, PEMDirectory
+from asgi_tls.certificate.by_name import DEFAULT
 from asgi_tls.certificate.material import read_material
-from asgi_tls.context import DEFAULT, check_group
+from asgi_tls.certificate.trust import ClientTrust, load_client_trust
+from asgi_tls.context.keyfile import load_cert_chain
+from asgi_tls.context.policy import set_ciphers
+from asgi_tls.context.server_context import check_group
 from asgi_tls.errors import ASGITLSError, CertificateError
-from asgi_tls.policy import set_ciphers
 from asgi_tls.profile import TLSProfile
 from asgi_tls.tickets import LoadedSecret, TicketSecret, load_secret, name_of, paths_of
-from asgi_tls.trust import ClientTrust, load_client_trust
 
 T = TypeVar("T")
 

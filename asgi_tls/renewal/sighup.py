@@ -15,8 +15,8 @@ import threading
 import weakref
 from typing import TYPE_CHECKING, Any, Final
 
-from asgi_tls.context import ServerContext
-from asgi_tls.reload import running_loop
+from asgi_tls.context.server_context import ServerContext
+from asgi_tls.renewal.reloader import running_loop
 
 if TYPE_CHECKING:
     import asyncio
@@ -29,7 +29,7 @@ SUPPORTED: Final = hasattr(signal, "SIGHUP") and hasattr(signal, "pthread_sigmas
 _LOOK_AGAIN: Final = 1.0
 
 
-def reload_on_hangup(context: ServerContext) -> None:
+def reload_on_sighup(context: ServerContext) -> None:
     """Reload this context at each SIGHUP, while it lives. Does nothing outside the main thread, as signals have it."""
     if not SUPPORTED or threading.current_thread() is not threading.main_thread():
         return
@@ -70,7 +70,7 @@ class _Handler:
 _handler: Final = _Handler()
 
 
-def forward_hangups() -> None:
+def forward_sighup() -> None:
     """In a parent whose workers serve: send each SIGHUP on to them, where the server would restart them for it.
 
     The signal is blocked and waited for in a thread, so that the handler that the server sets is never called. Workers
@@ -80,7 +80,7 @@ def forward_hangups() -> None:
     if not SUPPORTED:
         return
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
-    threading.Thread(target=_forward, name="asgi_tls-hangup", daemon=True).start()
+    threading.Thread(target=_forward, name="asgi_tls-sighup", daemon=True).start()
 
 
 def _forward() -> None:

@@ -24,7 +24,8 @@ from renewals import Site
 
 from asgi_tls import PEMFiles, ServerTLS
 from asgi_tls.certificate import Certificate
-from asgi_tls.context import ServerContext
+from asgi_tls.certificate.trust import load_crls
+from asgi_tls.context.server_context import ServerContext
 from asgi_tls.errors import CertificateError, ConfigurationError, ExpiredError, MissingFileError, NotPEMError
 from asgi_tls.events import (
     CertificateExpiringEvent,
@@ -34,8 +35,7 @@ from asgi_tls.events import (
     ReloadFailedEvent,
     SessionEvent,
 )
-from asgi_tls.expiry import ExpiryWatch
-from asgi_tls.trust import load_crls
+from asgi_tls.renewal.expiry import ExpiryWatch
 
 INTERVAL = 0.1
 CLIENT = (ExtendedKeyUsageOID.CLIENT_AUTH,)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 from dataclasses import dataclass
 
-from asgi_tls.handshake import TLSObject
+from asgi_tls.handshake.ssl_object import TLSObject
 
 
 @dataclass(eq=False)

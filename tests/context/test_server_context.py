@@ -18,9 +18,9 @@ from pki import PKI
 
 from asgi_tls import INTERMEDIATE, MODERN, PEMFiles, ServerTLS, TLSProfile, _openssl
 from asgi_tls.certificate import CertificateSource, PEMData
-from asgi_tls.context import ServerContext
+from asgi_tls.context.server_context import ServerContext
 from asgi_tls.errors import ASGITLSError, ConfigurationError, KeyMismatchError, UnsupportedError
-from asgi_tls.handshake import TLSObject
+from asgi_tls.handshake.ssl_object import TLSObject
 
 V12, V13 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
 

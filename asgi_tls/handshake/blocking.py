@@ -14,13 +14,13 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from asgi_tls import _openssl, plain_http
-from asgi_tls.addresses import address_of, local_port
-from asgi_tls.alerts import NAMES, alert_by_reason, alert_for_garbage, alert_in
+from asgi_tls import _openssl
 from asgi_tls.events import ClientErrorEvent
-from asgi_tls.facts import session_fields
-from asgi_tls.handshake import Reception, reason_of
-from asgi_tls.parting import part_blocking
+from asgi_tls.handshake import plain_http
+from asgi_tls.handshake.alerts import NAMES, alert_by_reason, alert_for_garbage, alert_in
+from asgi_tls.handshake.facts import session_fields
+from asgi_tls.handshake.peer import address_of, local_port, part_blocking
+from asgi_tls.handshake.ssl_object import Reception, reason_of
 
 _ENOUGH_TO_TELL: Final = 8  # the longest method of HTTP that is looked for, and its space
 _receive = socket.socket.recv  # of the socket itself, below TLS

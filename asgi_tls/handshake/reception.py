@@ -4,28 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
-from asgi_tls import accept
-from asgi_tls.context import ServerContext
-from asgi_tls.dispatch import Dispatcher
 from asgi_tls.events import Listener
-from asgi_tls.handshake import Reception
-from asgi_tls.plain_http import PlainHTTP
+from asgi_tls.handshake import accept
+from asgi_tls.handshake.plain_http import PlainHTTP
+from asgi_tls.handshake.ssl_object import HandshakeContext, Reception
+from asgi_tls.listeners.dispatch import Dispatcher
 
 logger = logging.getLogger("asgi_tls")
 
 
 def receive_with(
-    context: ServerContext, *, listeners: Iterable[Listener], timeout: float, plain_http: PlainHTTP
+    context: HandshakeContext,
+    *,
+    listeners: Iterable[Listener],
+    covers: Callable[[str], bool],
+    timeout: float,
+    plain_http: PlainHTTP,
 ) -> Listener:
-    """See every handshake of this context. Gives what takes an event to the listeners, without waiting for them."""
+    """See every handshake of this context. Returns what hands an event to the listeners, without waiting for them.
+
+    `covers` says whether a host of a plain HTTP request has a certificate, and so may be redirected to.
+    """
     dispatcher = Dispatcher(listeners)
-
-    def covers(host: str) -> bool:
-        return any(each.covers(host) for group in context.certificates.values() for each in group)
-
-    context.ssl_context.reception = Reception(
+    context.reception = Reception(
         tell=dispatcher.tell,
         tell_session=dispatcher.tell_session,
         wants_sessions=dispatcher.wants_sessions,

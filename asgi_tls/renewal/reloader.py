@@ -21,11 +21,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from asgi_tls.context import ServerContext
+from asgi_tls.context.server_context import ServerContext
 from asgi_tls.errors import ASGITLSError
 from asgi_tls.events import CertificateLoadedEvent, Event, Listener, ReloadFailedEvent
-from asgi_tls.expiry import ExpiryWatch
-from asgi_tls.inventory import GRACE, Inventory, Kept, digest_of
+from asgi_tls.renewal.expiry import ExpiryWatch
+from asgi_tls.renewal.inventory import GRACE, Inventory, Kept, digest_of
 
 if TYPE_CHECKING:
     from asgi_tls.certificate import Certificate

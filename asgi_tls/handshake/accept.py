@@ -21,10 +21,9 @@ import time
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final
 
-from asgi_tls.binding import as_it_is, bind, bind_unix
-from asgi_tls.handshake import HandshakeContext, Reception, tell_error
-from asgi_tls.parking import Parking
-from asgi_tls.peer import Peer, accept, current_peer
+from asgi_tls.handshake.binding import as_it_is, bind, bind_unix
+from asgi_tls.handshake.peer import Peer, accept, current_peer
+from asgi_tls.handshake.ssl_object import HandshakeContext, Reception, tell_error
 
 logger = logging.getLogger("asgi_tls")
 
@@ -274,3 +273,41 @@ class AcceptingServer(asyncio.AbstractServer):
             tell_error(self._reception, peer, "CONNECTION_CLOSED", "the client left in the middle of the handshake")
         else:
             tell_error(self._reception, peer, "NO_DATA", "the client connected and left without a byte")
+
+
+class Parking:
+    """`on_word` is called when a connection speaks or ends, `on_timeout` when it was silent for `limit` seconds."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        limit: float,
+        on_word: Callable[[Peer], Any],
+        on_timeout: Callable[[Peer], Any],
+    ) -> None:
+        self._loop, self._limit, self._on_word, self._on_timeout = loop, limit, on_word, on_timeout
+        self._waiting: dict[Peer, asyncio.TimerHandle] = {}
+
+    def park(self, peer: Peer) -> None:
+        """Wait for its first byte."""
+        self._waiting[peer] = self._loop.call_later(self._limit, self._end, peer)
+        self._loop.add_reader(peer.fileno(), self._speak, peer)
+
+    def clear(self) -> None:
+        """Close whoever waits."""
+        for peer in list(self._waiting):
+            self._leave(peer)
+            peer.close()
+
+    def _leave(self, peer: Peer) -> None:
+        self._waiting.pop(peer).cancel()
+        self._loop.remove_reader(peer.fileno())
+
+    def _speak(self, peer: Peer) -> None:
+        self._leave(peer)
+        self._on_word(peer)
+
+    def _end(self, peer: Peer) -> None:
+        self._leave(peer)
+        peer.close()
+        self._on_timeout(peer)

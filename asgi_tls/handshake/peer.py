@@ -1,0 +1,150 @@
+"""One accepted connection: its socket, the address at the other end, and how it is ended.
+
+Closing a socket that still has unread data in it makes the kernel send a reset, and a reset destroys what the peer has
+not read yet: the alert, or the HTTP answer. So `part` duplicates the socket, the event loop closes its own, and the
+duplicate is drained for a short while.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import time
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import Final
+
+_MAPPED: Final = "::ffff:"
+
+_LINGER_SECONDS: Final = 2.0
+_LINGER_BYTES: Final = 1 << 18
+_CHUNK: Final = 1 << 16
+# Sockets that linger at the same time in one process; those above it are closed at once, and may reset.
+_LINGER_LIMIT: Final = 512
+
+_lingering: set[int] = set()
+
+
+class Peer(socket.socket):
+    """One accepted connection, as a socket.
+
+    `family` and `type` are told here: asyncio and uvloop ask for them three times a connection, and the standard
+    library makes an enum of a number each time, which takes longer than accepting the connection.
+    """
+
+    __slots__ = ("family", "ip", "loop", "port", "spoke", "started", "told")
+    type = socket.SOCK_STREAM
+
+    family: socket.AddressFamily
+    ip: str | None
+    port: int | None
+    loop: asyncio.AbstractEventLoop
+    started: float  # by time.perf_counter
+    spoke: bool
+    told: bool
+
+
+def accept(
+    listening: socket.socket,
+    family: socket.AddressFamily,
+    loop: asyncio.AbstractEventLoop,
+    admits: Callable[[str], bool] | None,
+) -> Peer | None:
+    """The next connection to a listening stream socket of this family; None where its address may not connect.
+
+    Raises OSError.
+    """
+    # What `socket.accept` calls, to the same effect but for the class of what it makes.
+    descriptor, address = listening._accept()  # type: ignore[attr-defined]  # since Python 3.2
+    ip, port = address_of(address)
+    if admits is not None and ip is not None and not admits(ip):
+        socket.close(descriptor)
+        return None
+    # With its protocol, so that asyncio sets TCP_NODELAY; without that, answers wait 40 ms. uvloop sets it anyway.
+    protocol = 0 if family == socket.AF_UNIX else socket.IPPROTO_TCP
+    peer = Peer(family, socket.SOCK_STREAM, protocol, descriptor)
+    peer.family, peer.loop, peer.started = family, loop, time.perf_counter()
+    peer.ip, peer.port = ip, port
+    peer.spoke = peer.told = False
+    return peer
+
+
+current_peer: Final[ContextVar[Peer | None]] = ContextVar("asgi_tls.peer", default=None)
+"""Set around each accepted connection by `accept.py`, and read when its TLSObject is made."""
+
+
+def address_of(address: object) -> tuple[str | None, int | None]:
+    """IP address and port of what a socket calls an address, None and None for a unix socket."""
+    if not isinstance(address, tuple):
+        return None, None
+    ip: str = address[0]
+    if ip.startswith(_MAPPED) and "." in ip:  # an IPv4 client of an IPv6 socket (RFC 4291 section 2.5.5.2)
+        ip = ip.removeprefix(_MAPPED)
+    return ip, address[1]
+
+
+def local_port(sock: socket.socket) -> int | None:
+    """The port that was connected to, None over a unix socket."""
+    try:
+        address = sock.getsockname()
+    except OSError:
+        return None
+    return address[1] if isinstance(address, tuple) else None
+
+
+def part(loop: asyncio.AbstractEventLoop, sock: socket.socket, last_words: bytes) -> None:
+    """Send `last_words`, and end the connection gently. The caller's socket may be closed right after this."""
+    try:
+        own = sock.dup()
+    except OSError:  # no descriptor left, or the socket is closed already
+        with contextlib.suppress(OSError):
+            sock.send(last_words)
+        return
+    own.setblocking(False)
+    try:
+        own.send(last_words)
+        own.shutdown(socket.SHUT_WR)
+    except OSError:
+        own.close()
+        return
+    if len(_lingering) >= _LINGER_LIMIT:
+        own.close()
+    else:
+        _Draining(loop, own)
+
+
+class _Draining:
+    def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket) -> None:
+        self._loop, self._sock, self._left = loop, sock, _LINGER_BYTES
+        self._descriptor = sock.fileno()
+        _lingering.add(self._descriptor)
+        loop.add_reader(self._descriptor, self._drain)
+        self._timer = loop.call_later(_LINGER_SECONDS, self._end)
+
+    def _drain(self) -> None:
+        try:
+            size = len(self._sock.recv(_CHUNK))
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            size = 0
+        self._left -= size
+        if not size or self._left <= 0:
+            self._timer.cancel()
+            self._end()
+
+    def _end(self) -> None:
+        self._loop.remove_reader(self._descriptor)
+        _lingering.discard(self._descriptor)
+        self._sock.close()
+
+
+def part_blocking(sock: socket.socket) -> None:
+    """The same for a blocking socket whose last words are sent: what has arrived is read, and nothing is waited for."""
+    with contextlib.suppress(OSError):
+        sock.shutdown(socket.SHUT_WR)
+    with contextlib.suppress(OSError):
+        left = _LINGER_BYTES
+        while left > 0 and (data := sock.recv(_CHUNK, socket.MSG_DONTWAIT)):
+            left -= len(data)

@@ -1,0 +1,1 @@
+"""New files taken into service while the server runs."""

@@ -129,7 +129,7 @@ def look_at_the_page(http: httpx.Client) -> None:
 def test_the_button_makes_the_development_certificate_again(tmp_path: Path) -> None:
     ca = tmp_path / "ca/ca.pem"
     with (
-        demo_served(Launch("uvicorn", "uvloop"), None, ASGI_TLS_HOME=str(tmp_path)) as server,
+        demo_served(Launch("uvicorn", "uvloop"), None, environ={"ASGI_TLS_HOME": str(tmp_path)}) as server,
         browser(server, ca) as http,
         browser(server, ca) as other,
     ):
@@ -181,7 +181,7 @@ def moving(facts: dict[str, Any]) -> dict[str, Any]:
 def test_a_certificate_of_another_ca_is_never_made_again(files: Files, tmp_path: Path) -> None:
     home = tmp_path / "home"
     with (
-        demo_served(Launch("hypercorn", "asyncio"), files.ecdsa, ASGI_TLS_HOME=str(home)) as server,
+        demo_served(Launch("hypercorn", "asyncio"), files.ecdsa, environ={"ASGI_TLS_HOME": str(home)}) as server,
         browser(server, files.ca) as http,
     ):
         answer = http.post("/certificate/renew", headers={"Origin": f"https://localhost:{server.port}"})
@@ -208,7 +208,8 @@ def test_make_demo_serves_it(tmp_path: Path) -> None:
 
 def test_me_knows_clients_by_their_certificates(files: Files) -> None:
     settings = {"client_ca": str(files.ca), "client_auth": "optional"}
-    with demo_served(Launch("uvicorn", "asyncio"), files.ecdsa, settings, DEMO_CLIENTS="client.example") as server:
+    environ = {"DEMO_CLIENTS": "client.example"}
+    with demo_served(Launch("uvicorn", "asyncio"), files.ecdsa, settings, environ=environ) as server:
         answers = {}
         for name, pair in {"nobody": None, "client": files.client, "alice": files.nameless_client}.items():
             context = create_client_context(cafile=files.ca)
@@ -262,7 +263,9 @@ def test_the_feed_is_bounded_in_every_direction() -> None:
         with feed.watching() as slow, feed.watching() as quick:
             for number in range(demo_feed.WAITING + 10):
                 publish(session(number))
-                assert (await quick.get()).port == number
+                event = await quick.get()
+                assert isinstance(event, SessionEvent)
+                assert event.port == number
             # Who does not read is ended, and what waited for them is gone.
             assert slow.get_nowait() is None
             assert slow.empty()

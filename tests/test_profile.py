@@ -94,7 +94,7 @@ def test_deriving_leaves_the_original_alone_and_a_profile_survives_pickling() ->
 
 def test_a_profile_takes_no_positional_arguments() -> None:
     with pytest.raises(TypeError):
-        TLSProfile("mine")  # type: ignore[misc]
+        TLSProfile("mine")  # type: ignore[call-arg]
 
 
 @given(st.text())

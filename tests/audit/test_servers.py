@@ -38,7 +38,7 @@ async def headed(scope: Any, receive: Any, send: Any) -> None:
 
 
 def key_pair(files: Files) -> KeyPair:
-    return KeyPair(Path(files.ecdsa.certfile), Path(files.ecdsa.keyfile))
+    return KeyPair(Path(files.ecdsa.certfile), Path(files.ecdsa.keyfile or ""))
 
 
 def found(port: int, files: Files, tmp_path: Path, **how: Any) -> tuple[set[str], str]:
@@ -177,7 +177,7 @@ def test_what_openssl_has_given_up(
         warnings.simplefilter("ignore", DeprecationWarning)  # it imports asyncore
         from tlslite.api import HandshakeSettings, TLSConnection, X509CertChain, parsePEMKey
         from tlslite.errors import TLSError
-    chain, key = X509CertChain(), parsePEMKey(Path(files.rsa.keyfile).read_text(), private=True)
+    chain, key = X509CertChain(), parsePEMKey(Path(files.rsa.keyfile or "").read_text(), private=True)
     chain.parsePemList(Path(files.rsa.certfile).read_text())
     settings = HandshakeSettings()
     settings.minVersion = settings.maxVersion = version
@@ -239,7 +239,11 @@ def test_a_client_certificate_is_asked_for(files: Files, tmp_path: Path) -> None
         context.verify_mode = ssl.CERT_REQUIRED
         context.load_verify_locations(files.ca)
 
-    for change in (mutual, lambda context: (mutual(context), setattr(context, "minimum_version", TLS13))):
+    def mutual_1_3(context: ssl.SSLContext) -> None:
+        mutual(context)
+        context.minimum_version = TLS13
+
+    for change in (mutual, mutual_1_3):
         with python_server(files.ecdsa, change) as port:
             report = examine(port, files.pki, tmp_path)
         assert ids(report) == set()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509 import GeneralName
 from nobody import load_as_nobody
 from pki import PKI, Pair, key_to_pem, make_key
 
@@ -110,7 +111,7 @@ def swap_case(data: bytes) -> bytes:
 
 
 def der_key() -> bytes:
-    return good().key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+    return bytes(good().key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption()))
 
 
 def encrypted_key() -> bytes:
@@ -240,7 +241,7 @@ def _decode(pem: bytes) -> bytes:
     return base64.b64decode(pem.split(b"-----")[2])
 
 
-def _email() -> tuple[object, ...]:
+def _email() -> tuple[GeneralName, ...]:
     from cryptography.x509 import RFC822Name
 
     return (RFC822Name("root@localhost"),)

@@ -10,9 +10,8 @@ import pytest
 from pki import PKI, Pair
 from servers import asgi_tls, run
 
-from asgi_tls import PEMFiles
+from asgi_tls import PEMFiles, errors
 from asgi_tls.errors import CertificateError
-from asgi_tls.errors import __dict__ as errors
 
 
 def _write(directory: Path, chain: bytes, key: bytes) -> None:
@@ -81,7 +80,7 @@ def test_the_same_error_through_the_api_and_the_command(
     certfile, keyfile = tmp_path / "fullchain.pem", tmp_path / "privkey.pem"
     with pytest.raises(CertificateError) as caught:
         PEMFiles(certfile, keyfile).load()
-    assert type(caught.value) is errors[name]
+    assert type(caught.value) is getattr(errors, name)
     status, text = run(
         asgi_tls("uvicorn", "facts_app:app", "--port=0", f"--ssl-certfile={certfile}", f"--ssl-keyfile={keyfile}")
     )

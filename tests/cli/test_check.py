@@ -36,7 +36,7 @@ async def nasty(scope: Any, receive: Any, send: Any) -> None:
 
 @pytest.fixture(scope="module")
 def port(files: Files) -> Iterator[int]:
-    pair = KeyPair(Path(files.ecdsa.certfile), Path(files.ecdsa.keyfile))
+    pair = KeyPair(Path(files.ecdsa.certfile), Path(files.ecdsa.keyfile or ""))
     with running_uvicorn(nasty, pair, http="h11", server_header=False) as port:
         yield port
 

@@ -57,7 +57,7 @@ class Host:
 class Visitor:
     """A client that offers its last session. `visit` says whether it was taken, with a context or a host."""
 
-    def __init__(self, version: ssl.TLSVersion = V13, pair: tuple[str, str] | None = None) -> None:
+    def __init__(self, version: ssl.TLSVersion = V13, pair: tuple[str | Path, str | Path] | None = None) -> None:
         self.peer = client(minimum=version, maximum=version)
         if pair is not None:
             self.peer.load_cert_chain(*pair)

@@ -11,6 +11,7 @@ import sys
 import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -166,7 +167,8 @@ def test_names_that_are_none(ca: LocalCA, name: str) -> None:
 
 
 def test_a_request_that_makes_no_sense(ca: LocalCA) -> None:
-    for names in ([], "localhost"):
+    wrong: tuple[Any, ...] = ([], "localhost")
+    for names in wrong:
         with pytest.raises(ConfigurationError, match="list of names"):
             ca.issue(names)
     for days in (0, -1, 826):
@@ -225,6 +227,7 @@ def test_a_home_that_cannot_be_written(tmp_path: Path) -> None:
 ISSUE = """
 import sys
 from pathlib import Path
+from typing import Any
 from asgi_tls.certificate import PEMFiles
 from asgi_tls.dev.ca import LocalCA
 import asgi_tls.certificate.validation

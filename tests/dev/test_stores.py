@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -315,7 +316,11 @@ def test_without_certutil_it_says_what_to_install(
     (store,) = find_stores(machine.host(), ["nss"])
     assert store.name == "Chromium and Firefox"
     anchor = anchor_of(ca)
-    for plan in (lambda: store.install(anchor), lambda: store.uninstall(family_of(anchor.path), anchor)):
+    plans: tuple[Callable[[], object], ...] = (
+        lambda: store.install(anchor),
+        lambda: store.uninstall(family_of(anchor.path), anchor),
+    )
+    for plan in plans:
         with pytest.raises(TrustStoreError, match="certutil of NSS is not installed") as caught:
             plan()
         assert command in caught.value.fix

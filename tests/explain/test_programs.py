@@ -211,7 +211,7 @@ def short_dh(world: World) -> ssl.SSLContext:
     world.run("openssl", "dhparam", "-dsaparam", "-out", "dh.pem", "1024")
     context = world.context(world.pki.leaf("localhost", key="rsa"), security=0)
     context.set_ciphers("DHE-RSA-AES128-GCM-SHA256:@SECLEVEL=0")
-    context.load_dh_params(world.directory / "dh.pem")
+    context.load_dh_params(str(world.directory / "dh.pem"))
     return context
 
 

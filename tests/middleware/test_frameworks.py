@@ -44,7 +44,7 @@ def litestar_app() -> Any:
     def page(request: litestar.Request[Any, Any, Any]) -> str:
         return str(request.scope["state"]["csp_nonce"])
 
-    middleware = litestar.middleware.DefineMiddleware(TLSMiddleware, hosts=HOSTS, content="web")
+    middleware = litestar.middleware.DefineMiddleware(TLSMiddleware, hosts=HOSTS, content="web")  # type: ignore[arg-type]  # stricter than ASGI
     return litestar.Litestar([page], middleware=[middleware])
 
 

@@ -110,7 +110,12 @@ def test_a_response_without_headers(start: dict[str, Any]) -> None:
 
 
 def test_messages_are_not_changed_so_that_they_can_be_sent_again() -> None:
-    start = {"type": "http.response.start", "status": 200, "headers": [(b"x-a", b"1")], "trailers": True}
+    start: dict[str, Any] = {
+        "type": "http.response.start",
+        "status": 200,
+        "headers": [(b"x-a", b"1")],
+        "trailers": True,
+    }
     before = {**start, "headers": [*start["headers"]]}
     middleware = SecurityHeadersMiddleware(sends(start))
     first = call(middleware, http_scope(scheme="https", path="/docs"))
@@ -121,7 +126,7 @@ def test_messages_are_not_changed_so_that_they_can_be_sent_again() -> None:
 
 
 def test_everything_but_the_head_of_the_response_passes_untouched() -> None:
-    messages = [
+    messages: list[dict[str, Any]] = [
         {"type": "http.response.early_hint", "links": [b"</style.css>; rel=preload"]},
         {"type": "http.response.start", "status": 103, "headers": [(b"link", b"</a>")]},
         {"type": "http.response.start", "status": 200, "headers": []},
@@ -175,7 +180,7 @@ def test_lifespan_and_unknown_scopes_pass() -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         seen.append((scope, receive, send))
 
-    async def nothing(*_: Any) -> None: ...
+    async def nothing(*_: Any) -> Any: ...
 
     for middleware in (SecurityHeadersMiddleware(app), TLSMiddleware(app, hosts=["example.com"])):
         for scope in ({"type": "lifespan"}, {"type": "pubsub"}):

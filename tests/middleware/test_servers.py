@@ -283,7 +283,7 @@ def test_http2_under_uvicorn(key_pair: KeyPair) -> None:
 def test_lifespan_reaches_the_application() -> None:
     with contextlib.ExitStack() as stack:
         for server in SERVERS.values():
-            lifespan = {"lifespan": "on"} if server is not running_hypercorn else {}
+            lifespan: dict[str, Any] = {"lifespan": "on"} if server is not running_hypercorn else {}
             port = stack.enter_context(server(TLSMiddleware(hello, **SETTINGS), **lifespan))
             assert request(port, b"/health", b"Host: example.com").body.startswith(b"hello")
         port = stack.enter_context(running_uvicorn(redirect_app(hosts=["example.com"]), lifespan="on"))

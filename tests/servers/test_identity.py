@@ -8,6 +8,7 @@ import socket
 import ssl
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -107,18 +108,19 @@ def test_no_request_sees_the_client_of_another_connection(server: Server, files:
 
 
 def test_both_shapes_of_the_extension_are_read(files: Files) -> None:
-    pem = files.client.certfile.read_text(encoding="ascii")
+    pem = Path(files.client.certfile).read_text(encoding="ascii")
     certificates = [f"{part}-----END CERTIFICATE-----\n" for part in pem.split("-----END CERTIFICATE-----\n")[:-1]]
     for chain in (certificates, iter(certificates), pem):
         scope = {"type": "http", "extensions": {"tls": {"client_cert_chain": chain}}}
         identity = client_identity(scope)
         assert identity is not None
         assert identity.dns_names == ("client.example",)
-    for extension in (
+    extensions: tuple[dict[str, Any], ...] = (
         {},
         {"client_cert_chain": []},
         {"client_cert_chain": certificates, "client_cert_error": "expired"},
-    ):
+    )
+    for extension in extensions:
         assert client_identity({"type": "http", "extensions": {"tls": extension}}) is None
 
 

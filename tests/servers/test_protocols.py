@@ -173,7 +173,7 @@ def test_http_3_under_hypercorn(files: Files, loop: str) -> None:
         facts = asyncio.run(ask())
         assert (facts["http"], facts["protocol"], facts["alpn"]) == ("3", "TLSv1.3", "h3")
         assert facts["cipher"] == "TLS_AES_256_GCM_SHA384"
-        leaf = x509.load_pem_x509_certificate(files.ecdsa.certfile.read_bytes())
+        leaf = x509.load_pem_x509_certificate(Path(files.ecdsa.certfile).read_bytes())
         assert x509.load_pem_x509_certificate(facts["extension"]["server_cert"].encode()) == leaf
         assert (facts["extension"]["tls_version"], facts["extension"]["cipher_suite"]) == (0x0304, 0x1302)
         (event,) = events(server, name="tls_session")

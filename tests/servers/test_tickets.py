@@ -9,6 +9,7 @@ import ssl
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from files import Files
@@ -184,7 +185,7 @@ def test_after_rotation_an_old_ticket_leads_to_a_full_handshake(files: Files) ->
     """With epochs of a second, which no ticket outlives for long: visits over some edges, and one after a pause."""
     with Launch("uvicorn", "uvloop").start(files.ecdsa, {"ticket_rotation": "1"}) as server:
         crowd = Crowd(8, V13)
-        outcomes = []
+        outcomes: list[Any] = []
         deadline = time.monotonic() + 30
         while not (outcomes and max(outcomes) == 1.0 and time.time() % 1 > 0.5 and len(outcomes) > 20):
             outcomes.append(crowd.visit(server.port).resumed)

@@ -28,6 +28,7 @@ from staples import stapled
 
 from asgi_tls import INTERMEDIATE, PEMFiles, ServerTLS
 from asgi_tls.certificate import PEMData
+from asgi_tls.certificate.by_name import Sources
 from asgi_tls.context.server_context import ServerContext
 from asgi_tls.errors import StaplingError
 from asgi_tls.events import Event, StaplingEvent
@@ -107,7 +108,7 @@ def test_each_of_two_certificates_gets_its_own(responder: Responder, heard: Hear
 
 def test_each_name_gets_its_own(responder: Responder, files: Files, heard: Heard) -> None:
     one, other = responder.leaf("one.example"), responder.leaf("two.example")
-    sources = {"one.example": source(one), "two.example": source(other), "default": files.ecdsa}
+    sources: dict[str, Sources] = {"one.example": source(one), "two.example": source(other), "default": files.ecdsa}
     context = ServerTLS(sources, listeners=[heard]).create_server_context()
     heard.wait(2)
     for name, pair in (("one.example", one), ("two.example", other)):
@@ -122,7 +123,7 @@ def _redirect(responder: Responder, to: str) -> None:
 
 
 def _set(**values: Any) -> Callable[[Responder], None]:
-    return lambda responder: [setattr(responder, name, value) for name, value in values.items()] and None
+    return lambda responder: vars(responder).update(values)
 
 
 # name -> (what is changed of the responder, status, what the event says)
@@ -194,7 +195,8 @@ def test_it_is_refreshed_in_the_second_half_of_its_life(responder: Responder, he
     pair = responder.leaf()
     responder.life = (-SECOND, 5 * SECOND)
     context = serve(heard, pair)
-    first = stapled(context.ssl_context) if heard.wait() else None
+    heard.wait()
+    first = stapled(context.ssl_context)
     second = heard.wait(2)
     assert second.status == "good"
     elapsed = second.ts - heard.events[0].ts

@@ -98,8 +98,8 @@ def running_uvicorn(app: ASGIApp, pair: KeyPair | None = None, **settings: Any) 
         app,
         log_config=None,
         ws=settings.pop("ws", "wsproto"),
-        ssl_certfile=pair and pair.certificate,
-        ssl_keyfile=pair and pair.key,
+        ssl_certfile=None if pair is None else pair.certificate,
+        ssl_keyfile=None if pair is None else pair.key,
         timeout_graceful_shutdown=1,
         **settings,
     )
@@ -229,7 +229,7 @@ def call(app: ASGIApp, scope: Scope) -> Reply:
 
     asyncio.run(app(scope, receive, send))  # type: ignore[arg-type]
     starts = [each for each in messages if each["type"].endswith("response.start")]
-    start = starts[-1] if starts else {"status": 0, "headers": []}
+    start: dict[str, Any] = dict(starts[-1]) if starts else {"status": 0, "headers": []}
     headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in start["headers"]]
     body = b"".join(each.get("body", b"") for each in messages)
     return Reply(start["status"], headers, body, messages)

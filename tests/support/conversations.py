@@ -132,7 +132,7 @@ def first(name: str, flight: Callable[[], bytes], *wanted: Outcome) -> Conversat
     return Conversation(name, flight, wanted)
 
 
-class Bent(TLSConnection):
+class Bent(TLSConnection):  # type: ignore[misc]  # it ships no type information
     """A client that changes or adds messages: `bend` takes each message, and gives what is sent in its place."""
 
     bend: Callable[[Any], list[Any]] | None = None

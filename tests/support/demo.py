@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -20,10 +21,14 @@ if str(DEMO) not in sys.path:
 
 
 def demo_served(
-    launch: Launch, pair: PEMFiles | None, settings: dict[str, str] | None = None, **environment: str
+    launch: Launch,
+    pair: PEMFiles | None,
+    settings: dict[str, str] | None = None,
+    *,
+    environ: Mapping[str, str] | None = None,
 ) -> AbstractContextManager[Server]:
     """The demo under this server; without a pair, with a development certificate below ASGI_TLS_HOME."""
     line, env = launch.command(pair, settings or {})
     ready, count = launch.readiness()
     command = ["app:app" if part == "facts_app:app" else part for part in line]
-    return serve(command, ready=ready, count=max(count, 1), cwd=DEMO, env={**env, **environment})
+    return serve(command, ready=ready, count=max(count, 1), cwd=DEMO, env={**env, **(environ or {})})

@@ -53,12 +53,13 @@ _SCT_LIST = (len(_SCT) + 2).to_bytes(2, "big") + len(_SCT).to_bytes(2, "big") + 
 
 def make_key(kind: str = "ecdsa") -> Any:
     """A fresh private key: ecdsa, p384, p521, p224, p192, secp256k1, brainpool, ed25519, ed448, rsa, rsa1024, …"""
-    return _KEYS[kind]()
+    return _KEYS[kind]()  # type: ignore[no-untyped-call]  # of several classes
 
 
 def key_to_pem(key: Any, *, password: bytes | None = None, traditional: bool = False) -> bytes:
     style = PrivateFormat.TraditionalOpenSSL if traditional else PrivateFormat.PKCS8
-    return key.private_bytes(Encoding.PEM, style, BestAvailableEncryption(password) if password else NoEncryption())
+    encryption = BestAvailableEncryption(password) if password else NoEncryption()
+    return bytes(key.private_bytes(Encoding.PEM, style, encryption))
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,7 @@ class Responder:
     life: tuple[timedelta, timedelta] = (-HOUR, 7 * 24 * HOUR)
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
-    before: Callable[[Any], None] = field(default=lambda _: None)
+    before: Callable[[Any], object] = field(default=lambda _: None)
     known: dict[int, x509.Certificate] = field(default_factory=dict)
     paths: list[str] = field(default_factory=list)
 

@@ -171,7 +171,7 @@ def test_everybody_trusts_it_after_install_and_nobody_after_uninstall(user: User
     profile = user.database(".mozilla/firefox/ab12cd34.default")
     stores = {f"System store ({LOCAL})", f"Chromium ({user.home}/.local/share/pki/nssdb)", f"Firefox ({profile})"}
     environ = {**user.environ, "ASGI_TLS_HOME": str(user.ca.directory)}
-    with demo_served(Launch("uvicorn", "asyncio"), None, **environ) as server:
+    with demo_served(Launch("uvicorn", "asyncio"), None, environ=environ) as server:
         nobody = dict.fromkeys(("curl", "python", "httpx", "chromium"), False)
         assert who_trusts(user, server.port) == nobody
         assert lines(user.asgi_tls("ca", "install"), "now trusts it") >= stores
@@ -195,7 +195,7 @@ def test_chromium_reads_the_database_that_was_there(user: User, place: str) -> N
     text = user.asgi_tls("ca", "install", "--store", "nss")
     assert f"Chromium ({database}): now trusts it" in text
     environ = {**user.environ, "ASGI_TLS_HOME": str(user.ca.directory)}
-    with demo_served(Launch("uvicorn", "asyncio"), None, **environ) as server:
+    with demo_served(Launch("uvicorn", "asyncio"), None, environ=environ) as server:
         url = f"https://localhost:{server.port}/"
         assert "TLSv1.3" in user.run("chromium", *CHROMIUM, "--dump-dom", url).stdout
 

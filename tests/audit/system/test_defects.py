@@ -276,4 +276,5 @@ def test_nginx(pki: PKI, tmp_path: Path, name: str) -> None:
 
 
 def test_there_are_enough_of_them() -> None:
-    assert len([case for case in (*CASES.values(), *WEB_CASES.values()) if case.found]) >= 20
+    found = [*(case.found for case in CASES.values()), *(case.found for case in WEB_CASES.values())]
+    assert len([each for each in found if each]) >= 20

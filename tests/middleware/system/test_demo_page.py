@@ -21,7 +21,7 @@ def test_a_person_sees_it_all_without_a_warning(node: Any, tmp_path: Path) -> No
     )
     assert status == 0, said
     pictures = Path(os.environ.get("SCREENSHOTS", tmp_path))
-    with demo_served(Launch("uvicorn", "uvloop"), None, ASGI_TLS_HOME=home) as server:
+    with demo_served(Launch("uvicorn", "uvloop"), None, environ={"ASGI_TLS_HOME": home}) as server:
         found = node.run("demo.mjs", f"https://localhost:{server.port}/", str(pictures), HOME=str(tmp_path))
     assert found["issuer"].startswith("asgi-tls local CA")
     assert "connected" in found["mine"]

@@ -35,21 +35,30 @@ Each failure carries a `code` for programs and a `fix` for people; the message e
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 
 class ASGITLSError(Exception):
     """The root: `except ASGITLSError` catches whatever this package raises on purpose.
 
-    `code` is a stable, kebab-case name of the failure. `fix` says what to do about it.
+    `code` is a stable, kebab-case name of the failure. `fix` says what to do about it. `settings` are the settings that
+    the text names, as ServerTLS calls them. They are given as `{name}` in `problem` and `fix`.
     """
 
     code = "error"
 
-    def __init__(self, problem: str, *, fix: str) -> None:
-        super().__init__(problem, fix)
-        self.problem = problem
-        self.fix = fix
+    def __init__(self, problem: str, *, fix: str, settings: Sequence[str] = ()) -> None:
+        self.settings = tuple(settings)
+        self._texts = problem, fix
+        self.spell(str)
+
+    def spell(self, spelling: Callable[[str], str]) -> None:
+        """Write each setting in the text as the reader typed it: `spelling` gives the option or variable for a name."""
+        problem, fix = self._texts
+        for name in self.settings:
+            problem, fix = (text.replace(f"{{{name}}}", spelling(name)) for text in (problem, fix))
+        self.args = self.problem, self.fix = problem, fix
 
     def __str__(self) -> str:
         return f"{self.problem}. {self.fix}"

@@ -11,7 +11,7 @@ import ssl
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 from asgi_tls.certificate import Certificate, CertificateSource, PEMDirectory
 from asgi_tls.certificate.by_name import Sources, sources_by_name
@@ -32,6 +32,16 @@ if TYPE_CHECKING:
     from hypercorn.config import Config
 
 logger = logging.getLogger("asgi_tls")
+
+CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
+    "client_auth": get_args(ClientAuth),
+    "plain_http": get_args(PlainHTTP),
+    "stapling": get_args(Stapling),
+}
+"""The settings that take one of a few words, and those words."""
+
+_SECONDS: Final = {"reload_interval": 5, "handshake_timeout": 10}
+"""The settings that are a length of time, with an example each."""
 
 
 @dataclass(frozen=True)
@@ -89,33 +99,23 @@ class ServerTLS:
     def __post_init__(self) -> None:
         if not isinstance(self.profile, TLSProfile):
             raise ConfigurationError(
-                f"profile is {self.profile!r}", fix="Give a TLSProfile: MODERN, INTERMEDIATE or one derived from them."
+                f"{{profile}} is {self.profile!r}",
+                fix="Set it to a TLSProfile: MODERN, INTERMEDIATE or one derived from them.",
+                settings=("profile",),
             )
-        if self.client_auth not in {None, "required", "optional"}:
-            raise ConfigurationError(
-                f"client_auth is {self.client_auth!r}", fix='Give "required", "optional" or nothing.'
-            )
-        if self.client_auth is not None and self.client_ca is None:
-            raise ConfigurationError(
-                f"client_auth is {self.client_auth!r}, and there is no CA to verify clients with",
-                fix="Give client_ca, a PEM file with the CAs whose clients may connect.",
-            )
-        if self.client_crl is not None and self.client_ca is None:
-            raise ConfigurationError("client_crl is given without client_ca", fix="Give the CAs whose CRLs these are.")
-        if not 0 < self.reload_interval < math.inf:
-            raise ConfigurationError(
-                f"reload_interval is {self.reload_interval!r}", fix="Give the seconds between two looks at the files."
-            )
+        for name, choices in CHOICES.items():
+            _check_choice(name, getattr(self, name), choices)
+        for name, example in _SECONDS.items():
+            _check_seconds(name, getattr(self, name), example)
+        for name in ("client_auth", "client_crl"):
+            if getattr(self, name) is not None and self.client_ca is None:
+                raise ConfigurationError(
+                    f"{{{name}}} is set without {{client_ca}}",
+                    fix="Set {client_ca} to a PEM file with the CAs whose clients may connect.",
+                    settings=(name, "client_ca"),
+                )
         if self.client_ca is not None and self.client_auth is None:
             object.__setattr__(self, "client_auth", "required")
-        if self.handshake_timeout <= 0 or not math.isfinite(self.handshake_timeout):
-            raise ConfigurationError(
-                f"handshake_timeout is {self.handshake_timeout!r}", fix="Give seconds, as in 10.0."
-            )
-        if self.plain_http not in {"redirect", "reject"}:
-            raise ConfigurationError(f"plain_http is {self.plain_http!r}", fix='Give "redirect" or "reject".')
-        if self.stapling not in {"off", "auto", "required"}:
-            raise ConfigurationError(f"stapling is {self.stapling!r}", fix='Give "auto", "required" or "off".')
         check_tickets(self.ticket_secret, self.ticket_rotation)
         object.__setattr__(self, "_sources", sources_by_name(self.certificates, self.directory))
         # Copies in workers take it along. It is no field: nothing prints it.
@@ -193,8 +193,9 @@ class ServerTLS:
         )
         if self.ticket_secret is not None and context.resumption is None and not self.allow_unsupported:
             raise UnsupportedError(
-                "ticket_secret is given, and ticket keys cannot be set: libssl is out of reach",
-                fix="See `asgi-tls doctor`; leave it out, or set allow_unsupported.",
+                "{ticket_secret} is set, but this Python cannot reach libssl to set the ticket keys",
+                fix="Run `asgi-tls doctor` for the reason. Remove {ticket_secret}, or set {allow_unsupported}.",
+                settings=("ticket_secret", "allow_unsupported"),
             )
         secret = inventory.secret
         trust = None if inventory.trust is None else inventory.trust.value
@@ -253,6 +254,19 @@ class ServerTLS:
         """The value of `ssl_context` in a gunicorn.conf.py."""
         factory: Callable[..., ssl.SSLContext] = _adapter("gunicorn", "GunicornContextFactory")(self)
         return factory
+
+
+def _check_choice(name: str, value: object, choices: Sequence[str]) -> None:
+    if value not in choices and not (value is None and ServerTLS.__dataclass_fields__[name].default is None):
+        listed = " or ".join(f'"{choice}"' for choice in choices)
+        raise ConfigurationError(f"{{{name}}} is {value!r}", fix=f"Choose {listed}.", settings=(name,))
+
+
+def _check_seconds(name: str, value: object, example: int) -> None:
+    if not isinstance(value, int | float) or not 0 < value < math.inf:
+        raise ConfigurationError(
+            f"{{{name}}} is {value!r}", fix=f"Set it to seconds above 0, for example {example}.", settings=(name,)
+        )
 
 
 def _adapter(server: str, name: str) -> Any:

@@ -68,20 +68,26 @@ def check_tickets(secret: object, rotation: float) -> None:
         _check("ticket_secret", secret)
     elif not (secret is None or isinstance(secret, TicketSecretFile) or callable(secret)):
         raise ConfigurationError(
-            f"ticket_secret is a {type(secret).__name__}",
-            fix="Give bytes, TicketSecretFile(path), or a callable that returns bytes.",
+            f"{{ticket_secret}} is of type {type(secret).__name__}",
+            fix="Set it to bytes, TicketSecretFile(path), or a callable that returns bytes.",
+            settings=("ticket_secret",),
         )
     if not 1 <= rotation <= _MAX_ROTATION:
         raise ConfigurationError(
-            f"ticket_rotation is {rotation!r}",
-            fix=f"Give seconds, from 1 to {_MAX_ROTATION} (seven days); 43200 is twelve hours.",
+            f"{{ticket_rotation}} is {rotation!r}",
+            fix=f"Set it to seconds from 1 to {_MAX_ROTATION} (seven days); 43200 is twelve hours.",
+            settings=("ticket_rotation",),
         )
 
 
 def secret_from(path: str | None, text: str | None) -> TicketSecret | None:
     """What the settings give: a file, or the secret itself as text. Raises ConfigurationError."""
     if path is not None and text is not None:
-        raise ConfigurationError("a ticket secret and a file of one are given", fix="Keep one of them.")
+        raise ConfigurationError(
+            "{ticket_secret} and {ticket_secret_file} are both set",
+            fix="Keep one of them.",
+            settings=("ticket_secret", "ticket_secret_file"),
+        )
     if path is not None:
         return TicketSecretFile(path)
     return None if text is None else text.encode("utf-8", "surrogateescape")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from asgi_tls.profile import PROFILES
+from asgi_tls.server import CHOICES
 
 PREFIX: Final = "ASGI_TLS_"
 
@@ -43,7 +44,7 @@ SETTINGS: Final = (
         multiple=True,
     ),
     Setting("client_ca", "FILE", "Ask clients for a certificate of a CA in this PEM file."),
-    Setting("client_auth", "HOW", "Whether clients must have a certificate.", choices=("required", "optional")),
+    Setting("client_auth", "HOW", "Whether clients must have a certificate.", choices=CHOICES["client_auth"]),
     Setting("client_crl", "FILE", "Refuse clients that the CRLs in this PEM file revoke; each client CA needs one."),
     Setting("directory", "DIR", "More key pairs, each served for its names; taken up and dropped while serving."),
     Setting("reload_interval", "SECONDS", "How often the files of certificates are looked at; 5 by default."),
@@ -54,13 +55,13 @@ SETTINGS: Final = (
         "plain_http",
         "HOW",
         "What plain HTTP on the TLS port gets: 308 to https where a certificate covers the host, or always 400.",
-        choices=("redirect", "reject"),
+        choices=CHOICES["plain_http"],
     ),
     Setting(
         "stapling",
         "HOW",
         "OCSP responses: where the certificate names a responder (auto), not at all, or never without a good one.",
-        choices=("off", "auto", "required"),
+        choices=CHOICES["stapling"],
     ),
     Setting("log_json", "", "Log every handshake and event as one JSON object a line, on stderr.", is_flag=True),
     Setting("metrics", "HOST:PORT", "Serve metrics for Prometheus there, in plain HTTP."),

@@ -296,19 +296,6 @@ def test_a_list_that_is_past_its_next_update_is_refused(tmp_path: Path) -> None:
         load_crls(path)
 
 
-@pytest.mark.parametrize(
-    ("settings", "says"),
-    [
-        ({"client_crl": "crl.pem"}, "without client_ca"),
-        ({"reload_interval": 0}, "reload_interval is 0"),
-        ({"reload_interval": float("inf")}, "reload_interval is inf"),
-    ],
-)
-def test_settings_that_do_not_fit(settings: dict[str, object], says: str) -> None:
-    with pytest.raises(ConfigurationError, match=says):
-        ServerTLS(PEMFiles("a"), **settings)  # type: ignore[arg-type]
-
-
 def test_the_thread_ends_with_the_loop_and_with_the_context(files: Files) -> None:
     def threads() -> list[threading.Thread]:
         return [thread for thread in threading.enumerate() if thread.name.startswith("asgi_tls-")]

@@ -32,7 +32,7 @@ def test_a_key_of_another_certificate(files: Files, launch: Launch) -> None:
     ("settings", "says"),
     [
         ({"groups": "P-257"}, "unknown group 'P-257'"),
-        ({"client_auth": "required"}, "no CA to verify clients with"),
+        ({"client_auth": "required"}, "is set without"),
         ({"client_ca": "/nonexistent/ca.pem"}, "/nonexistent/ca.pem"),
         ({"ciphers": "AES128-SHA"}, "AES128-SHA has no ephemeral"),
     ],

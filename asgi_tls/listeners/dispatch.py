@@ -1,7 +1,8 @@
 """How events of handshakes reach their listeners: gates at once, in the event loop, the others in a thread.
 
 A listener may write to a slow disk or lock: the loop only appends to a queue. The thread is woken at most every
-`_BATCH` seconds, because a wake-up for each event would cost more than the event.
+`_BATCH` seconds, because a wake-up for each event would cost more than the event. It ends when nothing has happened for
+a while, and the next event starts another: an idle or dropped context has no thread.
 """
 
 from __future__ import annotations
@@ -19,8 +20,11 @@ from asgi_tls.events import Event, Gate, Listener, SessionEvent, Starting, appli
 logger = logging.getLogger("asgi_tls")
 
 _BATCH: Final = 0.05
+_LINGER: Final = 0.2
 # About ten seconds of handshakes as fast as one process makes them. Beyond it events are counted and dropped.
 _LIMIT: Final = 10_000
+# How long a process that ends leaves its listeners for the last events.
+_AT_EXIT: Final = 1.0
 
 
 def _always() -> bool:
@@ -36,11 +40,11 @@ class Dispatcher:
         self._others = tuple(each for each in listeners if not isinstance(each, Gate))
         self._hears_sessions = tuple(getattr(each, "hears_sessions", _always) for each in self._others)
         self._queue: deque[Event | dict[str, Any]] = deque()
-        self._wake = threading.Event()
-        self._idle = threading.Event()
+        self._lock = threading.Lock()  # of the three below
+        self._wake, self._idle = threading.Event(), threading.Event()
+        self._runs = False
         self._idle.set()
         self._dropped = 0
-        self._thread: threading.Thread | None = None
         for each in listeners:
             if isinstance(each, Starting):
                 each.start(self.tell)
@@ -84,9 +88,19 @@ class Dispatcher:
             return
         self._queue.append(event)
         if not self._wake.is_set():
+            self._rouse()
+
+    def _rouse(self) -> None:
+        with self._lock:
             self._idle.clear()
-            if self._thread is None:
-                self._begin()
+            if not self._runs:
+                try:
+                    threading.Thread(target=self._run, name="asgi_tls listeners", daemon=True).start()
+                except RuntimeError as error:  # no thread left on this machine: the next event tries again
+                    logger.warning("cannot hand events to the listeners yet: %s", error)
+                    return
+                self._runs = True
+                _running.add(self)
             self._wake.set()
 
     def flush(self, seconds: float) -> bool:
@@ -98,14 +112,8 @@ class Dispatcher:
         """Whether no event waits for a listener."""
         return self._idle.is_set()
 
-    def _begin(self) -> None:
-        self._thread = threading.Thread(target=self._run, name="asgi_tls listeners", daemon=True)
-        self._thread.start()
-        atexit.register(self.flush, 1.0)
-
     def _run(self) -> None:
-        while True:
-            self._wake.wait()
+        while self._wake.wait(_LINGER) or not self._ends():
             time.sleep(_BATCH)
             self._wake.clear()
             while self._queue:
@@ -115,6 +123,24 @@ class Dispatcher:
             if self._dropped:
                 dropped, self._dropped = self._dropped, 0
                 logger.warning("the listeners are too slow: %d events were dropped", dropped)
-            self._idle.set()
-            if self._queue:  # told in the meantime
-                self._idle.clear()
+            with self._lock:
+                if not self._wake.is_set():
+                    self._idle.set()
+
+    def _ends(self) -> bool:
+        with self._lock:
+            if self._wake.is_set():
+                return False
+            self._runs = False
+            _running.discard(self)
+            return True
+
+
+_running: Final[set[Dispatcher]] = set()
+
+
+@atexit.register
+def _flush_all() -> None:
+    deadline = time.monotonic() + _AT_EXIT
+    for each in list(_running):
+        each.flush(max(0.0, deadline - time.monotonic()))

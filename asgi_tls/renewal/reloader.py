@@ -57,14 +57,14 @@ class Reloader:
         interval: float,
         loop: asyncio.AbstractEventLoop | None,
     ) -> None:
-        self._context = weakref.ref(context)
+        # A SimpleQueue may be filled from a signal handler, whatever the interrupted code was doing.
+        self._wakes = wakes = queue.SimpleQueue[str]()
+        self._context = weakref.ref(context, lambda _: wakes.put(_CHANGED))  # the thread ends with it
         self._inventory = inventory
         self._listener = tell
         self._interval = interval
         self._loop = loop
         self._expiry = ExpiryWatch()
-        # A SimpleQueue may be filled from a signal handler, whatever the interrupted code was doing.
-        self._wakes: queue.SimpleQueue[str] = queue.SimpleQueue()
 
     def start(self) -> None:
         """Run in a daemon thread: it never keeps a process from ending."""

@@ -119,3 +119,19 @@ def test_the_reference_is_that_of_the_docstrings() -> None:
         [sys.executable, str(REPOSITORY / "docs/make_api.py")], capture_output=True, text=True, check=True
     )
     assert (REPOSITORY / "docs/api.md").read_text(encoding="utf-8") == done.stdout, "run `make docs`"
+
+
+@pytest.mark.parametrize("page", ["architecture.md", "changing.md"])
+def test_the_files_that_the_architecture_names_are_there(page: str) -> None:
+    text = (REPOSITORY / "docs" / page).read_text(encoding="utf-8")
+    named = {
+        found for found in re.findall(r"[\w/]+(?:\.py|/)(?=[`\"<])", text) if "/" in found or found.endswith(".py")
+    }
+    package = REPOSITORY / "asgi_tls"
+    missing = {
+        name
+        for name in named
+        if not (REPOSITORY / name).exists() and not (package / name).exists() and not list(package.rglob(name))
+    }
+    assert len(named) > 10
+    assert not missing

@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-SOURCES := $(shell find asgi_tls demo_app -name '*.py' -o -name '*.html') pyproject.toml README.md
+SOURCES := $(shell find asgi_tls demo_app -name '*.py' -o -name '*.html' -o -name '*.toml') pyproject.toml README.md
 
 .PHONY: demo test test-system system-packages check docs bench clean
 

@@ -1,4 +1,4 @@
-"""The catalogue turned round: from names, numbers and wording to the trouble that they tell of."""
+"""The catalogue turned round: from names, numbers and wording to the entry that they belong to."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ from dataclasses import dataclass
 from typing import Final
 
 from asgi_tls import errors
-from asgi_tls.explain.catalogue import CATALOGUE
-from asgi_tls.explain.trouble import Trouble
+from asgi_tls.explain.catalogue import Trouble, catalogue, reasons
 from asgi_tls.handshake.alerts import NAMES as ALERTS
 
 _NOT_LETTERS: Final = re.compile(r"[^a-z0-9]+")
+# <openssl/sslerr.h>: SSL_AD_REASON_OFFSET, and the number of the alert.
+_SSL_LIBRARY: Final = 20
+_ALERTS: Final = range(1000, 1256)
 
 Found = tuple[str, str]
-"""The code of a trouble, and the clue that led to it."""
+"""The code of an entry, and the clue that led to it."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ def index() -> Index:
     names: dict[str, Found] = {}
     numbers: dict[str, Found] = {}
     wording: dict[tuple[str, ...], Found] = {}
-    for code, trouble in CATALOGUE.items():
+    for code, trouble in catalogue().items():
         names |= {as_name(name): (code, name) for name in _names(trouble)}
         numbers |= {number: (code, clue) for number, clue in _numbers(trouble)}
         wording |= {tuple(map(squeezed, phrase.split("…"))): (code, clue) for phrase, clue in _wording(trouble)}
@@ -57,6 +59,19 @@ def index() -> Index:
     names |= {kind.__name__.lower(): (kind.code, kind.__name__) for kind in own}
     longest_first = sorted(wording.items(), key=lambda item: sum(map(len, item[0])), reverse=True)
     return Index(names, numbers, tuple(longest_first), frozenset(kind.code for kind in own if "-" in kind.code))
+
+
+def reason(code: int) -> str | int | None:
+    """The name of the reason in one of OpenSSL's packed error codes, the number of the alert, or None.
+
+    Takes the codes of OpenSSL 3 (library << 23) and of 1.1 (library << 24).
+    """
+    for library, number in (((code >> 23) & 0xFF, code & 0x7FFFFF), ((code >> 24) & 0xFF, code & 0xFFF)):
+        if library == _SSL_LIBRARY and number in _ALERTS:
+            return number - _ALERTS.start
+        if name := reasons().get(library, {}).get(number):
+            return name
+    return None
 
 
 def _names(trouble: Trouble) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Find the troubles that a text tells of.
+"""Find the entries that a text matches.
 
 Texts come wrapped, indented, coloured and in any case, so wording is compared by letters and digits alone; names of
 errors are compared as whole words, numbers where a program's own words stand before them.
@@ -13,10 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from asgi_tls.explain.catalogue import CATALOGUE
-from asgi_tls.explain.index import Found, as_name, index, squeezed
-from asgi_tls.explain.openssl_reasons import reason
-from asgi_tls.explain.trouble import Trouble
+from asgi_tls.explain.catalogue import Trouble, catalogue
+from asgi_tls.explain.index import Found, as_name, index, reason, squeezed
 from asgi_tls.handshake.alerts import NAMES as ALERTS
 
 MAX_TEXT: Final = 256 * 1024
@@ -67,7 +65,7 @@ def explain(text: str) -> tuple[Match, ...]:
     for code, clue in _exact(text) or (*_coded(text), *_numbered(text), *_named(text), *_worded(text)):
         found.setdefault(code, {})[clue] = None
     matches = [
-        Match(trouble=CATALOGUE[code], clues=tuple(sorted(clues, key=len, reverse=True)))
+        Match(trouble=catalogue()[code], clues=tuple(sorted(clues, key=len, reverse=True)))
         for code, clues in found.items()
     ]
     return tuple(sorted(matches, key=lambda match: (match.trouble.general, -len(match.clues[0]))))
@@ -77,13 +75,13 @@ def near(text: str) -> tuple[str, ...]:
     """Up to five codes and names that this may mean, as the catalogue writes them: those that are about its words,
     then those that look alike."""
     start = text[:_LONGEST_NAME].lower()
-    known = {as_name(name): name for trouble in CATALOGUE.values() for name in (trouble.code, *trouble.names)}
+    known = {as_name(name): name for trouble in catalogue().values() for name in (trouble.code, *trouble.names)}
     known |= {name: name for name in ALERTS.values()}
     alike = [known[name] for name in difflib.get_close_matches(as_name("_".join(start.split())), known)]
     words = _LETTERS.findall(start)
     about = [
         code
-        for code, trouble in CATALOGUE.items()
+        for code, trouble in catalogue().items()
         if words and all(word in f"{code} {trouble.title}" for word in words)
     ]
     return tuple(dict.fromkeys((*about, *alike)))[:_FEW]
@@ -151,7 +149,7 @@ def _named(text: str) -> Iterator[Found]:
     for word in _WORD.findall(text):
         # "self-signed" and "certificate" are codes, and words of any text; "certificate-expired" is a code of ours.
         found = _lookup(word.strip("-_"))
-        if found and found[1] not in _PROSE and (found[1] not in CATALOGUE or found[1] in index().ours):
+        if found and found[1] not in _PROSE and (found[1] not in catalogue() or found[1] in index().ours):
             yield found
     for code in _POINTER.findall(text):
         if found := _lookup(code):

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 import shlex
 import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
 from error_page import page
 
+import asgi_tls
 from asgi_tls import errors
 from asgi_tls.cli import main
 from asgi_tls.explain import CATALOGUE, Trouble, explain
+from asgi_tls.explain.catalogue import THEMES, by_code, parse
 from asgi_tls.explain.index import as_name, index, squeezed
 from asgi_tls.handshake import alerts
 from asgi_tls.servers.settings import SETTINGS
@@ -30,22 +32,66 @@ OWN_EVENTS = ["HTTP_REQUEST", "UNRECOGNIZED_NAME", "HANDSHAKE_TIMEOUT", "CONNECT
 
 
 @pytest.mark.parametrize("trouble", TROUBLES, ids=lambda trouble: trouble.code)
-def test_a_trouble_is_complete(trouble: Trouble) -> None:
+def test_an_entry_is_written_in_the_common_form(trouble: Trouble) -> None:
     assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", trouble.code)
-    for sentence in (trouble.title, trouble.meaning, trouble.reference):
-        assert sentence
-        assert sentence == sentence.strip()
+    texts = (trouble.title, trouble.meaning, trouble.reference, *trouble.causes, *trouble.fixes, *trouble.commands)
+    assert all(len(text) > 3 and text == text.strip() and "\n" not in text for text in texts)
     assert not trouble.title.endswith(".")
     assert trouble.meaning.endswith(".")
-    for name in ("causes", "fixes", "commands"):
-        items = getattr(trouble, name)
-        assert isinstance(items, tuple), name
-        assert items, name
-        assert all(len(item) > 5 and "\n" not in item for item in items)
-    for field in dataclasses.fields(trouble):
-        assert getattr(trouble, field.name) is not None
-    for name in ("says", "names", "alerts", "verify", "curl", "net"):
-        assert isinstance(getattr(trouble, name), tuple), name
+
+
+ENTRY: dict[str, Any] = {
+    "title": "T", "meaning": "M.", "causes": ["c"], "fixes": ["f"], "commands": ["@show", "ls"], "reference": "RFC 1",
+}  # fmt: skip
+
+
+def test_an_entry_is_read_with_its_shared_commands() -> None:
+    (entry,) = parse("theme", {"code-a": {**ENTRY, "alerts": [1]}}, {"show": "openssl version"})
+    assert (entry.code, entry.commands, entry.alerts, entry.general) == (
+        "code-a",
+        ("openssl version", "ls"),
+        (1,),
+        False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"titel": "x"}, "unknown key titel"),
+        ({"code": "x"}, "unknown key code"),
+        ({"title": ""}, "title is missing or empty"),
+        ({"title": None, "fixes": None}, "title, fixes is missing or empty"),
+        ({"fixes": []}, "fixes is missing or empty"),
+        ({"title": ["T"]}, "title is not of the type str"),
+        ({"causes": "c"}, r"causes is not of the type tuple\[str"),
+        ({"causes": ["c", 1]}, r"causes is not of the type tuple\[str"),
+        ({"alerts": ["1"]}, r"alerts is not of the type tuple\[int"),
+        ({"alerts": [True]}, r"alerts is not of the type tuple\[int"),
+        ({"alerts": []}, r"alerts is not of the type tuple\[int"),
+        ({"general": 1}, "general is not of the type bool"),
+        ({"commands": ["@shwo"]}, "@shwo is not in commands.toml"),
+    ],
+)
+def test_an_entry_that_breaks_the_schema_is_named(change: dict[str, Any], says: str) -> None:
+    table = {name: value for name, value in {**ENTRY, **change}.items() if value is not None}
+    with pytest.raises(ValueError, match=rf"^theme.toml, \[code-a\]: {says}"):
+        list(parse("theme", {"code-a": table}, {"show": "ls"}))
+
+
+def test_a_code_belongs_to_one_entry() -> None:
+    both = [*parse("one", {"code-a": ENTRY}, {"show": "ls"}), *parse("two", {"code-a": ENTRY}, {"show": "ls"})]
+    with pytest.raises(ValueError, match="two entries have the code code-a"):
+        by_code(both)
+
+
+def test_every_file_and_every_shared_command_is_used() -> None:
+    folder = Path(asgi_tls.__file__).parent / "explain/entries"
+    assert {path.stem for path in folder.glob("*")} == {*THEMES, "commands", "reasons"}
+    used = "".join((folder / f"{theme}.toml").read_text(encoding="utf-8") for theme in THEMES)
+    names = re.findall(r"^([a-z0-9-]+) = ", (folder / "commands.toml").read_text(encoding="utf-8"), re.MULTILINE)
+    assert names
+    assert not [name for name in names if f'"@{name}"' not in used]
 
 
 def test_nothing_is_known_by_two() -> None:
@@ -148,6 +194,6 @@ def test_the_page_is_that_of_the_catalogue() -> None:
     assert written == page(), "run `python tests/support/error_page.py > docs/errors.md`"
 
 
-def test_importing_it_brings_no_library() -> None:
-    script = "import sys, asgi_tls.explain; print({'cryptography', 'click', 'uvicorn', 'rich'} & {*sys.modules})"
+def test_importing_it_brings_no_library_and_reads_no_entry() -> None:
+    script = "import sys, asgi_tls.explain; print({'cryptography', 'click', 'tomllib', 'rich'} & {*sys.modules})"
     assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout == "set()\n"

@@ -8,7 +8,8 @@ import ctypes
 import pytest
 
 from asgi_tls.explain import CATALOGUE, explain
-from asgi_tls.explain.openssl_reasons import _REASONS, reason
+from asgi_tls.explain.catalogue import reasons
+from asgi_tls.explain.index import reason
 from asgi_tls.handshake import alerts
 
 VERIFY = sorted(number for trouble in CATALOGUE.values() for number in trouble.verify)
@@ -38,10 +39,10 @@ def test_a_verify_error(number: int) -> None:
     assert explain(text)[0].trouble is explain(f"verify {number}")[0].trouble
 
 
-@pytest.mark.parametrize("library", sorted(_REASONS))
+@pytest.mark.parametrize("library", sorted(reasons()))
 def test_the_reasons_of_a_library(library: int) -> None:
     known = 0
-    for number, name in _REASONS[library].items():
+    for number, name in reasons()[library].items():
         words = _string("ERR_reason_error_string", library << 23 | number)
         if words is None:
             continue  # this OpenSSL does not know it
@@ -49,7 +50,7 @@ def test_the_reasons_of_a_library(library: int) -> None:
         assert reason(library << 23 | number) == name
         # Some were shortened or lengthened in one place and not in the other.
         assert explain(name)[0].trouble in {match.trouble for match in explain(f"SSL routines::{words}")}, (name, words)
-    assert known > len(_REASONS[library]) / 2
+    assert known > len(reasons()[library]) / 2
 
 
 @pytest.mark.parametrize("number", sorted(alerts.NAMES))

@@ -10,15 +10,18 @@ if TYPE_CHECKING:
     from asgi_tls.certificate import KubernetesSecret, LetsEncrypt, PEMFiles
     from asgi_tls.context.client_context import create_client_context
     from asgi_tls.middleware import (
+        HSTS,
         EarlyDataMiddleware,
         HTTPSRedirectMiddleware,
         SecurityHeadersMiddleware,
         TLSMiddleware,
     )
+    from asgi_tls.middleware.connection import tls_connection
     from asgi_tls.profile import INTERMEDIATE, MODERN, TLSProfile
     from asgi_tls.server import ServerTLS
 
 __all__ = [
+    "HSTS",
     "INTERMEDIATE",
     "MODERN",
     "EarlyDataMiddleware",
@@ -31,17 +34,20 @@ __all__ = [
     "TLSMiddleware",
     "TLSProfile",
     "create_client_context",
+    "tls_connection",
 ]
 
 _HOMES = {
     "certificate": ("KubernetesSecret", "LetsEncrypt", "PEMFiles"),
     "context.client_context": ("create_client_context",),
     "middleware": (
+        "HSTS",
         "EarlyDataMiddleware",
         "HTTPSRedirectMiddleware",
         "SecurityHeadersMiddleware",
         "TLSMiddleware",
     ),
+    "middleware.connection": ("tls_connection",),
     "profile": ("INTERMEDIATE", "MODERN", "TLSProfile"),
     "server": ("ServerTLS",),
 }

@@ -21,8 +21,7 @@ from fastapi import Depends, FastAPI, HTTPException, Request
 from fastapi.responses import HTMLResponse
 
 import certificate
-from asgi_tls import TLSMiddleware
-from asgi_tls.middleware.connection import tls_connection
+from asgi_tls import TLSMiddleware, tls_connection
 from asgi_tls.middleware.identity import ClientIdentity, require_client
 from feed import EventStream, Feed
 

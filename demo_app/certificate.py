@@ -13,11 +13,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from fastapi import HTTPException, Request
 
-from asgi_tls import create_client_context
+from asgi_tls import create_client_context, tls_connection
 from asgi_tls.dev.ca import LocalCA
 from asgi_tls.dev.renewal import is_development, renew
 from asgi_tls.events import CertificateLoadedEvent
-from asgi_tls.middleware.connection import tls_connection
 from feed import Feed
 
 # The files are looked at every five seconds by default, and at once where watchfiles is installed.

@@ -21,6 +21,8 @@ CONTENTS: dict[str, dict[str, tuple[str, ...]]] = {
         "middleware.headers": ("SecurityHeadersMiddleware",),
         "middleware.redirect": ("HTTPSRedirectMiddleware",),
         "middleware.early_data": ("EarlyDataMiddleware",),
+        "middleware.hsts": ("HSTS",),
+        "middleware.connection": ("tls_connection",),
         "context.client_context": ("create_client_context",),
     },
     "asgi_tls.certificate": {
@@ -30,11 +32,10 @@ CONTENTS: dict[str, dict[str, tuple[str, ...]]] = {
         "certificate.loaded": ("Certificate", "CertificateSource"),
     },
     "asgi_tls.middleware": {
-        "middleware.hsts": ("HSTS",),
         "middleware.redirect_app": ("redirect_app",),
     },
     "asgi_tls.middleware.connection": {
-        "middleware.connection": ("ConnectionMiddleware", "tls_connection"),
+        "middleware.connection": ("ConnectionMiddleware",),
         "connection": ("TLSConnection",),
     },
     "asgi_tls.middleware.identity": {

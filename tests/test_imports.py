@@ -166,6 +166,7 @@ def test_only_one_room_touches_ctypes_and_no_middleware_ssl() -> None:
 def test_the_public_names_are_these() -> None:
     assert sorted(asgi_tls.__all__) == [
         "EarlyDataMiddleware",
+        "HSTS",
         "HTTPSRedirectMiddleware",
         "INTERMEDIATE",
         "KubernetesSecret",
@@ -177,6 +178,7 @@ def test_the_public_names_are_these() -> None:
         "TLSMiddleware",
         "TLSProfile",
         "create_client_context",
+        "tls_connection",
     ]
     assert all(getattr(asgi_tls, name).__module__.startswith("asgi_tls.") for name in asgi_tls.__all__)
 
@@ -188,7 +190,8 @@ def test_the_tests_run_against_the_installed_package() -> None:
 
 
 def test_importing_the_middleware_loads_no_tls_library() -> None:
-    script = "import sys; from asgi_tls import TLSMiddleware; print({'ssl', '_ssl', 'ctypes'} & {*sys.modules})"
+    script = "import sys; from asgi_tls import HSTS, TLSMiddleware, tls_connection; "
+    script += "print({'ssl', '_ssl', 'ctypes'} & {*sys.modules})"
     assert (
         subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout == "set()\n"
     )

@@ -1,6 +1,6 @@
 """The TLS connection of a request, for applications: the ASGI `tls` extension, and `tls_connection(scope)`.
 
-    from asgi_tls.middleware.connection import tls_connection
+    from asgi_tls import tls_connection
 
     @app.get("/tls")
     def tls(request: Request):

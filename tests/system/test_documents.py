@@ -227,7 +227,7 @@ def machine(directory: Path) -> Iterator[Shell]:
 
 APP = """
 from fastapi import FastAPI, Request
-from asgi_tls.middleware.connection import tls_connection
+from asgi_tls import tls_connection
 
 app = FastAPI()
 

@@ -17,7 +17,7 @@ PACKAGE = Path(asgi_tls.__file__).parent
 
 # The rooms, from those that everything rests on to the command line. A room may import itself and those above it.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("errors", "events"),
+    ("errors", "events", "hostnames"),
     ("profile", "certificate", "listeners"),
     ("connection", "tickets"),
     ("_openssl",),
@@ -30,13 +30,23 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 )
 # These stand beside the layers: they may import only what is named.
 BESIDE: dict[str, set[str]] = {
-    "middleware": {"errors", "profile", "connection"},
-    "listeners": {"errors", "events"},
-    "dev": {"errors", "profile", "certificate"},
+    "middleware": {"errors", "hostnames", "profile", "connection"},
+    "listeners": {"errors", "events", "hostnames"},
+    "dev": {"errors", "hostnames", "profile", "certificate"},
     "explain": {"errors", "handshake"},
-    "export": {"errors", "profile", "certificate", "middleware"},
+    "export": {"errors", "hostnames", "profile", "middleware"},
     # It judges by the rules that the rest keeps: when a certificate is due, what HSTS says, which CAs a file holds.
-    "audit": {"errors", "handshake", "profile", "certificate", "renewal", "middleware", "_openssl", "explain"},
+    "audit": {
+        "errors",
+        "hostnames",
+        "handshake",
+        "profile",
+        "certificate",
+        "renewal",
+        "middleware",
+        "_openssl",
+        "explain",
+    },
 }
 # And these layers may use them.
 USERS: dict[str, set[str]] = {

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from asgi_tls.certificate.names import parse_ip
+from asgi_tls.hostnames import parse_ip
 
 SSL3: Final = 0x0300
 TLS10: Final = 0x0301

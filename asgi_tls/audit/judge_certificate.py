@@ -13,10 +13,10 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from asgi_tls.audit.findings import Finding
 from asgi_tls.certificate.chain import access_url, has_timestamps, is_ca, is_self_signed, issued_by, name_of, printable
 from asgi_tls.certificate.loaded import lifetime_left
-from asgi_tls.certificate.names import canonical_name, matches, parse_ip
 from asgi_tls.certificate.private_key import describe_key, key_type
 from asgi_tls.certificate.validation import must_staple, subject_alt_names, weak_signature
 from asgi_tls.errors import ConfigurationError
+from asgi_tls.hostnames import checked_name, matches, parse_ip
 from asgi_tls.renewal.expiry import stage_at
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def covers(dns_names: Sequence[str], addresses: Sequence[str], host: str) -> boo
         return host in addresses
     for name in dns_names:
         try:
-            if matches(canonical_name(name), host):
+            if matches(checked_name(name), host):
                 return True
         except ConfigurationError:
             continue

@@ -11,13 +11,12 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import SplitResult, urlsplit
 
-from asgi_tls.certificate.names import canonical_name, parse_ip
 from asgi_tls.errors import ConfigurationError, UnreachableError
+from asgi_tls.hostnames import bracketed, checked_authority, checked_host, parse_ip
 
 _HTTPS: Final = 443
 _FORM: Final = "Write https://host, https://host:8443 or https://[::1]:8443/path."
 _PATH: Final = re.compile(r"[\x21-\x7e]*")
-_HOST_AND_PORT: Final = re.compile(r"(?:\[([^\]]+)\]|([^:\[\]]+)):(\d{1,5})")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,8 +48,7 @@ class Target:
         return self.authority_at(self.port, _HTTPS)
 
     def authority_at(self, port: int, usual: int) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return host if port == usual else f"{host}:{port}"
+        return bracketed(self.host) if port == usual else f"{bracketed(self.host)}:{port}"
 
 
 def parse_target(url: str, *, connect: str | None = None, http_port: int = 80, timeout: float = 5.0) -> Target:
@@ -64,10 +62,10 @@ def parse_target(url: str, *, connect: str | None = None, http_port: int = 80, t
     if not _PATH.fullmatch(path):
         raise ConfigurationError(f"{url!r} has characters that a request cannot hold", fix="Escape them: %20.")
     return Target(
-        host=canonical_name(parts.hostname),
+        host=checked_host(parts.hostname),
         port=_HTTPS if port is None else port,
         path=path,
-        connect=None if connect is None else _host_and_port(connect),
+        connect=None if connect is None else checked_authority("the address to connect to", connect),
         http_port=http_port,
         timeout=timeout,
     )
@@ -82,13 +80,6 @@ def _split(url: str) -> tuple[SplitResult, int | None]:
     if port == 0:
         raise ConfigurationError(f"{url!r} has port 0", fix="Ports are numbers from 1 to 65535.")
     return parts, port
-
-
-def _host_and_port(text: str) -> tuple[str, int]:
-    found = _HOST_AND_PORT.fullmatch(text)
-    if found is None or not 0 < int(found[3]) < 65536:
-        raise ConfigurationError(f"{text!r} is no host and port", fix="Write 192.0.2.7:8443 or [::1]:8443.")
-    return found[1] or found[2], int(found[3])
 
 
 @dataclass

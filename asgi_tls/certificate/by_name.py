@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from asgi_tls.certificate import CertificateSource
-from asgi_tls.certificate.names import canonical_name, parse_ip
 from asgi_tls.errors import ConfigurationError
+from asgi_tls.hostnames import checked_name, parse_ip
 
 DEFAULT: Final = "default"
 """The name in a mapping of certificates that answers for every name that is not in it."""
@@ -50,8 +50,8 @@ def _host_name(spelling: object) -> str:
     """A name as clients send it: A-labels in lower case, with an optional "*." in front."""
     fix = 'Give "example.com", "*.example.org" or "default".'
     if not isinstance(spelling, str):
-        raise ConfigurationError(f"{spelling!r} in certificates is no host name", fix=fix)
-    name = canonical_name(spelling)
+        raise ConfigurationError(f"{spelling!r} in certificates is not a valid host name", fix=fix)
+    name = checked_name(spelling)
     if parse_ip(name) is not None:
         raise ConfigurationError(
             f"{spelling!r} in certificates is an address, and clients name none in a handshake (RFC 6066 section 3)",

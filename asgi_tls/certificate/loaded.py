@@ -8,8 +8,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
-from asgi_tls.certificate.names import canonical_name, matches, parse_ip
 from asgi_tls.errors import ConfigurationError
+from asgi_tls.hostnames import checked_name, matches, parse_ip
 
 Purpose = Literal["server", "client"]
 """Which end of a connection shows the certificate."""
@@ -54,7 +54,7 @@ class Certificate:
         if address is not None:
             return address in self.ip_addresses
         try:
-            host = canonical_name(name)
+            host = checked_name(name)
         except ConfigurationError:
             return False
         return any(matches(pattern, host) for pattern in self.dns_names)

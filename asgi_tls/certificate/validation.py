@@ -23,7 +23,6 @@ from asgi_tls.certificate.chain import (
     right_order,
 )
 from asgi_tls.certificate.loaded import Certificate, Purpose
-from asgi_tls.certificate.names import parse_ip
 from asgi_tls.certificate.pem import CERTIFICATE_LABELS, KEY_LABELS, Block, read_blocks
 from asgi_tls.certificate.private_key import describe_key, export_key, key_type, load_key, same_key
 from asgi_tls.errors import (
@@ -38,6 +37,7 @@ from asgi_tls.errors import (
     WeakKeyError,
     WeakSignatureError,
 )
+from asgi_tls.hostnames import parse_ip
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -218,7 +218,7 @@ class ServerContext:
     def _find(self, server_name: str | None) -> ssl.SSLContext | None:
         names = self._names
         if server_name is not None:
-            name = server_name.lower()
+            name = server_name.lower().removesuffix(".")  # RFC 6066 section 3: without it, yet some send it
             found = names.get(name) or names.get("*." + name.partition(".")[2])
             if found is not None:
                 return found

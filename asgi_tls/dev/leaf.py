@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from asgi_tls.certificate.names import canonical_name, parse_ip
 from asgi_tls.errors import ConfigurationError
+from asgi_tls.hostnames import checked_host, checked_name, parse_ip
 
 _MAX_COMMON_NAME = 64  # ub-common-name, RFC 5280 appendix A.1
 
@@ -55,7 +55,7 @@ class Leaf:
 
 def server_leaf(names: Sequence[str]) -> Leaf:
     """For host names, wildcards and IP addresses. Raises ConfigurationError."""
-    canonical = tuple(dict.fromkeys(canonical_name(name) for name in _listed(names, "host: localhost")))
+    canonical = tuple(dict.fromkeys(checked_name(name) for name in _listed(names, "host: localhost")))
     return Leaf(
         canonical,
         canonical[0][:_MAX_COMMON_NAME],
@@ -104,9 +104,9 @@ def _alternative(name: str) -> x509.GeneralName | None:
     if email := _EMAIL.match(name):
         if not email["local"].isascii():
             raise ConfigurationError(f"{name!r} cannot be written in a certificate", fix="Use an ASCII address.")
-        return x509.RFC822Name(f"{email['local']}@{canonical_name(email['domain'])}")
+        return x509.RFC822Name(f"{email['local']}@{checked_host(email['domain'])}")
     if parse_ip(name) is not None or (("." in name or name == "localhost") and " " not in name):
-        return _host(canonical_name(name))
+        return _host(checked_name(name))
     return None
 
 

@@ -18,7 +18,7 @@ def commands(site: Site) -> dict[str, str]:
     if upstream.path:
         uvicorn, bind = f"--uds {shlex.quote(upstream.path)}", shlex.quote(f"unix:{upstream.path}")
     else:
-        uvicorn, bind = f"--host {upstream.host.strip('[]')} --port {upstream.port}", upstream.authority
+        uvicorn, bind = f"--host {upstream.host} --port {upstream.port}", upstream.authority
     return {
         "uvicorn": f"uvicorn app:app {uvicorn} --proxy-headers --forwarded-allow-ips {trusted}",
         "hypercorn": f"hypercorn app:proxied --bind {bind}",
@@ -68,4 +68,4 @@ def _trusted(site: Site) -> str:
         return _ANYBODY
     if not site.upstream.is_here:
         return _UNKNOWN
-    return "::1" if site.upstream.host == "[::1]" else "127.0.0.1"
+    return "::1" if site.upstream.host == "::1" else "127.0.0.1"

@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Final, Literal
 
-from asgi_tls.certificate.names import parse_ip
 from asgi_tls.errors import ConfigurationError
+from asgi_tls.hostnames import bracketed, checked_authority, checked_name, checked_port, is_loopback, parse_ip
 from asgi_tls.middleware.fields import HSTS_NAME, encoded
-from asgi_tls.middleware.hosts import configured_host
 
 ClientAuth = Literal["required", "optional"]
 
@@ -27,8 +26,6 @@ SESSION_SECONDS: Final = 12 * 3600
 
 # sockaddr_un on Linux holds 108 bytes, the last of them zero.
 _LONGEST_SOCKET_PATH: Final = 107
-_LAST_PORT: Final = 65535
-_HOST_AND_PORT: Final = re.compile(r"(\[[^\]]*\]|[^:\[\]]+):([0-9]{1,5})")
 _VISIBLE: Final = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 
@@ -53,22 +50,18 @@ class Upstream:
                     f"the upstream's path has more than {_LONGEST_SOCKET_PATH} bytes", fix="Choose a shorter one."
                 )
             return cls(path=path)
-        match = _HOST_AND_PORT.fullmatch(text)
-        if match is None:
-            raise ConfigurationError(
-                f"{text!r} is no upstream", fix="Give HOST:PORT, as in 127.0.0.1:8000, or unix:/run/app.sock."
-            )
-        return cls(host=configured_host(match[1]), port=_port("upstream", int(match[2])))
+        host, port = checked_authority("the upstream", text)
+        return cls(host=host, port=port)
 
     @property
     def authority(self) -> str:
         """`host:port`, IPv6 in brackets."""
-        return f"{self.host}:{self.port}"
+        return f"{bracketed(self.host)}:{self.port}"
 
     @property
     def is_here(self) -> bool:
         """Whether it is on this machine, where nobody between can read along."""
-        return bool(self.path) or self.host in {"localhost", "[::1]"} or self.host.startswith("127.")
+        return bool(self.path) or is_loopback(self.host)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,8 +102,8 @@ class Site:
             raise ConfigurationError(
                 f"{self.address!r} is no address", fix="Give an IPv4 or IPv6 address to listen on."
             )
-        _port("http", self.http_port)
-        _port("https", self.https_port)
+        checked_port("the http port", self.http_port)
+        checked_port("the https port", self.https_port)
         if self.http_port == self.https_port:
             raise ConfigurationError(f"port {self.http_port} is for http and for https", fix="Choose two ports.")
         encoded({name.lower(): (value,) for name, value in self.headers.items()})
@@ -139,7 +132,7 @@ class Site:
     @property
     def bracketed_address(self) -> str | None:
         """The address, IPv6 in brackets."""
-        return f"[{self.address}]" if self.address and ":" in self.address else self.address
+        return self.address and bracketed(self.address)
 
 
 def checked_path(what: str, path: str) -> str:
@@ -162,18 +155,11 @@ def refuse_characters(program: str, characters: str, *values: str | None) -> Non
 
 
 def _host(text: str) -> str:
-    wildcard = text.startswith("*.")
-    host = configured_host(text[2:] if wildcard else text)
-    if host.startswith("[") or parse_ip(host) is not None:
+    host = checked_name(text)
+    if parse_ip(host) is not None:
         raise ConfigurationError(
             f"{text} is an address",
             fix="Clients send no server name for an address (RFC 6066 section 3), and who sends none is refused: "
             "name a host.",
         )
-    return f"*.{host}" if wildcard else host
-
-
-def _port(what: str, port: int) -> int:
-    if type(port) is not int or not 0 < port <= _LAST_PORT:
-        raise ConfigurationError(f"the {what} port is {port!r}", fix="Ports are numbers from 1 to 65535.")
-    return port
+    return host

@@ -11,6 +11,8 @@ import re
 from collections.abc import Callable
 from typing import Final, Literal
 
+from asgi_tls.hostnames import bracketed, parse_authority
+
 PlainHTTP = Literal["redirect", "reject"]
 
 HEAD_LIMIT: Final = 8192
@@ -21,9 +23,7 @@ _METHODS: Final = (b"GET ", b"HEAD ", b"POST ", b"PUT ", b"DELETE ", b"CONNECT "
 # Origin form only (RFC 9112 section 3.2.1), visible ASCII only.
 _REQUEST_LINE = re.compile(rb"(GET|HEAD) (/[\x21-\x7e]*) HTTP/1\.[01]")
 _FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\x20-\x7e\t\x80-\xff]*?)[ \t]*")
-_HOST = re.compile(r"([0-9a-z_](?:[0-9a-z_.-]{0,251}[0-9a-z_])?|\[[0-9a-f:.]{2,45}\])(?::([0-9]{1,5}))?", re.IGNORECASE)
 _HTTPS: Final = 443
-_LAST_PORT: Final = 65535
 
 _SENTENCE: Final = b"This port speaks HTTPS, and the request came in plain HTTP.\n"
 
@@ -66,14 +66,12 @@ def _location(data: bytes, covers: Callable[[str], bool], port: int | None) -> b
     # A body would arrive behind the redirect; no GET or HEAD needs one.
     if len(hosts) != 1 or any(name in {b"content-length", b"transfer-encoding"} for name, _ in named):
         return None
-    authority = _HOST.fullmatch(hosts[0].decode("latin-1"))
-    if authority is None:
+    authority = parse_authority(hosts[0])
+    if authority is None or not covers(authority.host):
         return None
-    host, wanted = authority[1].lower(), int(authority[2]) if authority[2] else port
-    if (wanted is not None and not 0 < wanted <= _LAST_PORT) or not covers(host.strip("[]")):
-        return None
-    suffix = b"" if wanted in {None, _HTTPS} else b":%d" % wanted
-    return b"https://" + host.encode("ascii") + suffix + request[2]
+    wanted = authority.port or port
+    suffix = "" if wanted in {None, _HTTPS} else f":{wanted}"
+    return f"https://{bracketed(authority.host)}{suffix}".encode("ascii") + request[2]
 
 
 def _response(status: bytes, fields: bytes = b"", *, head_only: bool) -> bytes:

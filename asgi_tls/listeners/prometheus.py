@@ -29,6 +29,7 @@ from asgi_tls.events import (
     SessionEvent,
     StaplingEvent,
 )
+from asgi_tls.hostnames import checked_authority
 
 logger = logging.getLogger("asgi_tls")
 
@@ -153,10 +154,7 @@ def _bounded(value: str, known: set[str], most: int) -> str:
 
 
 def _parse(address: str) -> tuple[str, int]:
-    host, colon, port = address.rpartition(":")
-    if not colon or not port.isdigit() or int(port) > 65535:
-        raise ConfigurationError(f"{address!r} is no address to serve metrics on", fix="Write 127.0.0.1:9464.")
-    return host.strip("[]") or "127.0.0.1", int(port)
+    return checked_authority("the metrics address", f"127.0.0.1{address}" if address.startswith(":") else address)
 
 
 @functools.cache

@@ -6,9 +6,10 @@ import logging
 from typing import TYPE_CHECKING
 
 from asgi_tls.errors import ConfigurationError
+from asgi_tls.hostnames import Authority, bracketed, checked_host, checked_port, parse_authority
 from asgi_tls.middleware.acme import CHALLENGE_PATH, ChallengeFiles, challenge_token
 from asgi_tls.middleware.answer import Answer, is_secure
-from asgi_tls.middleware.hosts import AllowedHosts, Authority, configured_host, parse_authority
+from asgi_tls.middleware.hosts import AllowedHosts
 from asgi_tls.middleware.location import Target, request_target
 from asgi_tls.middleware.paths import PathTable
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("asgi_tls")
 
 _STATUSES = (301, 302, 307, 308)
-_HTTP_PORT, _HTTPS_PORT, _LAST_PORT = 80, 443, 65535
+_HTTP_PORT, _HTTPS_PORT = 80, 443
 _BAD_HOST = Answer.text(400, "Invalid host header")
 _BAD_TARGET = Answer.text(400, "Invalid request target")
 
@@ -56,13 +57,13 @@ class HTTPSRedirectMiddleware:
     ) -> None:
         self.app = app
         self._hosts = AllowedHosts(hosts)
-        self._canonical = None if canonical_host is None else configured_host(canonical_host)
+        self._canonical = None if canonical_host is None else checked_host(canonical_host)
         self.leaves_host = self._canonical is not None and self._hosts.exact != {self._canonical}
-        ports = {**(port_map or {})}
-        for port in (https_port, *ports, *ports.values()):
-            _check_port(port)
-        self._port_suffixes = {port: _port_suffix(https) for port, https in ports.items()}
-        self._default_suffix = _port_suffix(https_port)
+        self._port_suffixes = {
+            checked_port("a port in port_map", http): _port_suffix(checked_port("a port in port_map", https))
+            for http, https in (port_map or {}).items()
+        }
+        self._default_suffix = _port_suffix(checked_port("https_port", https_port))
         if redirect_status not in _STATUSES:
             raise ConfigurationError(
                 f"redirect_status is {redirect_status}", fix=f"Choose one of {', '.join(map(str, _STATUSES))}."
@@ -98,7 +99,7 @@ class HTTPSRedirectMiddleware:
 
     def _location(self, scope: Scope, authority: Authority, target: Target) -> bytes:
         scheme = b"wss://" if scope["type"] == "websocket" else b"https://"
-        host = (self._canonical or authority.host).encode("ascii")
+        host = bracketed(self._canonical or authority.host).encode("ascii")
         port = self._port_suffixes.get(authority.port or _HTTP_PORT, self._default_suffix)
         return b"".join((scheme, host, port, target.path, target.query))
 
@@ -135,11 +136,6 @@ def _claims_https(scope: Scope) -> bool:
             case b"forwarded" if b"proto=https" in value.lower().replace(b'"', b""):
                 return True
     return False
-
-
-def _check_port(port: int) -> None:
-    if type(port) is not int or not 0 < port <= _LAST_PORT:
-        raise ConfigurationError(f"{port!r} is not a port", fix="Ports are numbers from 1 to 65535.")
 
 
 def _port_suffix(port: int) -> bytes:

@@ -15,6 +15,7 @@ from asgi_tls.certificate.sources import files_or_secret
 from asgi_tls.context.server_context import ClientAuth
 from asgi_tls.errors import ConfigurationError
 from asgi_tls.handshake.plain_http import PlainHTTP
+from asgi_tls.hostnames import checked_port
 from asgi_tls.profile import INTERMEDIATE, PROFILES, TLSProfile
 from asgi_tls.server import ServerTLS
 from asgi_tls.servers.listening import listeners_for
@@ -146,9 +147,7 @@ def plain_port(values: Values) -> tuple[int, str | None] | None:
         if webroot is not None:
             raise ConfigurationError("a redirect webroot without a redirect port", fix="Set the port as well.")
         return None
-    if not port.isdecimal() or not 0 < int(port) < 65536:
-        raise ConfigurationError(f"the redirect port is {port!r}", fix="Give a number from 1 to 65535.")
-    return int(port), webroot
+    return checked_port("the redirect port", port), webroot
 
 
 def refuse_plain_port(values: Values, server: str) -> None:

@@ -14,7 +14,6 @@ import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from asgi_tls.certificate.names import parse_ip
 from asgi_tls.errors import ConfigurationError
 from asgi_tls.middleware import redirect_app
 
@@ -35,8 +34,7 @@ def leading_to(tls: ServerTLS, *, https_port: int, webroot: str | None) -> ASGIA
         )
     if webroot is not None and not os.path.isdir(webroot):  # noqa: PTH112 -- a path as the user wrote it
         raise ConfigurationError(f"the webroot {webroot} is no directory", fix="Make it, or name another.")
-    names = {name for group in tls.load().values() for one in group for name in one.subject_alt_names}
-    hosts = sorted(f"[{name}]" if parse_ip(name) is not None and ":" in name else name for name in names)
+    hosts = {name for group in tls.load().values() for one in group for name in one.subject_alt_names}
     return redirect_app(hosts=hosts, https_port=https_port, webroot=webroot)
 
 

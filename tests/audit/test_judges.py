@@ -310,7 +310,7 @@ def test_no_targets(url: str) -> None:
 
 @pytest.mark.parametrize("connect", ["127.0.0.1", "::1:443", "[::1]", "a:0", "a:65536", ":1"])
 def test_no_address_to_connect_to(connect: str) -> None:
-    with pytest.raises(ConfigurationError, match="host and port"):
+    with pytest.raises(ConfigurationError, match="HOST:PORT|1 to 65535|not a valid host"):
         parse_target("https://example.com", connect=connect)
 
 

@@ -122,6 +122,7 @@ def test_two_certificates_for_one_name(files: Files, sigalg: str, kind: str) -> 
 NAMES: list[tuple[str | None, str | None]] = [
     ("www.example.com", "example"),
     ("WWW.EXAMPLE.COM", "example"),
+    ("www.example.com.", "example"),
     ("a.example.org", "wildcard"),
     ("A.Example.ORG", "wildcard"),
     ("a.b.example.org", None),
@@ -157,10 +158,10 @@ def test_names(files: Files, asked: str | None, served: str | None, with_default
         ([], "the certificates for 'default'"),
         ("fullchain.pem", "the certificates for 'default'"),
         ({"example.com": "fullchain.pem"}, "the certificates for 'example.com'"),
-        ({"https://example.com": PEMFiles("a")}, "is no host name"),
-        ({"*.*.example.com": PEMFiles("a")}, "is no host name"),
+        ({"https://example.com": PEMFiles("a")}, "is not a valid host name"),
+        ({"*.*.example.com": PEMFiles("a")}, "is not a valid host name"),
         ({"Example.com": PEMFiles("a"), "example.com": PEMFiles("a")}, "twice"),
-        ({7: PEMFiles("a")}, "is no host name"),
+        ({7: PEMFiles("a")}, "is not a valid host name"),
     ],
 )
 def test_certificates_of_a_wrong_shape(certificates: object, says: str) -> None:

@@ -118,16 +118,16 @@ def test_an_expired_one_is_refused(ca: LocalCA) -> None:
 
 
 def test_a_certificate_for_every_kind_of_name(ca: LocalCA) -> None:
-    names = ["localhost", "*.App.localhost", "127.0.0.1", "::1", "münchen.example", "my_service", "0:0::1"]
+    names = ["localhost", "*.App.localhost", "127.0.0.1", "::1", "straße.example", "my_service", "0:0::1"]
     issued = ca.issue(names)
-    wanted = ("localhost", "*.app.localhost", "127.0.0.1", "::1", "xn--mnchen-3ya.example", "my_service")
+    wanted = ("localhost", "*.app.localhost", "127.0.0.1", "::1", "xn--strae-oqa.example", "my_service")
     assert issued.certificate_names == wanted
     assert issued.created
     assert issued.certfile == ca.directory / "certificates/localhost/fullchain.pem"
     assert issued.keyfile == ca.directory / "certificates/localhost/privkey.pem"
     assert (mode(issued.keyfile), mode(issued.certfile.parent)) == (0o600, 0o700)
     assert sorted(path.name for path in issued.certfile.parent.iterdir()) == ["fullchain.pem", "privkey.pem"]
-    for name in ("localhost", "a.app.localhost", "127.0.0.1", "::1", "xn--mnchen-3ya.example"):
+    for name in ("localhost", "a.app.localhost", "127.0.0.1", "::1", "xn--strae-oqa.example"):
         assert shake_hands(ca, issued, name) == "TLSv1.3"
     for name in ("app.localhost", "a.b.app.localhost", "127.0.0.2"):
         with pytest.raises(ssl.SSLCertVerificationError):
@@ -157,10 +157,10 @@ def test_the_directory_is_named_after_the_first_name(ca: LocalCA, name: str, dir
     "name",
     ["", ".", "..", "../x", "a/b", "a b", "a..b", "-a.example", "a-.example", "*", "*.", "*.localhost", "a.*.example",
      "f*.example.org", "https://localhost", "localhost:8443", "me@example.org", "256.1.1.1", "1.2.3", "fe80::1%eth0",
-     "a" * 64, ".".join(["a" * 60] * 5), "straße.example", "a\nb", "a\0b", "\udc80"],
+     "a" * 64, ".".join(["a" * 60] * 5), "a\nb", "a\0b", "\udc80"],
 )  # fmt: skip
 def test_names_that_are_none(ca: LocalCA, name: str) -> None:
-    with pytest.raises(ConfigurationError) as caught:
+    with pytest.raises(ConfigurationError, match="not a valid host name|a wildcard that no client") as caught:
         ca.issue([name])
     assert "\n" not in str(caught.value)
     assert not ca.directory.exists()

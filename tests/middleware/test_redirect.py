@@ -194,7 +194,7 @@ def test_a_challenge_is_fetched_and_nothing_else() -> None:
         {"canonical_host": "*.example.com"},
         {"https_port": 0},
         {"https_port": 65536},
-        {"https_port": "443"},
+        {"https_port": "https"},
         {"https_port": True},
         {"port_map": {80: 0}},
         {"port_map": {0: 443}},

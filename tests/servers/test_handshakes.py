@@ -292,6 +292,8 @@ REDIRECTED = [
     (b"GET /a?b=c&d=%20 HTTP/1.1\r\nUser-Agent: x\r\nhOST:\tLOCALHOST:1234 \r\n\r\n", b"https://localhost:1234/a?b=c&d=%20"),
     (b"HEAD //x HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", b"https://127.0.0.1:{port}//x"),
     (b"GET / HTTP/1.0\r\nHost: localhost:443\r\n\r\n", b"https://localhost/"),
+    (b"GET / HTTP/1.1\r\nHost: localhost.:000443\r\n\r\n", b"https://localhost/"),
+    (b"GET / HTTP/1.1\r\nHost: 127.0.0.1:\r\n\r\n", b"https://127.0.0.1:{port}/"),
 ]  # fmt: skip
 
 

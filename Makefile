@@ -10,7 +10,7 @@ SOURCES := $(shell find asgi_tls demo_app -name '*.py' -o -name '*.html' -o -nam
 demo: $(VENV)/installed  ## serve the demo application on https://localhost:8443
 	@echo "Serving https://localhost:8443 (Ctrl+C stops it). Try it with:"
 	@echo "    curl --cacert \"\$$($(BIN)/asgi-tls ca path)\" https://localhost:8443/tls"
-	@$(BIN)/asgi-tls uvicorn app:app --app-dir demo_app --port 8443
+	@$(BIN)/asgi-tls uvicorn app:app --app-dir demo_app/live --port 8443
 
 test: $(VENV)/installed  ## what needs Python packages only
 	$(BIN)/pytest -n 2 --dist worksteal -m "not system"

@@ -29,7 +29,7 @@ from asgi_tls import create_client_context
 from asgi_tls.events import CertificateLoadedEvent, ClientErrorEvent, Event, SessionEvent
 
 # After the path to them, which `demo` sets.
-import feed as demo_feed  # isort: skip
+import live_feed as demo_feed  # isort: skip
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -96,7 +96,8 @@ def test_under_each_server_it_tells_the_connection_and_its_handshake_and_ends_wi
                 with pytest.raises(ssl.SSLError):
                     connect(server.port, client(maximum=ssl.TLSVersion.TLSv1_2, ciphers="AES128-SHA"), path=None)
                 failure = next(event for event in events if event["event"] == "tls_client_error")
-                assert failure["text"] == "NO_SHARED_CIPHER, alert sent: handshake_failure"
+                assert (failure["code"], failure["text"]) == ("NO_SHARED_CIPHER", "alert sent: handshake_failure")
+                assert "no cipher suite in common" in http.get(f"/explain/{failure['code']}").text.lower()
             asked = time.monotonic()
             server.process.send_signal(signal.SIGTERM)
             with suppress(*([httpx.RemoteProtocolError] if cuts(launch) else [])):
@@ -208,7 +209,7 @@ def test_make_demo_serves_it(tmp_path: Path) -> None:
 
 def test_me_knows_clients_by_their_certificates(files: Files) -> None:
     settings = {"client_ca": str(files.ca), "client_auth": "optional"}
-    environ = {"DEMO_CLIENTS": "client.example"}
+    environ = {"APP_CLIENTS": "client.example"}
     with demo_served(Launch("uvicorn", "asyncio"), files.ecdsa, settings, environ=environ) as server:
         answers = {}
         for name, pair in {"nobody": None, "client": files.client, "alice": files.nameless_client}.items():
@@ -335,14 +336,14 @@ def test_every_event_can_be_shown() -> None:
 
 def test_it_uses_public_names_only() -> None:
     public = {
-        "asgi_tls": {"TLSMiddleware", "create_client_context"},
-        "asgi_tls.middleware.connection": {"tls_connection"},
+        "asgi_tls": {"TLSMiddleware", "create_client_context", "tls_connection"},
         "asgi_tls.middleware.identity": {"ClientIdentity", "require_client"},
         "asgi_tls.events": None,
+        "asgi_tls.explain": {"explain"},
         "asgi_tls.dev.ca": {"LocalCA"},
         "asgi_tls.dev.renewal": {"is_development", "renew"},
     }
-    for path in DEMO.glob("*.py"):
+    for path in DEMO.parent.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("asgi_tls"):
                 names = {alias.name for alias in node.names}

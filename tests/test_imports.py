@@ -196,7 +196,7 @@ def test_the_public_names_are_these() -> None:
 def test_the_tests_run_against_the_installed_package() -> None:
     assert "site-packages" in str(PACKAGE)
     assert (PACKAGE / "py.typed").exists()
-    assert (PACKAGE / "_demo_app" / "app.py").exists()
+    assert (PACKAGE / "_demo_app" / "live" / "app.py").exists()
 
 
 def test_importing_the_middleware_loads_no_tls_library() -> None:

@@ -1,4 +1,4 @@
-"""`asgi-tls new DIR`: a copy of the demo application, and the commands to run next."""
+"""`asgi-tls new DIR`: a copy of one of the applications to start from, and the commands to run next."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import shlex
 import shutil
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
@@ -20,15 +21,25 @@ _PLACES: Final = (
 )
 
 
+EXAMPLES: Final = ("starter", "live")
+
+
 @click.command()
 @click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
-def new(directory: Path) -> None:
-    """Copy the demo application into DIR, which must be new or empty, and say how to run it."""
-    source = next((place for place in _PLACES if (place / "app.py").is_file()), None)
+@click.option(
+    "--example",
+    type=click.Choice(EXAMPLES),
+    default=EXAMPLES[0],
+    show_default=True,
+    help="starter: a small application to keep. live: the demo, with a live feed of handshakes and a renewal button.",
+)
+def new(directory: Path, example: str) -> None:
+    """Copy an application into DIR, which must be new or empty, and print the commands that run it."""
+    source = next((place for place in _PLACES if (place / example / "app.py").is_file()), None)
     if source is None:
-        raise ConfigurationError("this installation lacks the demo application", fix="Install asgi-tls again.")
-    copy_into(source, directory)
-    click.echo(f"Copied the demo application into {directory}. Run it:\n")
+        raise ConfigurationError("this installation lacks the applications to copy", fix="Install asgi-tls again.")
+    copy_into((source / "common", source / example), directory)
+    click.echo(f"Copied the application into {directory}. Run it:\n")
     for command in commands(directory):
         click.echo(f"    {command}")
     click.echo("\nand, in the same directory of another terminal, call it:\n")
@@ -36,15 +47,16 @@ def new(directory: Path) -> None:
     click.echo("\nREADME.md there says the rest: other servers, Docker, systemd, Kubernetes.")
 
 
-def copy_into(source: Path, directory: Path) -> None:
-    """Copy what is in `source`. Nothing that is there is ever overwritten.
+def copy_into(sources: Iterable[Path], directory: Path) -> None:
+    """Copy what is in each of `sources`. Nothing that is there is ever overwritten.
 
     Raises ConfigurationError.
     """
     try:
         if directory.exists() and any(directory.iterdir()):
             raise ConfigurationError(f"{directory} is not empty", fix="Name a directory that is new or empty.")
-        shutil.copytree(source, directory, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
+        for source in sources:
+            shutil.copytree(source, directory, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
     except NotADirectoryError:
         raise ConfigurationError(f"{directory} is not a directory", fix="Name one that is new or empty.") from None
     except (OSError, shutil.Error) as error:

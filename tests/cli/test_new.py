@@ -15,22 +15,24 @@ from asgi_tls import KubernetesSecret, PEMFiles
 from asgi_tls.certificate.sources import files_or_secret
 
 
-def files_of(directory: Path) -> dict[str, bytes]:
+def files_of(*directories: Path) -> dict[str, bytes]:
     return {
         str(path.relative_to(directory)): path.read_bytes()
+        for directory in directories
         for path in directory.rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
 
 
-def test_it_copies_all_of_the_demo_and_says_how_to_run_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("example", "options"), [("starter", []), ("live", ["--example=live"])])
+def test_it_copies_an_application_and_says_how_to_run_it(tmp_path: Path, example: str, options: list[str]) -> None:
     (tmp_path / "empty").mkdir()
     for name in ("new/of two", "empty"):
-        status, text = run(asgi_tls("new", name), cwd=tmp_path)
+        status, text = run(asgi_tls("new", name, *options), cwd=tmp_path)
         assert status == 0, text
         copied = files_of(tmp_path / name)
-        assert copied == files_of(DEMO)
-        assert {"app.py", "page.html", "Dockerfile", ".dockerignore", "deploy/demo.service", "README.md"} <= {*copied}
+        assert copied == files_of(DEMO.parent / "common", DEMO.parent / example)
+        assert {"app.py", "Dockerfile", ".dockerignore", "deploy/app.service", "README.md", "DEPLOY.md"} <= {*copied}
         assert not [*(tmp_path / name).rglob("__pycache__")]
         first, *_, last, curl = re.findall(r"^    (\S.*)$", text, re.MULTILINE)
         assert shlex.split(first) == ["cd", name]
@@ -56,6 +58,13 @@ def test_it_overwrites_nothing(tmp_path: Path, make: object, said: str) -> None:
     assert said in text
     assert "Traceback" not in text
     assert files_of(tmp_path) == before
+
+
+def test_the_starter_is_short_and_no_module_has_the_name_of_another_package() -> None:
+    starter = (DEMO.parent / "starter/app.py").read_text(encoding="utf-8")
+    assert len([line for line in starter.splitlines() if line.strip()]) <= 45
+    for path in DEMO.parent.rglob("*.py"):
+        assert path.stem == "app" or path.stem.startswith(("live_", "check_")), path
 
 
 def test_a_mounted_secret_is_known_by_its_link(files: Files, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from servers import Server, serve
 import asgi_tls
 from asgi_tls import PEMFiles
 
-DEMO = Path(asgi_tls.__file__).parent / "_demo_app"
+DEMO = Path(asgi_tls.__file__).parent / "_demo_app" / "live"
 
 # Its modules import each other by their plain names, as they do where they are copied to.
 if str(DEMO) not in sys.path:

@@ -51,16 +51,23 @@ ELSEWHERE: dict[tuple[str, str], tuple[str, str]] = {
     ("README.md", "make bench         # the measurements, side by side with plain servers"): (
         "it takes many minutes", "bench/__main__.py",
     ),
-    ("demo_app/README.md", "python3 -m venv .venv"): (INSTALLS, NEW),
-    ("demo_app/README.md", ".venv/bin/pip install -r requirements.txt"): (INSTALLS, NEW),
-    ("demo_app/README.md", ".venv/bin/asgi-tls uvicorn app:app --port 8443"): (INSTALLS, NEW),
-    ("demo_app/README.md", ".venv/bin/pip install 'asgi-tls[hypercorn,gunicorn]'"): (INSTALLS, UNDER_EACH),
-    ("demo_app/README.md", ".venv/bin/asgi-tls hypercorn app:app --bind 127.0.0.1:8443"): (INSTALLS, UNDER_EACH),
+    **{
+        (f"demo_app/{example}/README.md", command): (INSTALLS, NEW)
+        for example in ("live", "starter")
+        for command in (
+            "python3 -m venv .venv",
+            ".venv/bin/pip install -r requirements.txt",
+            ".venv/bin/asgi-tls uvicorn app:app --port 8443",
+            CALL,
+        )
+    },
+    ("demo_app/starter/README.md", ".venv/bin/asgi-tls ca install"): (TRUST, STORES),
+    ("demo_app/live/README.md", ".venv/bin/pip install 'asgi-tls[hypercorn,gunicorn]'"): (INSTALLS, UNDER_EACH),
+    ("demo_app/live/README.md", ".venv/bin/asgi-tls hypercorn app:app --bind 127.0.0.1:8443"): (INSTALLS, UNDER_EACH),
     (
-        "demo_app/README.md",
+        "demo_app/live/README.md",
         ".venv/bin/gunicorn -c python:asgi_tls.servers.gunicorn -k asgi --bind 127.0.0.1:8443 app:app",
     ): (INSTALLS, UNDER_EACH),
-    ("demo_app/README.md", CALL): (INSTALLS, NEW),
     ("docs/development.md", "asgi-tls ca install      # this machine and its browsers trust it"): (TRUST, STORES),
     ("docs/development.md", "asgi-tls ca uninstall    # and nobody trusts it any more"): (TRUST, STORES),
     ("docs/development.md", "asgi-tls cert --client alice --pkcs12"): (

@@ -32,5 +32,12 @@ def test_a_person_sees_it_all_without_a_warning(node: Any, tmp_path: Path) -> No
     assert "New connections get this one" in found["said"]
     assert found["before"] in found["said"]
     assert (found["console"], found["violations"], found["accessibility"]) == ([], [], [])
-    assert found["widths"] == {"400-light": 400, "400-dark": 400, "1280-light": 1280, "1280-dark": 1280}
+    assert found["widths"] == {
+        "400-light": 400,
+        "400-dark": 400,
+        "1280-light": 1280,
+        "1280-dark": 1280,
+        "400-renewed": 400,
+    }
+    assert found["words"] == ["alpn", "sni", "resumed"]
     assert len(list(pictures.glob("*.png"))) >= 5

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 from asgi_servers import KeyPair, running_hypercorn, running_uvicorn
-from asgi_tls._demo_app.app import app as demo
 from web_page import web_page
 
 from asgi_tls.middleware import redirect_app
+
+import demo as _  # isort: skip  # noqa: F401 -- it sets the path to the demo
+from app import app as demo  # isort: skip
 
 if TYPE_CHECKING:
     from typing import Any

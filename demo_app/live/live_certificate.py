@@ -17,7 +17,7 @@ from asgi_tls import create_client_context, tls_connection
 from asgi_tls.dev.ca import LocalCA
 from asgi_tls.dev.renewal import is_development, renew
 from asgi_tls.events import CertificateLoadedEvent
-from feed import Feed
+from live_feed import Feed
 
 # The files are looked at every five seconds by default, and at once where watchfiles is installed.
 PATIENCE = 20.0

@@ -128,7 +128,7 @@ def message(event: Event, visitor: Visitor) -> str:
         fields["text"] = f"{event.protocol}, {event.cipher}, {group}, {event.duration_ms:.1f} ms"
         fields["resumed"] = event.resumed
     elif isinstance(event, ClientErrorEvent):
-        fields["text"] = f"{event.code}, alert sent: {event.alert or 'none'}"
+        fields |= {"code": event.code, "text": f"alert sent: {event.alert or 'none'}"}
     elif isinstance(event, CertificateLoadedEvent):
         fields["text"] = f"{', '.join(event.subject_alt_names)} until {event.not_after:%Y-%m-%d}"
         fields["fingerprint"] = event.fingerprint_sha256

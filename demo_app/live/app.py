@@ -2,7 +2,7 @@
 
     asgi-tls uvicorn app:app --port 8443
 
-Copy it (`asgi-tls new DIR`), and start from here. The feed is in feed.py, the certificate in certificate.py.
+Copy it by `asgi-tls new DIR --example live`. The feed is in live_feed.py, the certificate in live_certificate.py.
 """
 
 from __future__ import annotations
@@ -20,18 +20,27 @@ from typing import Annotated, Any
 from fastapi import Depends, FastAPI, HTTPException, Request
 from fastapi.responses import HTMLResponse
 
-import certificate
+import live_certificate
 from asgi_tls import TLSMiddleware, tls_connection
+from asgi_tls.explain import explain
 from asgi_tls.middleware.identity import ClientIdentity, require_client
-from feed import EventStream, Feed
+from live_feed import EventStream, Feed
 
-# In production: DEMO_HOSTS="www.example.com example.com", DEMO_HTTPS_PORT=443.
-HOSTS = os.environ.get("DEMO_HOSTS", "localhost 127.0.0.1 [::1]").split()
-HTTPS_PORT = int(os.environ.get("DEMO_HTTPS_PORT", "8443"))
+# In production: APP_HOSTS="www.example.com example.com", APP_HTTPS_PORT=443.
+HOSTS = os.environ.get("APP_HOSTS", "localhost 127.0.0.1 [::1]").split()
+HTTPS_PORT = int(os.environ.get("APP_HTTPS_PORT", "8443"))
 # Common names of the client certificates that /me lets in; without any, those of every client that was verified.
-CLIENTS = os.environ.get("DEMO_CLIENTS", "").split()
+CLIENTS = os.environ.get("APP_CLIENTS", "").split()
 
-PAGE = Template((Path(__file__).parent / "page.html").read_text(encoding="utf-8"))
+PAGE, EXPLAINED = (
+    Template((Path(__file__).parent / name).read_text(encoding="utf-8")) for name in ("page.html", "explained.html")
+)
+# A word on those facts of the connection that are named by an acronym.
+HELP = {
+    "alpn": "the application protocol that both agreed on",
+    "sni": "the host name that the client asked for",
+    "resumed": "an earlier session was taken up again: no full handshake",
+}
 
 feed = Feed()
 
@@ -66,16 +75,16 @@ def tls(request: Request) -> dict[str, Any]:
 @app.get("/certificate")
 def certificate_of_connection(request: Request) -> dict[str, Any]:
     """The certificate that this connection was made with."""
-    der = certificate.of_connection(request)
+    der = live_certificate.of_connection(request)
     if der is None:
         raise HTTPException(404, "This connection has no certificate: TLS ends elsewhere, or there is none.")
-    return certificate.facts(der)
+    return live_certificate.facts(der)
 
 
-@app.post("/certificate/renew", dependencies=[Depends(certificate.refuse_others)])
+@app.post("/certificate/renew", dependencies=[Depends(live_certificate.refuse_others)])
 async def renew_certificate(request: Request) -> dict[str, Any]:
     """Make the development certificate again; answers with the one that a new connection gets."""
-    return await certificate.make_again(request, feed)
+    return await live_certificate.make_again(request, feed)
 
 
 @app.get("/events")
@@ -104,11 +113,32 @@ def me(client: Annotated[ClientIdentity, Depends(require_client(is_welcome))]) -
     }
 
 
+@app.get("/explain/{code}", response_class=HTMLResponse)
+def explained(request: Request, code: str) -> str:
+    """What `asgi-tls explain` says of a failed handshake's code: the feed's failures lead here."""
+    found = explain(code)
+    if not found:
+        raise HTTPException(404, "This code is not known: try `asgi-tls explain` with the whole message.")
+    trouble = found[0].trouble
+    lists = {"Causes": trouble.causes, "What to do": trouble.fixes, "To verify": trouble.commands}
+    body = "".join(
+        f"<h2>{title}</h2><ul>{''.join(f'<li>{html.escape(item)}</li>' for item in items)}</ul>"
+        for title, items in lists.items()
+    )
+    return EXPLAINED.substitute(
+        nonce=request.state.csp_nonce,
+        title=html.escape(trouble.title),
+        meaning=html.escape(trouble.meaning),
+        body=body,
+        reference=html.escape(trouble.reference),
+    )
+
+
 @app.get("/", response_class=HTMLResponse)
 def page(request: Request) -> str:
     """The same for people."""
-    connection, der = tls(request), certificate.of_connection(request)
-    facts = {} if der is None else certificate.facts(der)
+    connection, der = tls(request), live_certificate.of_connection(request)
+    facts = {} if der is None else live_certificate.facts(der)
     values = {
         "nonce": request.state.csp_nonce,
         "protocol": text_of(connection["protocol"]),
@@ -119,10 +149,10 @@ def page(request: Request) -> str:
         "used": text_of(facts.get("used_percent", 0)),
         "days": text_of(facts.get("days_left")),
         "without": "hidden" if der is None else "",
-        "renewable": "" if certificate.may_renew(request) else "hidden",
+        "renewable": "" if live_certificate.may_renew(request) else "hidden",
     }
     rows = "".join(
-        f"<div><dt>{html.escape(name)}</dt><dd>{html.escape(text_of(value))}</dd></div>"
+        f"<div><dt>{html.escape(name)}{word_on(name)}</dt><dd>{html.escape(text_of(value))}</dd></div>"
         for name, value in connection.items()
     )
     return PAGE.substitute({name: html.escape(value) for name, value in values.items()}, rows=rows)
@@ -132,6 +162,11 @@ def page(request: Request) -> str:
 def healthz() -> dict[str, str]:
     """For load balancers."""
     return {"status": "ok"}
+
+
+def word_on(name: str) -> str:
+    """Help beside a name that needs it."""
+    return f"<small>{html.escape(HELP[name])}</small>" if name in HELP else ""
 
 
 def text_of(value: object) -> str:

@@ -64,6 +64,13 @@ def module_name(path: Path, package: Path = PACKAGE) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
+def imported(path: Path) -> set[str]:
+    """Every module that a file imports, of whatever package."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    plain = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    return plain | {str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+
+
 def imports(package: Path = PACKAGE) -> dict[str, set[str]]:
     """For each module, the modules of the package that it imports: at its top, inside functions and for types."""
     names = {module_name(path, package) for path in modules(package)}
@@ -130,6 +137,19 @@ def test_imports_flow_one_way() -> None:
     assert not surplus
 
 
+def test_the_audit_flows_from_probes_to_judges_to_reports() -> None:
+    order = ["probes", "judges", "report"]
+    arrows = {
+        (name.split(".")[2], target.split(".")[2])
+        for name, targets in imports().items()
+        for target in targets
+        if name.startswith("asgi_tls.audit.") and target.startswith("asgi_tls.audit.")
+    }
+    assert not [(one, other) for one, other in arrows if order.index(one) < order.index(other)]
+    network = {"socket", "ssl", "http.client", "urllib.request"}
+    assert not [path for path in modules(PACKAGE / "audit") if "probes" not in path.parts and imported(path) & network]
+
+
 def test_there_is_no_cycle_of_modules_or_of_rooms() -> None:
     arrows = imports()
     assert not cycles(arrows)
@@ -164,13 +184,8 @@ def test_a_file_is_one_concept() -> None:
 
 
 def test_only_one_room_touches_ctypes_and_no_middleware_ssl() -> None:
-    def uses(path: Path, module: str) -> bool:
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        plain = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
-        return module in plain | {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-
-    assert {room(module_name(path)) for path in modules() if uses(path, "ctypes")} == {"_openssl"}
-    assert not [path.name for path in modules() if room(module_name(path)) == "middleware" and uses(path, "ssl")]
+    assert {room(module_name(path)) for path in modules() if "ctypes" in imported(path)} == {"_openssl"}
+    assert not [path.name for path in modules() if room(module_name(path)) == "middleware" and "ssl" in imported(path)]
 
 
 def test_the_public_names_are_these() -> None:

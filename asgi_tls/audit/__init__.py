@@ -1,6 +1,5 @@
-"""`asgi-tls check`: probes of a running server, findings, a grade, reports.
+"""`asgi-tls check`: audit a running server from outside.
 
-The way of it: `target` says whom to call, `run` asks (`hello`, `flight`, `prober`, `suites`, `groups`, `handshakes`,
-`http`, `plain`) and keeps what it sees in `observed`; `judge_*` and `drift` turn that into `findings`, `grade` into one
-letter, `report_*` into something to read. Only the first half touches the network, only the second has opinions.
+Three rooms, one way: `probes` asks the server and returns `Observed`, `judges` turns that into findings and a grade,
+`report` formats both. Only probes use the network, and only judges have opinions.
 """

@@ -11,10 +11,11 @@ from typing import Final
 
 import click
 
-from asgi_tls.audit.grade import GRADES, is_worse
-from asgi_tls.audit.report import Report, audit
-from asgi_tls.audit.run import Progress
-from asgi_tls.audit.target import parse_target
+from asgi_tls.audit.judges.findings import GRADES
+from asgi_tls.audit.judges.grade import is_worse
+from asgi_tls.audit.probes.observe import Progress
+from asgi_tls.audit.probes.target import parse_target
+from asgi_tls.audit.report.report import Report, audit
 from asgi_tls.errors import ConfigurationError
 from asgi_tls.profile import PROFILES
 
@@ -88,23 +89,23 @@ def _progress() -> Iterator[Progress | None]:
 
 def _write(report: Report, *, as_json: bool, sarif: bool, page: Path | None) -> None:
     if page is not None:
-        from asgi_tls.audit.report_html import as_html
+        from asgi_tls.audit.report.html import as_html
 
         try:
             page.write_text(as_html(report), encoding="utf-8")
         except OSError as error:
             raise ConfigurationError(f"{page} cannot be written: {error.strerror}", fix="Name another file.") from error
     if as_json:
-        from asgi_tls.audit.report_json import as_json as to_json
+        from asgi_tls.audit.report.json import as_json as to_json
 
         click.echo(json.dumps(to_json(report), indent=2))
     elif sarif:
-        from asgi_tls.audit.report_sarif import as_sarif
+        from asgi_tls.audit.report.sarif import as_sarif
 
         click.echo(json.dumps(as_sarif(report), indent=2))
     else:
         from rich.console import Console
 
-        from asgi_tls.audit.report_table import print_report
+        from asgi_tls.audit.report.table import print_report
 
         print_report(report, Console(highlight=False))

@@ -24,8 +24,8 @@ from pki import PKI
 from servers import serve
 
 from asgi_tls import INTERMEDIATE
-from asgi_tls.audit.report import audit
-from asgi_tls.audit.target import parse_target
+from asgi_tls.audit.probes.target import parse_target
+from asgi_tls.audit.report.report import audit
 from asgi_tls.errors import UnreachableError
 
 
@@ -52,7 +52,7 @@ def test_the_demo_gets_an_a_plus(files: Files, tmp_path: Path, launch: Launch) -
         report = examine(server.port, files.pki, tmp_path, profile=INTERMEDIATE)
     assert report.grade == "A+"
     assert ids(report) <= {"profile-lacks"}  # X25519MLKEM768, where OpenSSL is older than 3.5
-    assert report.seen.silent == 0
+    assert report.seen.refusals.without_alert == 0
     assert report.seen.seconds < 5  # 0.1 on an idle machine
 
 

@@ -19,7 +19,7 @@ from click.testing import CliRunner, Result
 from files import Files
 from servers import asgi_tls
 
-from asgi_tls.audit.findings import KINDS
+from asgi_tls.audit.judges.findings import KINDS
 from asgi_tls.cli import main
 
 NASTY = "\x1b[31m<script>alert(1)</script>"
@@ -68,7 +68,7 @@ def test_json(port: int, files: Files) -> None:
     assert report["target"] == f"https://localhost:{port}"
     assert report["grade"] == "A"
     assert report["protocols"]["TLSv1.3"]["offered"] is True
-    assert report["protocols"]["TLSv1.0"] == {"offered": False, "answer": "closed"}
+    assert report["protocols"]["TLSv1.0"] == {"offered": False, "answer": "closed", "suites": [], "preference": None}
     assert "TLS_AES_256_GCM_SHA384" in report["protocols"]["TLSv1.3"]["suites"]
     assert report["certificates"][0]["names"] == ["localhost", "127.0.0.1"]
     for finding in report["findings"]:

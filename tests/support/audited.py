@@ -16,8 +16,8 @@ from asgi_servers import free_port
 from pki import PKI, Pair
 from servers import await_port, serve
 
-from asgi_tls.audit.report import Report, audit
-from asgi_tls.audit.target import parse_target
+from asgi_tls.audit.probes.target import parse_target
+from asgi_tls.audit.report.report import Report, audit
 from asgi_tls.profile import TLSProfile
 
 HEADERS: Mapping[str, str] = {

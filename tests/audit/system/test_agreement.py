@@ -19,7 +19,7 @@ from launch import Launch
 from pki import PKI, Pair
 
 from asgi_tls import PEMFiles
-from asgi_tls.audit.report_json import as_json
+from asgi_tls.audit.report.json import as_json
 
 pytestmark = pytest.mark.system
 

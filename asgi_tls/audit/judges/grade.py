@@ -1,0 +1,38 @@
+"""One letter for it all, in the spirit of SSL Labs: each finding says how far it lets the grade go, the worst decides.
+
+A+ wants TLS 1.3, no weak suite, the whole chain, HSTS for a year, and nothing of medium severity or above. T is for a
+certificate that is not trusted, M for one of another name: what else is good does not count then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from asgi_tls.audit.judges.findings import GRADES, Finding, Grade
+from asgi_tls.audit.judges.web import YEAR, hsts_of
+from asgi_tls.audit.probes.observed import Observed
+
+
+def grade(seen: Observed, findings: Iterable[Finding], *, trust_matters: bool = True) -> Grade:
+    """The letter. Without `trust_matters`, that of a server whose certificate is trusted."""
+    worst = 0 if _deserves_the_plus(seen) else GRADES.index("A")
+    if trust_matters and any(served.trust is not None and not served.trust.trusted for served in seen.chains):
+        worst = GRADES.index("T")
+    for finding in findings:
+        kind = finding.kind
+        if kind.cap is not None:
+            worst = max(worst, GRADES.index(kind.cap))
+        elif kind.severity in {"critical", "high", "medium"}:
+            worst = max(worst, GRADES.index("A"))
+    return GRADES[worst]
+
+
+def is_worse(one: Grade, other: Grade) -> bool:
+    """Whether `one` is worse than `other`."""
+    return GRADES.index(one) > GRADES.index(other)
+
+
+def _deserves_the_plus(seen: Observed) -> bool:
+    """What no finding says when it could not be looked at: silence is not good enough for the plus."""
+    policy = None if seen.answer is None else hsts_of(seen.answer)
+    return seen.speaks("TLSv1.3") and bool(seen.chains) and policy is not None and policy.max_age >= YEAR

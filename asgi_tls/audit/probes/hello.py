@@ -1,0 +1,98 @@
+"""ClientHello messages, byte by byte: an audit must offer what the OpenSSL beneath Python no longer can.
+
+Message layouts are those of RFC 8446 section 4.1.2 and RFC 5246 section 7.4.1.2; SSL 3.0 is RFC 6101.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from asgi_tls.hostnames import parse_ip
+
+SSL3: Final = 0x0300
+TLS10: Final = 0x0301
+TLS11: Final = 0x0302
+TLS12: Final = 0x0303
+TLS13: Final = 0x0304
+
+VERSION_NAMES: Final = {SSL3: "SSLv3", TLS10: "TLSv1.0", TLS11: "TLSv1.1", TLS12: "TLSv1.2", TLS13: "TLSv1.3"}
+"""Oldest first."""
+
+X25519: Final = 0x001D
+
+# Extension numbers: IANA, TLS ExtensionType Values.
+SERVER_NAME: Final = 0
+STATUS_REQUEST: Final = 5
+SUPPORTED_GROUPS: Final = 10
+EC_POINT_FORMATS: Final = 11
+SIGNATURE_ALGORITHMS: Final = 13
+EXTENDED_MASTER_SECRET: Final = 23
+SESSION_TICKET: Final = 35
+SUPPORTED_VERSIONS: Final = 43
+PSK_KEY_EXCHANGE_MODES: Final = 45
+KEY_SHARE: Final = 51
+RENEGOTIATION_INFO: Final = 0xFF01
+
+# Every scheme that a certificate can need, strong ones first: a probe must not fail for want of one.
+_SIGNATURES: Final = (
+    *(0x0403, 0x0503, 0x0603, 0x0804, 0x0805, 0x0806, 0x0807, 0x0808, 0x0809, 0x080A, 0x080B),
+    *(0x0401, 0x0501, 0x0601, 0x081A, 0x081B, 0x081C, 0x0301, 0x0303, 0x0201, 0x0203, 0x0402, 0x0202, 0x0101),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Offer:
+    """What a ClientHello offers: `version` is the highest, and for TLS 1.3 the only one.
+
+    Without `share`, a TLS 1.3 server is asked to name the group that it wants (RFC 8446 section 4.2.8: an empty vector
+    of shares asks for a HelloRetryRequest). With it, X25519 comes with the hello.
+    """
+
+    version: int
+    suites: Sequence[int]
+    groups: Sequence[int]
+    server_name: str | None
+    share: bool = False
+
+    def record(self) -> bytes:
+        """The TLS record with the hello in it."""
+        body = min(self.version, TLS12).to_bytes(2) + os.urandom(32)
+        # A session id makes a TLS 1.3 server take the path through middleboxes (RFC 8446 appendix D.4).
+        body += _vector(1, os.urandom(32) if self.version == TLS13 else b"")
+        # Compression is offered where it can still be had, to see who takes it (CRIME, RFC 7525 section 3.3).
+        body += _vector(2, _pairs(self.suites)) + _vector(1, b"\x00" if self.version == TLS13 else b"\x01\x00")
+        if self.version > SSL3:
+            body += _vector(2, b"".join(number.to_bytes(2) + _vector(2, data) for number, data in self._extensions()))
+        message = b"\x01" + _vector(3, body)
+        return b"\x16" + min(self.version, TLS10).to_bytes(2) + _vector(2, message)
+
+    def _extensions(self) -> list[tuple[int, bytes]]:
+        found: list[tuple[int, bytes]] = []
+        if self.server_name is not None and parse_ip(self.server_name) is None:  # RFC 6066 section 3: no addresses
+            found.append((SERVER_NAME, _vector(2, b"\x00" + _vector(2, self.server_name.encode("ascii")))))
+        found.append((STATUS_REQUEST, b"\x01\x00\x00\x00\x00"))
+        found.append((SUPPORTED_GROUPS, _vector(2, _pairs(self.groups))))
+        if self.version >= TLS12:
+            found.append((SIGNATURE_ALGORITHMS, _vector(2, _pairs(_SIGNATURES))))
+        if self.version == TLS13:
+            share = X25519.to_bytes(2) + _vector(2, os.urandom(32)) if self.share else b""
+            found.append((SUPPORTED_VERSIONS, _vector(1, _pairs([TLS13]))))
+            found.append((PSK_KEY_EXCHANGE_MODES, _vector(1, b"\x01")))
+            found.append((KEY_SHARE, _vector(2, share)))
+        else:
+            found.append((EC_POINT_FORMATS, _vector(1, b"\x00")))
+            found.append((EXTENDED_MASTER_SECRET, b""))
+            found.append((SESSION_TICKET, b""))
+            found.append((RENEGOTIATION_INFO, b"\x00"))
+        return found
+
+
+def _pairs(numbers: Sequence[int]) -> bytes:
+    return b"".join(number.to_bytes(2) for number in numbers)
+
+
+def _vector(size: int, data: bytes) -> bytes:
+    return len(data).to_bytes(size) + data

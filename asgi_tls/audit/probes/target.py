@@ -1,0 +1,175 @@
+"""What is audited: the name that a client would use, and the address to connect to."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import socket
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import Any, Final
+from urllib.parse import SplitResult, urlsplit
+
+from asgi_tls.errors import ConfigurationError, UnreachableError
+from asgi_tls.hostnames import bracketed, checked_authority, checked_host, parse_ip
+
+_HTTPS: Final = 443
+_HTTP: Final = 80
+_FORM: Final = "Write https://host, https://host:8443 or https://[::1]:8443/path."
+_PATH: Final = re.compile(r"[\x21-\x7e]*")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """`host` is a canonical name or address, `port` that of HTTPS, `path` the path to request.
+
+    `connect` is another host and port to connect to, or None. `http_port` is the port for plain HTTP, `timeout` the
+    seconds that each step of a probe may take.
+    """
+
+    host: str
+    port: int = _HTTPS
+    path: str = "/"
+    connect: tuple[str, int] | None = None
+    http_port: int = 80
+    timeout: float = 5.0
+
+    def __str__(self) -> str:
+        return f"https://{self.authority}{'' if self.path == '/' else self.path}"
+
+    @property
+    def is_address(self) -> bool:
+        """Whether it is an IP address: browsers send no SNI for it and ignore its HSTS."""
+        return parse_ip(self.host) is not None
+
+    @property
+    def authority(self) -> str:
+        """As it stands in a URL: `localhost:8443`, `[::1]`."""
+        return self._authority(self.port, _HTTPS)
+
+    @property
+    def plain_authority(self) -> str:
+        """The same for plain HTTP."""
+        return self._authority(self.http_port, _HTTP)
+
+    @property
+    def plain_url(self) -> str:
+        return f"http://{self.plain_authority}{self.path}"
+
+    def _authority(self, port: int, usual: int) -> str:
+        return bracketed(self.host) if port == usual else f"{bracketed(self.host)}:{port}"
+
+
+def parse_target(url: str, *, connect: str | None = None, http_port: int = 80, timeout: float = 5.0) -> Target:
+    """Read `https://host[:port][/path]`, or the same without scheme. Raises ConfigurationError."""
+    parts, port = _split(url)
+    if parts.scheme != "https":
+        raise ConfigurationError(f"{url!r} is not an https URL", fix=_FORM)
+    if not parts.hostname or parts.username is not None:
+        raise ConfigurationError(f"{url!r} has no valid host", fix=_FORM)
+    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    if not _PATH.fullmatch(path):
+        raise ConfigurationError(
+            f"{url!r} has characters that are not valid in a path", fix="Percent-encode them: %20 for a space."
+        )
+    return Target(
+        host=checked_host(parts.hostname),
+        port=_HTTPS if port is None else port,
+        path=path,
+        connect=None if connect is None else checked_authority("--connect", connect),
+        http_port=http_port,
+        timeout=timeout,
+    )
+
+
+def _split(url: str) -> tuple[SplitResult, int | None]:
+    try:
+        parts = urlsplit(url if "://" in url else f"https://{url}")
+        port = parts.port
+    except ValueError:
+        raise ConfigurationError(f"{url!r} is not a valid URL", fix=_FORM) from None
+    if port == 0:
+        raise ConfigurationError(f"{url!r} has port 0", fix="Use a port from 1 to 65535.")
+    return parts, port
+
+
+@dataclass
+class Caller:
+    """Connects to one target, always to the address that answered first, and counts the connections."""
+
+    target: Target
+    connections: int = field(default=0, init=False)
+    _address: tuple[int, Any] | None = field(default=None, init=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
+
+    @property
+    def address(self) -> str:
+        """The IP address of the target, empty before the first call."""
+        return "" if self._address is None else str(self._address[1][0])
+
+    def call(self) -> socket.socket:
+        """Connect to the HTTPS port. Raises UnreachableError before anything has answered, OSError after."""
+        if self._address is not None:
+            return self._open(*self._address)
+        host, port = self.target.connect or (self.target.host, self.target.port)
+        failure: OSError | None = None
+        for family, sockaddr in _resolve(host, port):
+            try:
+                opened = self._open(family, sockaddr)
+            except OSError as error:
+                failure = error
+            else:
+                self._address = family, sockaddr
+                return opened
+        raise UnreachableError(
+            f"{self.target} does not answer on {host} port {port}: {failure}",
+            fix="Check that the server is running there, and that no firewall blocks the port.",
+        )
+
+    def call_http(self) -> socket.socket:
+        """Connect to the port for plain HTTP at the same address. Raises OSError."""
+        if self._address is None:
+            self.call().close()
+        assert self._address is not None  # noqa: S101 -- call() has set it, or raised
+        family, sockaddr = self._address
+        return self._open(family, (sockaddr[0], self.target.http_port, *sockaddr[2:]))
+
+    def _open(self, family: int, sockaddr: Any) -> socket.socket:
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        with self._lock:
+            self.connections += 1
+        try:
+            sock.settimeout(self.target.timeout)
+            sock.connect(sockaddr)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        except BaseException:
+            sock.close()
+            raise
+        return sock
+
+
+def receive(sock: socket.socket, deadline: float, size: int = 65536) -> bytes:
+    """Some bytes, none at the end. Raises TimeoutError at `deadline` (monotonic), also if bytes arrive one by one."""
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    sock.settimeout(left)
+    return sock.recv(size)
+
+
+def hang_up(sock: socket.socket) -> None:
+    """Close, with FIN and not RST where that is possible."""
+    with contextlib.suppress(OSError):
+        sock.shutdown(socket.SHUT_WR)
+    sock.close()
+
+
+def _resolve(host: str, port: int) -> list[tuple[int, Any]]:
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        raise UnreachableError(
+            f"{host} does not resolve to an address", fix="Check the name, or give the address: --connect HOST:PORT."
+        ) from None
+    return list(dict.fromkeys((family, sockaddr) for family, _, _, _, sockaddr in found))

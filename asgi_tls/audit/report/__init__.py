@@ -1,0 +1,1 @@
+"""The audit as one report: for a terminal, as a page, as JSON and as SARIF."""

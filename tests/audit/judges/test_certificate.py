@@ -1,0 +1,63 @@
+"""Trust and names, judged without a network."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from observations import found, seen
+from pki import PKI
+
+from asgi_tls.audit.judges.certificate import covers
+from asgi_tls.audit.probes.handshakes import Trust
+from asgi_tls.audit.probes.observed import Observed, ServedChain
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected", "grade"),
+    [
+        ({"chains": ()}, set(), "A"),
+        ({"unreadable_certificate": True}, {"certificate-unreadable"}, "F"),
+    ],
+)
+def test_findings_and_grade(changes: dict[str, Any], expected: set[str], grade: str) -> None:
+    assert found(seen(**changes)) == (expected, grade)
+
+
+def untrusted(pair: Any, *, own_ca: bool, reason: str = "unable to get local issuer certificate") -> Observed:
+    trust = Trust(trusted=False, self_signed="self-signed" in reason, reason=reason)
+    chain = ServedChain(certificates=(pair.certificate, *pair.issuers), staple=None, staple_state="absent", trust=trust)
+    return seen(chains=(chain,), own_ca=own_ca)
+
+
+def test_trust_and_what_is_left_of_it_with_insecure() -> None:
+    pki = PKI("Unknown")
+    root_signed = pki.leaf(intermediate=False)
+    public = pki.leaf(ca_issuers="http://ca.example/issuer.der").alone()
+    cases = [
+        (untrusted(root_signed, own_ca=False), {"not-trusted"}, set()),
+        (untrusted(pki.leaf().alone(), own_ca=True), {"chain-incomplete"}, {"chain-incomplete"}),
+        (untrusted(public, own_ca=False), {"chain-incomplete"}, {"chain-incomplete"}),
+        (untrusted(pki.leaf(), own_ca=False), {"not-trusted"}, set()),
+        (untrusted(pki.leaf(self_signed=True), own_ca=False, reason="self-signed certificate"), {"self-signed"}, set()),
+    ]
+    for observed, strict, lenient in cases:
+        assert found(observed) == (strict, "T")
+        assert found(observed, trust_matters=False) == (lenient, "B" if lenient else "A+")
+
+
+@pytest.mark.parametrize(
+    ("names", "addresses", "host", "expected"),
+    [
+        (["localhost"], [], "localhost", True),
+        (["*.example.org"], [], "www.example.org", True),
+        (["*.example.org"], [], "a.b.example.org", False),
+        (["*.example.org"], [], "example.org", False),
+        (["127.0.0.1"], [], "127.0.0.1", False),
+        ([], ["127.0.0.1"], "127.0.0.1", True),
+        ([], ["::1"], "::1", True),
+        (["bad name", "*.", "example.org."], [], "example.org", True),
+    ],
+)
+def test_names(names: list[str], addresses: list[str], host: str, expected: bool) -> None:
+    assert covers(names, addresses, host) is expected

@@ -115,8 +115,8 @@ class CertificateError(ASGITLSError):
 
     code = "certificate"
 
-    def __init__(self, problem: str, *, fix: str, path: Path | None = None) -> None:
-        super().__init__(problem if path is None else f"{path}: {problem}", fix=fix)
+    def __init__(self, problem: str, *, fix: str, path: Path | None = None, settings: Sequence[str] = ()) -> None:
+        super().__init__(problem if path is None else f"{path}: {problem}", fix=fix, settings=settings)
         self.path = path
 
 

@@ -111,7 +111,7 @@ def load_secret(secret: TicketSecret) -> LoadedSecret:
     if isinstance(secret, TicketSecretFile):
         material = _read(Path(secret.path))
         _check(material.name, material.data)
-        return LoadedSecret(material.data, _warnings(material))
+        return LoadedSecret(material.data, material.open_to_others("ticket secret"))
     if isinstance(secret, bytes):
         return LoadedSecret(secret)
     try:
@@ -142,13 +142,6 @@ def _check(what: str, secret: bytes) -> None:
         raise ConfigurationError(f"{what} has {len(secret)} bytes, and {MIN_SECRET} are needed", fix=_MAKE_ONE)
     if len({*secret}) < _MIN_DIFFERENT:
         raise ConfigurationError(f"{what} repeats a few bytes, so it is not random", fix=_MAKE_ONE)
-
-
-def _warnings(material: Material) -> tuple[str, ...]:
-    if os.name != "posix" or material.mode is None or not material.mode & 0o077:
-        return ()
-    who = "everyone" if material.mode & 0o007 else "its group"
-    return (f"{material.name}: the ticket secret is open to {who} (mode {material.mode:04o}); chmod 0600",)
 
 
 def ends_of(profile: TLSProfile, client_auth: str | None, client_ca: str | None, client_crl: str | None) -> bytes:

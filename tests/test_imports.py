@@ -17,7 +17,7 @@ PACKAGE = Path(asgi_tls.__file__).parent
 
 # The rooms, from those that everything rests on to the command line. A room may import itself and those above it.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("errors", "events", "hostnames"),
+    ("errors", "events", "files", "hostnames"),
     ("profile", "certificate", "listeners"),
     ("connection", "tickets"),
     ("_openssl",),
@@ -31,8 +31,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 # These stand beside the layers: they may import only what is named.
 BESIDE: dict[str, set[str]] = {
     "middleware": {"errors", "hostnames", "profile", "connection"},
-    "listeners": {"errors", "events", "hostnames"},
-    "dev": {"errors", "hostnames", "profile", "certificate"},
+    "listeners": {"errors", "events", "files", "hostnames"},
+    "dev": {"errors", "files", "hostnames", "profile", "certificate"},
     "explain": {"errors", "handshake"},
     "export": {"errors", "hostnames", "profile", "middleware"},
     # It judges by the rules that the rest keeps: when a certificate is due, what HSTS says, which CAs a file holds.

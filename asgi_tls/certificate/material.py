@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from asgi_tls.errors import CertificateError, EmptyFileError, MissingFileError, UnreadableFileError
+from asgi_tls.files import others_with_access, read_regular
 
 _E = TypeVar("_E", bound=CertificateError)
 
@@ -28,11 +29,16 @@ class Material:
     path: Path | None = None
     mode: int | None = None
 
-    def error(self, kind: type[_E], problem: str, fix: str) -> _E:
-        """An error that names the file, or the argument when there is no file."""
+    def error(self, kind: type[_E], problem: str, fix: str, *settings: str) -> _E:
+        """An error that names the file, or the argument when there is no file. `settings` are those in its text."""
         if self.path is None:
             problem = f"the {self.role} given in memory {problem}"
-        return kind(problem, fix=fix, path=self.path)
+        return kind(problem, fix=fix, path=self.path, settings=settings)
+
+    def open_to_others(self, what: str) -> tuple[str, ...]:
+        """A warning where somebody else can read it, or write to it. `what` is the secret in it."""
+        who = others_with_access(self.mode)
+        return (f"{self.name}: the {what} is open to {who} (mode {self.mode:04o}); chmod 0600",) if who else ()
 
     @property
     def name(self) -> str:
@@ -46,14 +52,7 @@ def read_material(path: Path, role: str, *, denied: str = DENIED) -> Material:
     Raises MissingFileError, UnreadableFileError or EmptyFileError. A FIFO, a socket or a device is refused unread.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | _FLAGS)
-        try:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode):
-                raise _irregular(path, status.st_mode)
-            data = _read_all(descriptor)
-        finally:
-            os.close(descriptor)
+        data, status = read_regular(path, MAX_SIZE + 1)
     except (OSError, ValueError) as error:
         raise _cannot_read(path, role, error, denied) from error
     if len(data) > MAX_SIZE:
@@ -67,36 +66,16 @@ def read_material(path: Path, role: str, *, denied: str = DENIED) -> Material:
     return Material(role, data, path, stat.S_IMODE(status.st_mode))
 
 
-# O_NONBLOCK: opening a FIFO to read waits for a writer otherwise. O_BINARY exists on Windows alone.
-_FLAGS = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
-
-
-def _read_all(descriptor: int) -> bytes:
-    parts: list[bytes] = []
-    left = MAX_SIZE + 1
-    while left > 0 and (part := os.read(descriptor, left)):
-        parts.append(part)
-        left -= len(part)
-    return b"".join(parts)
-
-
-def _irregular(path: Path, mode: int) -> UnreadableFileError:
-    if stat.S_ISDIR(mode):
-        return UnreadableFileError("is a directory", fix="Name the file inside it.", path=path)
-    return UnreadableFileError(
-        "is a pipe, a socket or a device", fix="Use a regular file: it is read again at each renewal.", path=path
-    )
-
-
 def _cannot_read(path: Path, role: str, error: OSError | ValueError, denied: str) -> CertificateError:
     if isinstance(error, (FileNotFoundError, NotADirectoryError)):
         return _missing(path)
     if isinstance(error, IsADirectoryError) or (os.name == "nt" and path.is_dir()):
-        return _irregular(path, stat.S_IFDIR)
+        return UnreadableFileError("is a directory", fix="Name the file inside it.", path=path)
     if isinstance(error, PermissionError):
         return UnreadableFileError(f"permission denied to read the {role}", fix=denied, path=path)
     if isinstance(error, OSError) and error.errno == errno.ENXIO:  # a socket cannot be opened at all
-        return _irregular(path, stat.S_IFSOCK)
+        fix = "Use a regular file: it is read again at each renewal."
+        return UnreadableFileError("is a pipe, a socket or a device", fix=fix, path=path)
     reason = error.strerror if isinstance(error, OSError) else "not a file name"
     return UnreadableFileError(f"cannot be read: {reason}", fix="Check the path.", path=path)
 

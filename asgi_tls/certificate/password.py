@@ -34,25 +34,26 @@ def check_password(password: object) -> None:
     )
 
 
-def resolve_password(password: Password, key: Material) -> bytes | None:
-    """The password as bytes. Whatever goes wrong in a callable becomes a PasswordError that names its type alone."""
+def resolve_password(password: Password, key: Material) -> tuple[bytes | None, tuple[str, ...]]:
+    """The password, and warnings about its file.
+
+    Raises CertificateError. That of a callable which fails names the type of what it raised, and nothing else of it.
+    """
     if isinstance(password, PasswordFile):
-        return read_material(Path(password.path), "password").data.splitlines()[0]
+        material = read_material(Path(password.path), "password")
+        # Windows' editors put a byte order mark before UTF-8 text.
+        return material.data.removeprefix(b"\xef\xbb\xbf").splitlines()[0], material.open_to_others("password")
     if callable(password):
         try:
             password = password()
         except Exception as error:
-            raise key.error(
-                PasswordError,
-                f"is encrypted, and asking for its password failed with {type(error).__name__}",
-                "Make the callable return the password as str or bytes.",
-            ) from error
+            raise _bad_callable(key, f"asking for its password failed with {type(error).__name__}") from error
         if not isinstance(password, (str, bytes)):
-            raise key.error(
-                PasswordError,
-                f"is encrypted, and the password callable returned {type(password).__name__}",
-                "Make the callable return the password as str or bytes.",
-            )
-    if isinstance(password, str):
-        return password.encode("utf-8", "surrogateescape")
-    return password
+            raise _bad_callable(key, f"the password callable returned {type(password).__name__}")
+    return password.encode("utf-8", "surrogateescape") if isinstance(password, str) else password, ()
+
+
+def _bad_callable(key: Material, what: str) -> PasswordError:
+    return key.error(
+        PasswordError, f"is encrypted, and {what}", "Make the callable return the password as str or bytes."
+    )

@@ -5,6 +5,7 @@ No message carries what a parser said of a key: a parser may quote the bytes it 
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from cryptography import x509
@@ -39,27 +40,42 @@ _MESSAGE = b"asgi_tls"
 _RSA_PSS = x509.ObjectIdentifier("1.2.840.113549.1.1.10")
 
 
-def load_key(material: Material, blocks: tuple[Block, ...], password: Password) -> tuple[PrivateKeyTypes, bool]:
-    """The first private key among `blocks`, and whether it was encrypted. Raises CertificateError."""
+@dataclass(frozen=True)
+class LoadedKey:
+    """A private key, and what the operator should know of the way in which it is kept."""
+
+    key: PrivateKeyTypes = field(repr=False)
+    warnings: tuple[str, ...] = ()
+
+
+def load_key(material: Material, blocks: tuple[Block, ...], password: Password) -> LoadedKey:
+    """The first private key among `blocks`. Raises CertificateError."""
     block = next((block for block in blocks if block.label in KEY_LABELS), None)
     if block is None:
         raise _no_key(material, blocks)
-    encrypted = block.encrypted or block.label == "ENCRYPTED PRIVATE KEY"
-    secret = resolve_password(password, material) if encrypted else None
-    if encrypted and not secret:
+    if not block.encrypted and block.label != "ENCRYPTED PRIVATE KEY":
+        unused = () if password is None else (f"{material.name}: a password was given, and the key is not encrypted",)
+        return LoadedKey(_parse(material, block, None), unused)
+    secret, warnings = resolve_password(password, material)
+    if not secret:
         raise material.error(
             PasswordError,
             "is encrypted, and no password was given",
-            "Give password=…, or take the encryption off: `openssl pkey -in " + f"{material.name} -out plain.pem`.",
+            f"Set {{password}}, or remove the encryption: `openssl pkey -in {material.name} -out plain.pem`.",
+            "password",
         )
+    return LoadedKey(_parse(material, block, secret), warnings)
+
+
+def _parse(material: Material, block: Block, secret: bytes | None) -> PrivateKeyTypes:
     try:
-        return _usable(load_pem_private_key(block.text, secret, unsafe_skip_rsa_key_validation=True)), encrypted
+        return _usable(load_pem_private_key(block.text, secret, unsafe_skip_rsa_key_validation=True))
     except UnsupportedAlgorithm:
         problem = f"holds a key on line {block.line} of a kind, or in an encryption, that cannot be read"
         fix = "Make a new one: `openssl ecparam -name prime256v1 -genkey -noout`, and request a certificate for it."
         raise material.error(NotPEMError, problem, fix) from None
     except Exception:  # noqa: BLE001 - a parser at the border: whatever it raises is the file's fault
-        if encrypted:
+        if secret is not None:
             raise material.error(
                 PasswordError,
                 "cannot be decrypted: the password is wrong, or the key is damaged",
@@ -133,7 +149,10 @@ def _spki(key: PublicKeyTypes) -> bytes:
 def _no_key(material: Material, blocks: tuple[Block, ...]) -> NotPEMError:
     if material.role == "certificate":  # no key file was named
         return material.error(
-            NotPEMError, "holds no private key, and no other file was given for it", "Name the key file: keyfile=…."
+            NotPEMError,
+            "holds no private key, and no other file was given for it",
+            "Set {keyfile} to the file that holds the key.",
+            "keyfile",
         )
     if any(block.label in CERTIFICATE_LABELS for block in blocks):
         return material.error(

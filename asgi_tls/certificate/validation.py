@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -24,7 +23,7 @@ from asgi_tls.certificate.chain import (
 )
 from asgi_tls.certificate.loaded import Certificate, Purpose
 from asgi_tls.certificate.pem import CERTIFICATE_LABELS, KEY_LABELS, Block, read_blocks
-from asgi_tls.certificate.private_key import describe_key, export_key, key_type, load_key, same_key
+from asgi_tls.certificate.private_key import LoadedKey, describe_key, export_key, key_type, load_key, same_key
 from asgi_tls.errors import (
     CAAsLeafError,
     ChainOrderError,
@@ -77,10 +76,10 @@ def validate(
 ) -> Certificate:
     """Parse and check. `key` is None when the key stands beside the certificate. Raises CertificateError."""
     holder = key or certificate
-    chain, private_key, encrypted = _parse(certificate, key, password)
+    chain, loaded = _parse(certificate, key, password)
     leaf = chain[0]
     _check_keys(certificate, chain)
-    _check_key_belongs(certificate, holder, chain, private_key)
+    _check_key_belongs(certificate, holder, chain, loaded.key)
     _check_leaf(certificate, leaf)
     dns_names, addresses = subject_alt_names(leaf)
     if purpose == "server" and not dns_names and not addresses:
@@ -89,13 +88,14 @@ def validate(
     check_links(certificate, chain)
     _check_dates(certificate, chain, datetime.now(UTC))
     warnings = (
-        *_key_warnings(holder, password, encrypted, check_mode),
+        *loaded.warnings,
+        *(holder.open_to_others("key") if check_mode else ()),
         *(_chain_warnings(chain, dns_names) if purpose == "server" else ()),
         *_usage_warnings(leaf, purpose),
     )
     return Certificate(
         chain_pem=b"".join(one.public_bytes(Encoding.PEM) for one in chain),
-        key_pem=export_key(private_key),
+        key_pem=export_key(loaded.key),
         dns_names=dns_names,
         ip_addresses=addresses,
         subject=leaf.subject.rfc4514_string(),
@@ -114,16 +114,16 @@ def validate(
 
 def _parse(
     certificate: Material, key: Material | None, password: Password
-) -> tuple[tuple[x509.Certificate, ...], PrivateKeyTypes, bool]:
+) -> tuple[tuple[x509.Certificate, ...], LoadedKey]:
     for material in (certificate, key):
         if material is not None and not material.data.strip():
             raise material.error(EmptyFileError, "is empty", "Give the PEM text.")
     blocks = read_blocks(certificate)
     if key is None:
-        return (load_chain(certificate, blocks), *load_key(certificate, blocks, password))
+        return load_chain(certificate, blocks), load_key(certificate, blocks, password)
     key_blocks = read_blocks(key)
     _check_swapped(certificate, blocks, key, key_blocks)
-    return (load_chain(certificate, blocks), *load_key(key, key_blocks, password))
+    return load_chain(certificate, blocks), load_key(key, key_blocks, password)
 
 
 def _check_swapped(certificate: Material, blocks: Sequence[Block], key: Material, key_blocks: Sequence[Block]) -> None:
@@ -233,14 +233,6 @@ def must_staple(leaf: x509.Certificate) -> bool:
     except x509.ExtensionNotFound:
         return False
     return x509.TLSFeatureType.status_request in features
-
-
-def _key_warnings(holder: Material, password: Password, encrypted: bool, check_mode: bool) -> Iterator[str]:
-    if password is not None and not encrypted:
-        yield f"{holder.name}: a password was given, and the key is not encrypted"
-    if check_mode and os.name == "posix" and holder.mode is not None and holder.mode & 0o077:
-        who = "everyone" if holder.mode & 0o007 else "its group"
-        yield f"{holder.name}: the key is open to {who} (mode {holder.mode:04o}); chmod 0600"
 
 
 def _chain_warnings(chain: Sequence[x509.Certificate], dns_names: Sequence[str]) -> Iterator[str]:

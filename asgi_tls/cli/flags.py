@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from asgi_tls import _openssl
-from asgi_tls.dev.ca import data_directory
 from asgi_tls.export.openssl import openssl_conf
+from asgi_tls.files import data_directory
 from asgi_tls.profile import PROFILES, TLSProfile, cipher_string
 from asgi_tls.servers import environment
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
+import stat
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,20 +17,33 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from asgi_tls.dev.authority import certificate_pem, is_ours, key_pem, new_authority, new_leaf
-from asgi_tls.dev.files import data_directory, locked, make_private, publish_directory, replace_files
 from asgi_tls.dev.leaf import Leaf, client_leaf, server_leaf
 from asgi_tls.errors import ConfigurationError
+from asgi_tls.files import (
+    check_directory,
+    data_directory,
+    locked,
+    make_private,
+    others_with_access,
+    publish_directory,
+    read_own,
+    read_regular,
+    replace_files,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["IssuedCertificate", "LocalCA", "data_directory"]
+logger = logging.getLogger("asgi_tls")
 
 CERTIFICATE = "fullchain.pem"
 KEY = "privkey.pem"
 
 # Apple's platforms refuse longer ones, from private CAs too.
 _MAX_DAYS = 825
+
+# A certificate, or a key: those that are made here take less than a kilobyte.
+_MAX_SIZE = 64 << 10
 
 # 'Near its end' is a share of the lifetime, not a number of days: lifetimes keep falling.
 RENEW_BELOW = 1 / 3
@@ -124,26 +139,31 @@ class LocalCA:
         now = now or datetime.now(UTC)
         authority = self._load(now)
         target = self.directory / leaf.directory if directory is None else Path(directory)
+        own = directory is None
         with _advice(target):
             make_private(target)
+            if own:
+                check_directory(target)
         with _advice(self.directory), locked(self.directory / "lock"):
-            own = directory is None
             return _issue_into(target, leaf, authority, timedelta(days=days), now, own=own, renew=renew)
 
     def _load(self, now: datetime) -> _Authority:
         with _advice(self.directory):
-            if not self.certificate_path.parent.is_dir():
-                make_private(self.directory)
+            make_private(self.directory)
+            check_directory(self.directory)
+            home = self.certificate_path.parent
+            if not home.is_dir():
                 certificate, key = new_authority(now)
                 files = {"ca.pem": (certificate_pem(certificate), 0o644), "ca-key.pem": (key_pem(key), 0o400)}
-                publish_directory(self.certificate_path.parent, files)
+                publish_directory(home, files)
+            check_directory(home)
             return self._read(now)
 
     def _read(self, now: datetime) -> _Authority:
         problem = "is damaged"
         try:
-            certificate = x509.load_pem_x509_certificate(self.certificate_path.read_bytes())
-            key = load_pem_private_key(self.key_path.read_bytes(), None)
+            certificate = x509.load_pem_x509_certificate(read_own(self.certificate_path, _MAX_SIZE))
+            key = load_pem_private_key(read_own(self.key_path, _MAX_SIZE), None)
             whole = isinstance(key, ec.EllipticCurvePrivateKey) and key.public_key() == certificate.public_key()
         except FileNotFoundError as error:
             problem, whole = f"lacks {Path(error.filename).name}", False
@@ -156,6 +176,11 @@ class LocalCA:
                 f"the local CA in {self.certificate_path.parent} {problem}",
                 fix="Remove that directory, run the command again, and trust the new CA: it is never replaced unasked.",
             )
+        if who := others_with_access(stat.S_IMODE(self.key_path.stat().st_mode)):
+            logger.warning(
+                "%s: %s can read the key of the local CA, and pose as any site to those who trust it; chmod 0400",
+                self.key_path, who,
+            )  # fmt: skip
         return _Authority(certificate, key)
 
 
@@ -181,8 +206,8 @@ def _issue_into(
 def _read_pair(certfile: Path, keyfile: Path) -> tuple[x509.Certificate, bool] | None:
     """The certificate, and whether the key belongs to it. None when either cannot be read."""
     try:
-        certificate = x509.load_pem_x509_certificate(certfile.read_bytes())
-        key = load_pem_private_key(keyfile.read_bytes(), None)
+        certificate = x509.load_pem_x509_certificate(read_regular(certfile, _MAX_SIZE)[0])
+        key = load_pem_private_key(read_regular(keyfile, _MAX_SIZE)[0], None)
         return certificate, key.public_key() == certificate.public_key()
     except (OSError, ValueError, TypeError):
         return None
@@ -217,5 +242,5 @@ def _advice(directory: Path) -> Iterator[None]:
     except OSError as error:
         raise ConfigurationError(
             f"{error.filename or directory}: {error.strerror or os.fspath(directory)}",
-            fix="Set ASGI_TLS_HOME to a directory that this user may write to, or name another one.",
+            fix="Set ASGI_TLS_HOME to a directory that this user, and nobody else, can write to, or name another one.",
         ) from error

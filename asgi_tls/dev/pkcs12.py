@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.hazmat.primitives.serialization.pkcs12 import serialize_key_and_certificates
 
 from asgi_tls.dev.ca import IssuedCertificate
-from asgi_tls.dev.files import replace_files
 from asgi_tls.errors import ConfigurationError
+from asgi_tls.files import replace_files
 
 PKCS12 = "identity.p12"
 

@@ -9,6 +9,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from asgi_tls.dev.ca import CERTIFICATE, IssuedCertificate, LocalCA
+from asgi_tls.files import read_own
 
 
 def is_development(certificate: bytes, *, ca: LocalCA | None = None) -> bool:
@@ -48,6 +49,6 @@ def _names(certificate: bytes, ca: LocalCA) -> tuple[str, ...] | None:
 
 def _read(path: Path) -> x509.Certificate | None:
     try:
-        return x509.load_pem_x509_certificate(path.read_bytes())
+        return x509.load_pem_x509_certificate(read_own(path, 64 << 10))
     except (OSError, ValueError):
         return None

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Final
 
 from asgi_tls.errors import ConfigurationError
@@ -29,6 +30,7 @@ from asgi_tls.events import (
     SessionEvent,
     StaplingEvent,
 )
+from asgi_tls.files import check_directory
 from asgi_tls.hostnames import checked_authority
 
 logger = logging.getLogger("asgi_tls")
@@ -39,6 +41,7 @@ _MOST_NAMES: Final = 256
 _OTHER: Final = "other"
 _BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _BIND_AGAIN: Final = 2.0
+_MULTIPROCESS: Final = "PROMETHEUS_MULTIPROC_DIR"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +66,18 @@ class PrometheusMetrics:
             _parse(self.address)
 
     def start(self, _tell: Callable[[Event], None], /) -> None:
-        """Make the metrics, and serve them where an address is given."""
+        """Make the metrics, and serve them where an address is given.
+
+        Raises ConfigurationError for a directory of metrics that another user can write to.
+        """
+        if directory := os.environ.get(_MULTIPROCESS):
+            try:
+                check_directory(Path(directory))
+            except OSError as error:
+                raise ConfigurationError(
+                    f"{_MULTIPROCESS}={directory}: {error.strerror}",
+                    fix="Set it to a directory of this user's own (mkdir -m 0700), or leave it unset.",
+                ) from None
         _metrics()
         if self.address is not None:
             _serve_once(self.address)
@@ -168,7 +182,7 @@ def _serve(host: str, port: int) -> None:
     from prometheus_client.multiprocess import MultiProcessCollector
 
     registry = REGISTRY
-    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+    if _MULTIPROCESS in os.environ:
         registry = CollectorRegistry()
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     said = False

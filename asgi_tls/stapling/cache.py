@@ -1,8 +1,8 @@
 """OCSP responses on disk, by certificate: for all workers of a host, and for the next start.
 
-A directory of this user's own holds three files for each certificate: the response, what came of the last attempt to
-fetch one, and a lock. Whatever is read is judged like a fresh response, so a damaged file costs one more fetch. Without
-a directory that can be written, each worker fetches for itself, and one warning says so.
+A directory of this user's own holds three files for each certificate: the response, the outcome of the last attempt to
+fetch one, and a lock. A response that is read is verified like a fresh one, so a damaged file costs one more fetch.
+Without a directory that can be trusted and written, each worker fetches for itself, and one warning says so.
 """
 
 from __future__ import annotations
@@ -10,8 +10,10 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import math
 import os
-import sys
+import re
+import stat
 import tempfile
 import time
 from collections.abc import Iterator
@@ -19,25 +21,23 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final, get_args
 
+from asgi_tls.errors import ConfigurationError
 from asgi_tls.events import StaplingStatus
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
+from asgi_tls.files import check_directory, locked, make_private, read_own, replace_files, user_directory
 
 logger = logging.getLogger("asgi_tls")
 
 _MAX_SIZE: Final = 64 << 10
-_POLL: Final = 0.05
 # Nobody asks about a certificate for longer than it is valid.
 _FORGOTTEN: Final = 400 * 86400.0
+# The files of a certificate, by its fingerprint, and drafts of them that a process left behind.
+_OURS: Final = re.compile(r"[0-9a-f]{64}\.(?:der|json|lock)|\.[0-9a-f]{64}\.(?:der|json)-\w+")
 _STATUSES: Final = frozenset(get_args(StaplingStatus))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Attempt:
-    """What came of the last fetch that brought nothing good. Times are seconds since the epoch."""
+    """The last fetch, where it brought nothing good. Times are seconds since the epoch."""
 
     status: StaplingStatus
     msg: str
@@ -47,22 +47,13 @@ class Attempt:
 
 
 def cache_directory() -> Path | None:
-    """systemd's CACHE_DIRECTORY, or `asgi-tls/ocsp` in the platform's directory for caches; None without a home."""
+    """systemd's CACHE_DIRECTORY, or `asgi-tls/ocsp` in the user's directory for caches; None without a home."""
     given = os.environ.get("CACHE_DIRECTORY", "").partition(":")[0]
     if given:
         return Path(given) / "ocsp"
-    try:
-        if sys.platform == "win32":
-            base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-        elif sys.platform == "darwin":
-            base = Path.home() / "Library" / "Caches"
-        else:
-            # The XDG base directory specification: a relative path is to be ignored.
-            configured = Path(os.environ.get("XDG_CACHE_HOME", ""))
-            base = configured if configured.is_absolute() else Path.home() / ".cache"
-    except RuntimeError:
-        return None
-    return base / "asgi-tls" / "ocsp"
+    with contextlib.suppress(ConfigurationError):
+        return user_directory("cache") / "asgi-tls" / "ocsp"
+    return None
 
 
 class Cache:
@@ -71,19 +62,16 @@ class Cache:
     def __init__(self, directory: Path | None = None) -> None:
         self._directory = cache_directory() if directory is None else directory
         self._writable: bool | None = None
+        self._warned = False
 
     def response(self, fingerprint: str) -> bytes | None:
         """What was stored for a certificate."""
         return self._read(f"{fingerprint}.der")
 
     def attempt(self, fingerprint: str) -> Attempt | None:
-        """What came of the last fetch, None where it was good or there was none."""
-        with contextlib.suppress(ValueError, TypeError):
-            found = Attempt(**json.loads(self._read(f"{fingerprint}.json") or b"null"))
-            numbers = (found.failures, found.at, found.again_at)
-            if found.status in _STATUSES and all(isinstance(each, (int, float)) for each in numbers):
-                return found
-        return None
+        """The outcome of the last fetch, None where it was good or there was none."""
+        data = self._read(f"{fingerprint}.json")
+        return None if data is None else _parse(data)
 
     def store(self, fingerprint: str, response: bytes) -> None:
         """A good response: the failures before it are forgotten."""
@@ -99,104 +87,78 @@ class Cache:
     @contextlib.contextmanager
     def locked(self, fingerprint: str, timeout: float) -> Iterator[None]:
         """Hold the lock of a certificate that other processes and threads wait for, `timeout` seconds at most."""
-        descriptor = self._lock_file(fingerprint)
-        if descriptor is None:
+        with contextlib.ExitStack() as stack:
+            if (directory := self._usable()) is not None:
+                with contextlib.suppress(OSError):
+                    stack.enter_context(locked(directory / f"{fingerprint}.lock", timeout))
             yield
-            return
-        try:
-            end = time.monotonic() + timeout
-            while not _locks(descriptor) and time.monotonic() < end:
-                time.sleep(_POLL)
-            yield
-        finally:
-            os.close(descriptor)
 
-    def _lock_file(self, fingerprint: str) -> int | None:
-        if _no_locks() or not self._usable():
-            return None
-        path = self._path(f"{fingerprint}.lock")
-        with contextlib.suppress(OSError):
-            return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        return None
-
-    def _path(self, name: str) -> Path:
-        assert self._directory is not None  # noqa: S101 -- `_usable` has said so
-        return self._directory / name
-
-    def _usable(self) -> bool:
-        """Whether the directory is there, our own, and can be written. Asked once; it is made where it is missing."""
-        if self._writable is None:
-            problem = self._problem()
-            self._writable = problem is None
-            if problem is not None:
-                logger.warning(
-                    "OCSP responses are kept in memory alone, so each worker fetches its own, and the first clients "
-                    "after a start get none: %s. Set XDG_CACHE_HOME, or CacheDirectory= in the systemd unit.", problem,
-                )  # fmt: skip
-            else:
-                self._forget()
-        return self._writable
-
-    def _problem(self) -> str | None:
+    def _usable(self) -> Path | None:
+        """The directory, if it can be written and nobody else can. Looked at once; it is made where it is missing."""
         directory = self._directory
         if directory is None:
-            return "this user has no home directory"
-        try:
-            directory.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            directory.mkdir(mode=0o700, exist_ok=True)
-            if hasattr(os, "getuid") and directory.stat().st_uid != os.getuid():
-                return f"{directory} belongs to another user"
-            with tempfile.TemporaryFile(dir=directory):
-                return None
-        except OSError as error:
-            return f"{directory}: {error.strerror}"
+            self._warn("this user has no home directory")
+        elif self._writable is None:
+            try:
+                make_private(directory)
+                check_directory(directory)
+                with tempfile.TemporaryFile(dir=directory):
+                    self._writable = True
+                _forget(directory)
+            except OSError as error:
+                self._writable = False
+                self._warn(f"{directory}: {error.strerror}")
+        return directory if self._writable else None
 
-    def _forget(self) -> None:
-        now = time.time()
-        for path in self._path("").iterdir():
-            with contextlib.suppress(OSError):
-                if now - path.stat().st_mtime > _FORGOTTEN:
-                    path.unlink()
+    def _warn(self, problem: str) -> None:
+        if not self._warned:
+            self._warned = True
+            logger.warning(
+                "OCSP responses are kept in memory only, so each worker fetches its own, and the first clients after a "
+                "start get none: %s. Set XDG_CACHE_HOME, or CacheDirectory= in the systemd unit.", problem,
+            )  # fmt: skip
 
     def _read(self, name: str) -> bytes | None:
         if self._directory is None:
             return None
         try:
-            with (self._directory / name).open("rb") as file:
-                data = file.read(_MAX_SIZE + 1)
+            check_directory(self._directory)
+            return read_own(self._directory / name, _MAX_SIZE) or None
+        except PermissionError as error:
+            self._warn(f"{error.filename}: {error.strerror}")
         except OSError:
-            return None
-        return data if 0 < len(data) <= _MAX_SIZE else None
+            pass
+        return None
 
     def _write(self, name: str, data: bytes) -> None:
-        """By a rename: no reader sees a part, and of two writers one has the last word."""
-        if not self._usable():
-            return
-        try:
-            descriptor, draft = tempfile.mkstemp(prefix=".", dir=self._directory)  # mode 0600
+        if (directory := self._usable()) is not None:
             try:
-                with os.fdopen(descriptor, "wb") as file:
-                    file.write(data)
-                Path(draft).replace(self._path(name))
-            except OSError:
-                Path(draft).unlink(missing_ok=True)
-                raise
-        except OSError as error:
-            logger.warning("an OCSP response cannot be kept on disk: %s: %s", self._directory, error.strerror)
+                replace_files(directory, {name: (data, 0o600)})
+            except OSError as error:
+                logger.warning("the OCSP response cannot be kept on disk: %s: %s", directory, error.strerror)
 
     def _remove(self, name: str) -> None:
-        if self._usable():
+        if (directory := self._usable()) is not None:
             with contextlib.suppress(OSError):
-                self._path(name).unlink()
+                (directory / name).unlink()
 
 
-def _locks(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
+def _forget(directory: Path) -> None:
+    """Delete our own files of certificates that have long expired."""
+    now = time.time()
+    for path in directory.iterdir():
+        with contextlib.suppress(OSError):
+            status = path.lstat()
+            if _OURS.fullmatch(path.name) and stat.S_ISREG(status.st_mode) and now - status.st_mtime > _FORGOTTEN:
+                path.unlink()
 
 
-def _no_locks() -> bool:
-    return fcntl is None
+def _parse(data: bytes) -> Attempt | None:
+    """None for anything that `Cache.fail` has not written."""
+    with contextlib.suppress(ValueError, TypeError, LookupError, OverflowError, RecursionError):
+        values = json.loads(data)
+        at, again_at, failures = float(values["at"]), float(values["again_at"]), int(values["failures"])
+        if values["status"] in _STATUSES and failures > 0 and math.isfinite(at) and math.isfinite(again_at):
+            msg = str(values["msg"])
+            return Attempt(status=values["status"], msg=msg, failures=failures, at=at, again_at=again_at)
+    return None

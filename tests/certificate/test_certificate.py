@@ -218,6 +218,15 @@ def test_passwords(pki: PKI, tmp_path: Path) -> None:
     assert PEMFiles("c", "k", PasswordFile(secret_file)).paths == (Path("c"), Path("k"), secret_file)
 
 
+def test_a_password_file_of_windows_and_one_that_is_open(pki: PKI, tmp_path: Path) -> None:
+    pair = pki.leaf()
+    secret_file = tmp_path / "password"
+    secret_file.write_bytes(b"\xef\xbb\xbf" + SECRET.encode() + b"\r\n")
+    secret_file.chmod(0o604)
+    source = PEMData(pair.chain_pem, pair.encrypted_key_pem(SECRET.encode()), PasswordFile(secret_file))
+    assert source.load().warnings == (f"{secret_file}: the password is open to everyone (mode 0604); chmod 0600",)
+
+
 def test_a_password_for_a_plain_key_is_never_asked_for(pki: PKI) -> None:
     pair = pki.leaf()
 

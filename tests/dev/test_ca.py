@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from cryptography import x509
 from pki import PKI
 
 from asgi_tls.certificate import PEMFiles
-from asgi_tls.dev.ca import IssuedCertificate, LocalCA, data_directory
+from asgi_tls.dev.ca import IssuedCertificate, LocalCA
 from asgi_tls.errors import ConfigurationError
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -224,6 +225,57 @@ def test_a_home_that_cannot_be_written(tmp_path: Path) -> None:
         LocalCA(tmp_path / "home").issue(["localhost"], directory=tmp_path / "file")
 
 
+def give_away(path: Path) -> None:
+    os.chown(path, 65534, 65534)
+
+
+def open_to_all(path: Path) -> None:
+    path.chmod(0o777)
+
+
+UNTRUSTED = [
+    (".", open_to_all),
+    ("ca", open_to_all),
+    ("ca/ca.pem", open_to_all),
+    ("certificates/localhost", open_to_all),
+]
+if os.geteuid() == 0:
+    UNTRUSTED += [(place, give_away) for place in (".", "ca", "ca/ca-key.pem", "certificates/localhost")]
+
+
+@pytest.mark.parametrize(("place", "change"), UNTRUSTED)
+def test_a_home_that_another_user_can_change_is_refused(
+    ca: LocalCA, place: str, change: Callable[[Path], None]
+) -> None:
+    ca.issue(["localhost"])
+    change(ca.directory / place)
+    said = "can be written by others" if change is open_to_all else "belongs to another user"
+    with pytest.raises(ConfigurationError, match=f"{said}.*Set ASGI_TLS_HOME") as caught:
+        ca.issue(["localhost"])
+    assert str(caught.value).startswith(f"{(ca.directory / place)}: ")
+
+
+def test_an_open_ca_key_is_reported(ca: LocalCA, caplog: pytest.LogCaptureFixture) -> None:
+    ca.ensure()
+    assert caplog.messages == []
+    ca.key_path.chmod(0o444)
+    ca.ensure()
+    danger = "everyone can read the key of the local CA, and pose as any site to those who trust it"
+    assert caplog.messages == [f"{ca.key_path}: {danger}; chmod 0400"]
+
+
+@pytest.mark.parametrize("name", ["ca/ca.pem", "ca/ca-key.pem", "certificates/localhost/privkey.pem"])
+def test_a_pipe_holds_up_nothing(ca: LocalCA, name: str) -> None:
+    ca.issue(["localhost"])
+    (ca.directory / name).unlink()
+    os.mkfifo(ca.directory / name)
+    if name.startswith("ca/"):
+        with pytest.raises(ConfigurationError, match="is a pipe"):
+            ca.issue(["localhost"])
+    else:
+        assert ca.issue(["localhost"]).created
+
+
 ISSUE = """
 import sys
 from pathlib import Path
@@ -263,21 +315,3 @@ def test_many_processes_at_once(tmp_path: Path) -> None:
     assert len({(authority, leaf) for authority, leaf, _ in found}) == 1
     assert sorted(created for _, _, created in found) == ["False"] * 5 + ["True"]
     assert sorted(path.name for path in (tmp_path / "a/b").iterdir()) == ["ca", "certificates", "lock"]
-
-
-def test_where_data_lives(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("HOME", "/home/me")
-    monkeypatch.setenv("ASGI_TLS_HOME", str(tmp_path))
-    assert data_directory() == tmp_path == LocalCA().directory
-    monkeypatch.setenv("ASGI_TLS_HOME", "")
-    monkeypatch.setattr("sys.platform", "linux")
-    monkeypatch.setenv("XDG_DATA_HOME", "/data")
-    assert data_directory() == Path("/data/asgi-tls")
-    for ignored in ("relative", ""):
-        monkeypatch.setenv("XDG_DATA_HOME", ignored)
-        assert data_directory() == Path("/home/me/.local/share/asgi-tls")
-    monkeypatch.setattr("sys.platform", "darwin")
-    assert data_directory() == Path("/home/me/Library/Application Support/asgi-tls")
-    monkeypatch.setattr("sys.platform", "win32")
-    monkeypatch.setenv("LOCALAPPDATA", "/local")
-    assert data_directory() == Path("/local/asgi-tls")

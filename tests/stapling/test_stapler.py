@@ -262,7 +262,7 @@ def test_without_a_directory_to_write_responses_stay_in_memory(
         context = serve(heard, responder.leaf())
         assert heard.wait().status == "good"
         assert stapled(context.ssl_context) is not None
-    said = [record.getMessage() for record in caplog.records if "in memory alone" in record.getMessage()]
+    said = [record.getMessage() for record in caplog.records if "in memory only" in record.getMessage()]
     assert len(said) == 1
     assert "XDG_CACHE_HOME" in said[0]
 

@@ -21,6 +21,8 @@ class Machine:
     root: Path
     platform: str = "linux"
     environ: Mapping[str, str] = field(default_factory=dict)
+    data_home: str = ".local/share"
+    config_home: str = ".config"
 
     def __post_init__(self) -> None:
         for place in ("usr/bin", "usr/sbin", "home/me/bin"):
@@ -35,6 +37,8 @@ class Machine:
             platform=self.platform,
             root=self.root,
             home=self.home,
+            data_home=self.home / self.data_home,
+            config_home=self.home / self.config_home,
             search_path=str(self.home / "bin"),
             environ=self.environ,
             superuser=superuser,

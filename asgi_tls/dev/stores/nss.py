@@ -170,7 +170,7 @@ def _certutil(host: Host) -> str | None:
 def _chromium(host: Host) -> Iterator[tuple[str, Path]]:
     if host.platform == "darwin":
         return
-    old, new = host.home / ".pki/nssdb", host.data_home() / "pki/nssdb"
+    old, new = host.home / ".pki/nssdb", host.data_home / "pki/nssdb"
     present = [path for path in (old, new) if path.is_dir()]
     # Where neither is there, the old place: every version finds it.
     if not present and any(host.program(name) for name in _CHROMIUMS):
@@ -181,7 +181,7 @@ def _chromium(host: Host) -> Iterator[tuple[str, Path]]:
 
 def _firefox(host: Host) -> Iterator[tuple[str, Path]]:
     profiles = [path for place in _FIREFOX_PROFILES for path in sorted(host.home.glob(place))]
-    profiles += sorted(host.config_home().glob("mozilla/firefox/*"))
+    profiles += sorted(host.config_home.glob("mozilla/firefox/*"))
     for path in dict.fromkeys(profiles):
         if (path / "cert9.db").exists():  # a profile gets it when Firefox has run once
             yield "Firefox", path

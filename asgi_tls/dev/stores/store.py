@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from asgi_tls.errors import ConfigurationError, TrustStoreError
+from asgi_tls.files import read_own, user_directory
 
 Kind = Literal["system", "nss"]
 
@@ -44,6 +45,8 @@ class Host:
     platform: str = sys.platform
     root: Path = Path("/")
     home: Path
+    data_home: Path
+    config_home: Path
     search_path: str = ""
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
     superuser: bool = False
@@ -56,6 +59,8 @@ class Host:
             raise ConfigurationError("this user has no home directory", fix="Set HOME to a directory.") from None
         return cls(
             home=home,
+            data_home=user_directory("data"),
+            config_home=user_directory("config"),
             search_path=os.environ.get("PATH", os.defpath),
             environ=os.environ,
             superuser=not hasattr(os, "geteuid") or os.geteuid() == 0,
@@ -73,17 +78,6 @@ class Host:
     def _system_path(self) -> str:
         return os.pathsep.join(str(self.root / each) for each in ("usr/sbin", "usr/bin", "sbin", "bin"))
 
-    def data_home(self) -> Path:
-        return self._xdg("XDG_DATA_HOME", ".local/share")
-
-    def config_home(self) -> Path:
-        return self._xdg("XDG_CONFIG_HOME", ".config")
-
-    def _xdg(self, variable: str, default: str) -> Path:
-        # The XDG base directory specification: a relative path is to be ignored.
-        configured = Path(self.environ.get(variable, ""))
-        return configured if configured.is_absolute() else self.home / default
-
     def shown(self, command: Command) -> str:
         """A line to paste into a shell."""
         argv = command.as_user(superuser=self.superuser)
@@ -100,7 +94,7 @@ class Anchor:
     @classmethod
     def read(cls, path: Path) -> Anchor:
         """Raises OSError, or ValueError for a file that holds no certificate."""
-        return cls(path, x509.load_pem_x509_certificate(path.read_bytes()))
+        return cls(path, x509.load_pem_x509_certificate(read_own(path, 64 << 10)))
 
     @property
     def fingerprint(self) -> str:

@@ -1,17 +1,48 @@
-"""How Linux distributions trust a CA: a file in a directory, and a program that makes their bundles anew from it."""
+"""Linux distributions: a CA is a file in a directory, and a program makes their bundles of all such files."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from asgi_tls.dev.stores.store import Anchor, Command, Host, Kind, is_ours
+
+# Where one's own CAs go; the PEM file with all CAs, which OpenSSL, curl and Python read; what makes it. Firefox reads
+# Fedora's and Arch's stores too, through p11-kit.
+_DISTRIBUTIONS: Final = (
+    # Fedora, RHEL and their kin: update-ca-trust(8)
+    (
+        "etc/pki/ca-trust/source/anchors",
+        "etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+        ("update-ca-trust", "extract"),
+    ),
+    # Arch Linux: update-ca-trust(8)
+    (
+        "etc/ca-certificates/trust-source/anchors",
+        "etc/ca-certificates/extracted/tls-ca-bundle.pem",
+        ("update-ca-trust",),
+    ),
+    # Debian, Ubuntu and Alpine: update-ca-certificates(8)
+    ("usr/local/share/ca-certificates", "etc/ssl/certs/ca-certificates.crt", ("update-ca-certificates",)),
+)
+
+
+def linux(host: Host) -> Iterator[AnchorDirectory]:
+    """The stores whose directory is there, and the program that reads it."""
+    for directory, bundle, (name, *arguments) in _DISTRIBUTIONS:
+        place, program = host.root / directory, host.system_program(name)
+        if program is not None and place.is_dir():
+            copy, remove = (host.system_program(each) or each for each in ("install", "rm"))
+            yield AnchorDirectory(
+                f"System store ({place})", place, host.root / bundle, (program, *arguments), copy, remove
+            )
 
 
 @dataclass(frozen=True)
 class AnchorDirectory:
-    """`refresh` reads `directory` and writes `bundle`, the PEM file that OpenSSL, curl and Python read."""
+    """`refresh` reads `directory` and writes `bundle`."""
 
     name: str
     directory: Path
@@ -21,21 +52,6 @@ class AnchorDirectory:
     remove: str
 
     kind: ClassVar[Kind] = "system"
-
-    @classmethod
-    def find(cls, host: Host, name: str, directory: str, bundle: str, *refresh: str) -> AnchorDirectory | None:
-        """None where the directory or the program that reads it is missing."""
-        place, program = host.root / directory, host.system_program(refresh[0])
-        if program is None or not place.is_dir():
-            return None
-        return cls(
-            f"{name} ({place})",
-            place,
-            host.root / bundle,
-            (program, *refresh[1:]),
-            host.system_program("install") or "install",
-            host.system_program("rm") or "rm",
-        )
 
     def install(self, anchor: Anchor) -> tuple[Command, ...]:
         target = self.directory / f"{anchor.label}.crt"

@@ -8,8 +8,8 @@ import ssl
 from pathlib import Path
 
 from asgi_tls.certificate import CertificateSource
+from asgi_tls.certificate.keyfile import load_cert_chain
 from asgi_tls.certificate.trust import load_ca_bundle
-from asgi_tls.context.keyfile import load_cert_chain
 from asgi_tls.context.policy import apply_profile
 from asgi_tls.errors import ConfigurationError
 from asgi_tls.profile import INTERMEDIATE, TLSProfile

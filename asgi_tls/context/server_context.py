@@ -16,8 +16,8 @@ from typing import Final, Literal
 from asgi_tls import _openssl
 from asgi_tls.certificate import Certificate
 from asgi_tls.certificate.by_name import DEFAULT
+from asgi_tls.certificate.keyfile import load_cert_chain, load_crls
 from asgi_tls.context.certified import CertifiedContext, Trust, TrustedObject
-from asgi_tls.context.keyfile import load_cert_chain, load_crls
 from asgi_tls.context.policy import apply_profile, enforce, set_ciphers
 from asgi_tls.context.resumption import Resumption
 from asgi_tls.errors import ConfigurationError

@@ -15,9 +15,9 @@ from typing import Any, Final, Generic, TypeVar
 
 from asgi_tls.certificate import Certificate, CertificateSource, PEMDirectory
 from asgi_tls.certificate.by_name import DEFAULT
+from asgi_tls.certificate.keyfile import load_cert_chain
 from asgi_tls.certificate.material import read_material
 from asgi_tls.certificate.trust import ClientTrust, load_client_trust
-from asgi_tls.context.keyfile import load_cert_chain
 from asgi_tls.context.policy import set_ciphers
 from asgi_tls.context.server_context import check_group
 from asgi_tls.errors import ASGITLSError, CertificateError

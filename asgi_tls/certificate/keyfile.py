@@ -1,4 +1,4 @@
-"""Hand a certificate and CRLs that are in memory to an `SSLContext`, which reads them from files only."""
+"""Hand certificates, keys and CRLs that are in memory to an `SSLContext`, which reads them from files only."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from asgi_tls.certificate import Certificate
+from asgi_tls.certificate.loaded import Certificate
 from asgi_tls.errors import CertificateError
 
 
@@ -19,18 +19,32 @@ def load_cert_chain(context: ssl.SSLContext, certificate: Certificate) -> None:
 
     Raises CertificateError where OpenSSL refuses what we accepted.
     """
-    with _as_file(certificate) as (path, password):
-        try:
-            context.load_cert_chain(path, password=password)
-        except ssl.SSLError as error:
-            raise CertificateError(
-                f"{certificate.source}: OpenSSL refuses the pair: {error.reason or error}",
-                fix="Order a certificate with an ECDSA P-256 key, or RSA of 2048 bits or more.",
-            ) from None
+    try:
+        load_pair(context, certificate.chain_pem, certificate.key_pem)
+    except ssl.SSLError as error:
+        raise CertificateError(
+            f"{certificate.source}: OpenSSL refuses the pair: {error.reason or error}",
+            fix="Order a certificate with an ECDSA P-256 key, or RSA of 2048 bits or more.",
+        ) from None
+
+
+def load_pair(context: ssl.SSLContext, chain_pem: bytes, key_pem: bytes) -> None:
+    """The same by PEM text, with an unencrypted key. Raises ssl.SSLError."""
+    if _has_memory_files():
+        with _in_memory(key_pem + chain_pem) as name:
+            context.load_cert_chain(name)
+        return
+    # Elsewhere a private temporary file, with the key encrypted under a password that lives for this call.
+    password = secrets.token_hex(16)
+    with tempfile.TemporaryDirectory(prefix="asgi_tls-") as directory:
+        path = Path(directory, "pair.pem")
+        path.touch(mode=0o600)
+        path.write_bytes(_encrypted(key_pem, password) + chain_pem)
+        context.load_cert_chain(path, password=password)
 
 
 def load_crls(context: ssl.SSLContext, crls: str) -> None:
-    """Add revocation lists, PEM text, which `load_verify_locations` takes from a file alone."""
+    """Add revocation lists, PEM text, which `load_verify_locations` takes from a file alone. Raises ssl.SSLError."""
     if _has_memory_files():
         with _in_memory(crls.encode("ascii")) as name:
             context.load_verify_locations(name)
@@ -53,22 +67,6 @@ def _in_memory(data: bytes) -> Iterator[str]:
         file.write(data)
         file.flush()
         yield f"/proc/self/fd/{descriptor}"
-
-
-@contextlib.contextmanager
-def _as_file(certificate: Certificate) -> Iterator[tuple[str, str | None]]:
-    """A path to key and chain, and the password of the key there."""
-    if _has_memory_files():
-        with _in_memory(certificate.key_pem + certificate.chain_pem) as name:
-            yield name, None
-        return
-    # Elsewhere a private temporary file, with the key encrypted under a password that lives for this call.
-    password = secrets.token_hex(16)
-    with tempfile.TemporaryDirectory(prefix="asgi_tls-") as directory:
-        path = Path(directory, "pair.pem")
-        path.touch(mode=0o600)
-        path.write_bytes(_encrypted(certificate.key_pem, password) + certificate.chain_pem)
-        yield str(path), password
 
 
 def _encrypted(key_pem: bytes, password: str) -> bytes:

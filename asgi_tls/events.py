@@ -56,10 +56,10 @@ class SessionEvent(Event):
 class ClientErrorEvent(Event):
     """A handshake failed, or the connection did later on, by what the peer sent.
 
-    `code` is OpenSSL's reason, or one of `HTTP_REQUEST` (plain HTTP on the TLS port), `UNRECOGNIZED_NAME` (SNI),
-    `HANDSHAKE_TIMEOUT`, `CONNECTION_CLOSED` (by the peer, in the middle) and `NO_DATA` (closed without a byte: a port
-    scan, or a health check). `alert` is what was sent to the peer, None where nothing was, "encrypted" where that
-    cannot be told.
+    `code` is OpenSSL's reason, or one of `HTTP_REQUEST` (plain HTTP on the TLS port), `STUN_REQUEST` (WebRTC on it),
+    `UNRECOGNIZED_NAME` (SNI), `HANDSHAKE_TIMEOUT`, `CONNECTION_CLOSED` (by the peer, in the middle), `NO_DATA` (closed
+    without a byte: a port scan, or a health check) and `REFUSED` (the CAs of clients changed meanwhile). `alert` is
+    what was sent to the peer, None where nothing was, "encrypted" where OpenSSL does not say which.
     """
 
     event: ClassVar[str] = "tls_client_error"
@@ -69,6 +69,13 @@ class ClientErrorEvent(Event):
     msg: str
     alert: str | None
     sni: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SilentClientEvent(ClientErrorEvent):
+    """The same for a client that never sent a byte: it left, or the time was over. Browsers do so by themselves, when
+    they connect in advance.
+    """
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -47,6 +47,7 @@ ENCRYPTED: Final = "encrypted"
 _FATAL: Final = 2
 _UNEXPECTED_MESSAGE: Final = 10
 _PROTOCOL_VERSION: Final = 70
+_STUN: Final = b"\x21\x12\xa4\x42"
 _CONTENT_TYPES: Final = range(0x14, 0x18)
 
 # What OpenSSL sends for the reasons that come up once TLS 1.3 has turned encryption on (ssl/statem, ssl/t1_enc.c).
@@ -117,8 +118,16 @@ def alert_by_reason(error: ssl.SSLError, cipher: str | None) -> str | None:
     return _BY_REASON.get(error.reason or "") or _BY_REASON_OF_HELLO.get(error.reason or "")
 
 
+def is_stun(first: bytes) -> bool:
+    """Whether a client begins with STUN (RFC 8489 section 5: the magic cookie), alone or behind a length (RFC 4571).
+
+    WebRTC does so over TCP as well. OpenSSL would wait for the rest of a record.
+    """
+    return first[:1] < b"\x04" and _STUN in {first[4:8], first[6:10]}
+
+
 def alert_for_garbage(error: ssl.SSLError, first: int | None) -> bytes:
-    """The alert record for a first byte that is no TLS, where OpenSSL hangs up without a word; empty otherwise.
+    """The alert record for a first byte that is not TLS, where OpenSSL hangs up without a word; empty otherwise.
 
     RFC 8446 section 5: an unexpected record type MUST end the connection with unexpected_message. A record of TLS with
     a version that nobody has heard of gets protocol_version (appendix D).
@@ -126,4 +135,12 @@ def alert_for_garbage(error: ssl.SSLError, first: int | None) -> bytes:
     if error.reason != "WRONG_VERSION_NUMBER" or first is None:
         return b""
     alert = _PROTOCOL_VERSION if first in _CONTENT_TYPES else _UNEXPECTED_MESSAGE
+    return _record(alert)
+
+
+def _record(alert: int) -> bytes:
     return bytes((_ALERT, 3, 1, 0, 2, _FATAL, alert))
+
+
+UNEXPECTED: Final = _record(_UNEXPECTED_MESSAGE)
+"""A record with the alert unexpected_message."""

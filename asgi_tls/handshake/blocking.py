@@ -12,17 +12,17 @@ import socket
 import ssl
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NoReturn
 
 from asgi_tls import _openssl
-from asgi_tls.events import ClientErrorEvent
+from asgi_tls.events import ClientErrorEvent, SilentClientEvent
 from asgi_tls.handshake import plain_http
-from asgi_tls.handshake.alerts import NAMES, alert_by_reason, alert_for_garbage, alert_in
+from asgi_tls.handshake.alerts import NAMES, UNEXPECTED, alert_by_reason, alert_for_garbage, alert_in, is_stun
 from asgi_tls.handshake.facts import session_fields
 from asgi_tls.handshake.peer import address_of, local_port, part_blocking
 from asgi_tls.handshake.ssl_object import Reception, reason_of
 
-_ENOUGH_TO_TELL: Final = 8  # the longest method of HTTP that is looked for, and its space
+_BEGINNING: Final = 10  # what HTTP and STUN are known by
 _receive = socket.socket.recv  # of the socket itself, below TLS
 _Outcome = tuple[str, str]
 
@@ -32,7 +32,7 @@ class TLSSocket(ssl.SSLSocket):
 
     server_name: str | None = None
     name_refused = False
-    _seen = False
+    _seen = _spoke = False
 
     def do_handshake(self, block: bool = False) -> None:
         """Shake hands within the server's limit. Raises ssl.SSLError, and OSError where the client left."""
@@ -50,7 +50,8 @@ class TLSSocket(ssl.SSLSocket):
                 self._shake_hands(reception, lambda: self._wait_until(started + reception.timeout))
             except _Failed as failed:
                 (code, msg), alert, sni = failed.outcome, failed.alert, self.server_name
-                reception.tell(ClientErrorEvent(ip=ip, port=port, code=code, msg=msg, alert=alert, sni=sni))
+                kind = ClientErrorEvent if self._spoke else SilentClientEvent
+                reception.tell(kind(ip=ip, port=port, code=code, msg=msg, alert=alert, sni=sni))
                 with socket.socket(fileno=self.detach()) as plain:
                     part_blocking(plain)
                 raise failed.error from None
@@ -66,7 +67,10 @@ class TLSSocket(ssl.SSLSocket):
         first = b""
         try:
             limit()
-            first = _receive(self, _ENOUGH_TO_TELL, socket.MSG_PEEK)
+            first = _receive(self, _BEGINNING, socket.MSG_PEEK)
+            self._spoke = bool(first)
+            if is_stun(first):
+                self._end(UNEXPECTED, "STUN_REQUEST", "a STUN request came to the TLS port", NAMES[10])
             if first and plain_http.may_be_http(first):
                 self._answer(reception, limit)
             limit()
@@ -102,10 +106,12 @@ class TLSSocket(ssl.SSLSocket):
                 break
             request += data
         answer = plain_http.answer(request, mode=reception.plain_http, covers=reception.covers, port=local_port(self))
+        self._end(answer, "HTTP_REQUEST", "a plain HTTP request came to the TLS port")
+
+    def _end(self, last_words: bytes, code: str, msg: str, alert: str | None = None) -> NoReturn:
         with contextlib.suppress(OSError):
-            socket.socket.sendall(self, answer)
-        error = ssl.SSLError(ssl.SSL_ERROR_SSL, "plain HTTP on the TLS port")
-        raise _Failed(error, "HTTP_REQUEST", "a plain HTTP request came to the TLS port")
+            socket.socket.sendall(self, last_words)
+        raise _Failed(ssl.SSLError(ssl.SSL_ERROR_SSL, msg), code, msg, alert)
 
     def _wait_until(self, deadline: float) -> None:
         left = deadline - time.monotonic()

@@ -14,14 +14,13 @@ import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from asgi_tls import _openssl
 from asgi_tls._openssl.client_hello import current_handshake
 from asgi_tls.connection import TLSConnection, current_connection
-from asgi_tls.events import ClientErrorEvent, Event
-from asgi_tls.handshake import plain_http
-from asgi_tls.handshake.alerts import alert_for_garbage, alert_in
+from asgi_tls.events import ClientErrorEvent, Event, SilentClientEvent
+from asgi_tls.handshake import alerts, plain_http
 from asgi_tls.handshake.facts import describe, session_fields
 from asgi_tls.handshake.peer import Peer, current_peer, local_port, part
 
@@ -159,7 +158,9 @@ class TLSObject(ssl.SSLObject):
         if self._peer is not None:
             self._peer.spoke = True
         data = self._head + data
-        if data[0] == _HANDSHAKE_RECORD or not plain_http.may_be_http(data):
+        if alerts.is_stun(data):
+            self._turn_away(alerts.UNEXPECTED, "STUN_REQUEST", "a STUN request came to the TLS port", alerts.NAMES[10])
+        elif data[0] == _HANDSHAKE_RECORD or not plain_http.may_be_http(data):
             self._is_tls, self._head, self._first, self.hello = True, b"", data[0], data
             current_handshake.set(self)
             incoming.write(data)
@@ -169,20 +170,23 @@ class TLSObject(ssl.SSLObject):
             self._head = data
 
     def _answer(self, request: bytes) -> None:
-        error = ssl.SSLError(ssl.SSL_ERROR_SSL, "plain HTTP on the TLS port")
-        reception = self._reception
-        if reception is None:
-            raise error
-        port = None if self._peer is None else local_port(self._peer)
-        self._tell_error("HTTP_REQUEST", "a plain HTTP request came to the TLS port", None)
-        self._part(plain_http.answer(request, mode=reception.plain_http, covers=reception.covers, port=port), error)
+        reception, answer = self._reception, b""
+        if reception is not None:
+            port = None if self._peer is None else local_port(self._peer)
+            answer = plain_http.answer(request, mode=reception.plain_http, covers=reception.covers, port=port)
+        self._turn_away(answer, "HTTP_REQUEST", "a plain HTTP request came to the TLS port")
+
+    def _turn_away(self, last_words: bytes, code: str, msg: str, alert: str | None = None) -> NoReturn:
+        error = ssl.SSLError(ssl.SSL_ERROR_SSL, msg)
+        self._tell_error(code, msg, alert)
+        self._part(last_words, error)
         raise error
 
     def _fail(self, error: ssl.SSLError) -> None:
         last_words = self._outgoing.read() if self._outgoing is not None else b""
-        last_words = last_words or alert_for_garbage(error, self._first)
+        last_words = last_words or alerts.alert_for_garbage(error, self._first)
         self._is_tls = False  # `_look` raises from now on
-        self._tell_error(*reason_of(error, name_refused=self.name_refused), alert_in(last_words, error))
+        self._tell_error(*reason_of(error, name_refused=self.name_refused), alerts.alert_in(last_words, error))
         self._part(last_words, error)
 
     def _part(self, last_words: bytes, error: ssl.SSLError) -> None:
@@ -233,10 +237,11 @@ def tell_error(
 ) -> None:
     """Tell that a connection failed."""
     ip, port = (None, None) if peer is None else (peer.ip, peer.port)
-    reception.tell(ClientErrorEvent(ip=ip, port=port, code=code, msg=msg, alert=alert, sni=sni))
+    kind = ClientErrorEvent if peer is None or peer.spoke else SilentClientEvent
+    reception.tell(kind(ip=ip, port=port, code=code, msg=msg, alert=alert, sni=sni))
 
 
-def reason_of(error: ssl.SSLError, *, name_refused: bool = False) -> tuple[str, str]:
+def reason_of(error: ssl.SSLError, *, name_refused: bool) -> tuple[str, str]:
     """A code and a sentence for what OpenSSL raised."""
     if name_refused:
         return "UNRECOGNIZED_NAME", "the client asked for a name that is not served"

@@ -11,9 +11,9 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from asgi_tls.events import (
     CertificateExpiringEvent,
@@ -27,6 +27,8 @@ from asgi_tls.events import (
 )
 
 logger = logging.getLogger("asgi_tls")
+
+T = TypeVar("T")
 
 _LEVELS: Final[dict[type[Event], int]] = {
     SessionEvent: logging.DEBUG,
@@ -60,7 +62,7 @@ def log_events(event: Event, /) -> None:
     level = _level(event)
     if logger.isEnabledFor(level):
         fields = fields_of(event)
-        words = _WORDS.get(type(event), "{event}").format_map({**fields, "subject_alt_names": _names(fields)})
+        words = _of(_WORDS, event, "{event}").format_map({**fields, "subject_alt_names": _names(fields)})
         # In `extra` the field `msg` is called `reason`: logging keeps the name `msg` for itself.
         if "msg" in fields:
             fields["reason"] = fields.pop("msg")
@@ -83,7 +85,7 @@ def _level(event: Event) -> int:
         return logging.DEBUG
     if isinstance(event, GuardEvent) and event.action == "refused":
         return logging.DEBUG
-    return _LEVELS.get(type(event), logging.INFO)
+    return _of(_LEVELS, event, logging.INFO)
 
 
 class JSONFormatter(logging.Formatter):
@@ -117,6 +119,11 @@ class JSONLog:
     def __call__(self, event: Event, /) -> None:
         """Log it."""
         log_events(event)
+
+
+def _of(table: Mapping[type[Event], T], event: Event, default: T) -> T:
+    """What the table has for the kind of event, or for one that it is a kind of."""
+    return next((table[kind] for kind in type(event).__mro__ if kind in table), default)
 
 
 def _names(fields: dict[str, Any]) -> str:

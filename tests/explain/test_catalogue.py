@@ -28,7 +28,9 @@ OWN_CODES = sorted(
     kind.code for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.ASGITLSError)
 )
 # What our own `tls_client_error` adds to OpenSSL's reasons: events.py.
-OWN_EVENTS = ["HTTP_REQUEST", "UNRECOGNIZED_NAME", "HANDSHAKE_TIMEOUT", "CONNECTION_CLOSED", "NO_DATA", "REFUSED"]
+OWN_EVENTS = [
+    "HTTP_REQUEST", "STUN_REQUEST", "UNRECOGNIZED_NAME", "HANDSHAKE_TIMEOUT", "CONNECTION_CLOSED", "NO_DATA", "REFUSED",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("trouble", TROUBLES, ids=lambda trouble: trouble.code)

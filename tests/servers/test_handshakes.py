@@ -37,12 +37,7 @@ def running(files: Files, launch: Launch, **settings: str) -> Iterator[Server]:
     named = files.ecdsa
     certificate = f"localhost={named.certfile},{named.keyfile}"
     settings = {"log_json": "1", "handshake_timeout": str(TIMEOUT), "certificate": certificate, **settings}
-    command, env = launch.command(None, settings)
-    command = [argument.removesuffix("=1") if argument == "--tls-log-json=1" else argument for argument in command]
-    from servers import serve
-
-    ready, count = launch.readiness()
-    with serve(command, env=env, ready=ready, count=count) as server:
+    with launch.start(None, settings) as server:
         yield server
 
 
@@ -200,6 +195,9 @@ GARBAGE = [
     (b"\x16\x03\x01" + (2**14 + 1).to_bytes(2) + bytes(2**14 + 1), [22, 50, 10]),
     (b"\x16\x03\x01\xff\xff" + bytes(65535), [22]),
     (b"\x17\x03\x03\x00\x10" + bytes(16), [10]),
+    # STUN of WebRTC, which looks like the beginning of a long record: RFC 8656 (Allocate), and framed by RFC 4571.
+    (b"\x00\x03\x00\x08\x21\x12\xa4\x42" + bytes(20), [10]),
+    (b"\x00\x1c\x00\x01\x00\x08\x21\x12\xa4\x42" + bytes(20), [10]),
 ]
 
 

@@ -12,6 +12,9 @@ import pytest
 from servers import Server, asgi_tls, serve
 
 from asgi_tls import PEMFiles
+from asgi_tls.servers.settings import SETTINGS
+
+_FLAGS = {setting.name for setting in SETTINGS if setting.is_flag}
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,10 @@ class Launch:
     def command(self, pair: PEMFiles | None, settings: Mapping[str, str]) -> tuple[list[str], dict[str, str]]:
         """The command line and the environment: options where the server has our command, variables elsewhere."""
         files = [] if pair is None else [str(pair.certfile), str(pair.keyfile)]
-        options = [f"--tls-{name.replace('_', '-')}={value}" for name, value in settings.items()]
+        options = [
+            f"--tls-{name.replace('_', '-')}" + ("" if name in _FLAGS else f"={value}")
+            for name, value in settings.items()
+        ]
         if self.server == "uvicorn":
             named = [f"--ssl-certfile={files[0]}", f"--ssl-keyfile={files[1]}"] if files else []
             own = ["--port=0", f"--loop={self.kind}", f"--workers={self.workers}"]

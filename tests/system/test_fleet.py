@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import contextlib
+import gc
+import math
 import socket
 import subprocess
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import psutil
 import pytest
 from files import Files
 from handshakes import client, connect
 from launch import Launch
-from servers import Server, serve
+from redis import Redis
+from servers import Server
 from wire import say
+
+from asgi_tls.listeners.fleet import Fleet
+from asgi_tls.listeners.guard import HandshakeGuard
 
 pytestmark = pytest.mark.system
 
-GARBAGE = b"\x00" * 20
+GARBAGE = b"\x01" * 20
 OTHER = "127.0.0.2"
 
 
@@ -49,9 +57,7 @@ def redis(directory: Path, port: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def guarded(files: Files, launch: Launch, redis_port: int) -> Iterator[Server]:
-    command, env = launch.command(files.ecdsa, {"guard_redis": f"redis://127.0.0.1:{redis_port}/0"})
-    ready, count = launch.readiness()
-    with serve([*command, "--tls-log-json"], env=env, ready=ready, count=count) as server:
+    with launch.start(files.ecdsa, {"guard_redis": f"redis://127.0.0.1:{redis_port}/0", "log_json": "1"}) as server:
         yield server
 
 
@@ -115,3 +121,109 @@ def test_a_fleet(files: Files, tmp_path: Path) -> None:
                 assert connect(server.port, context).protocol == "TLSv1.3"
         for server in (first, second):
             assert "Traceback" not in server.text
+
+
+def test_more_blocks_than_a_server_keeps(files: Files, tmp_path: Path) -> None:
+    """They are read once, and then nothing happens any more: no events, no work, and Redis forgets them."""
+    port = free_port()
+    with redis(tmp_path, port), Redis(port=port) as known:
+        fleet = Fleet(f"redis://127.0.0.1:{port}/0", 20, 60.0, 300.0, lambda _: True)
+        for number in range(15_000):
+            fleet.turn((f"10.0.{number >> 8}.{number & 255}", math.inf))
+        assert 10_000 <= known.xlen("asgi_tls:blocks") < 10_200
+        with guarded(files, Launch("uvicorn", "uvloop"), port) as server:
+            wait_for("addresses that other servers block are blocked here as well", server)
+            before, cpu = len(server.text), psutil.Process(server.process.pid).cpu_times()
+            time.sleep(5)  # polls
+            after = psutil.Process(server.process.pid).cpu_times()
+            assert len(server.text) == before
+            assert (after.user + after.system) - (cpu.user + cpu.system) < 0.25  # 5 % of a core
+            assert connect(server.port, client(ca=files.ca_text)).protocol == "TLSv1.3"
+        assert {known.type(name) for name in known.scan_iter()} == {b"stream"}
+        assert 0 < known.ttl("asgi_tls:blocks") <= 300
+
+
+class Blocked(dict[str, float]):
+    """What a guard does with the blocks of others."""
+
+    def __call__(self, blocks: Sequence[tuple[str, float]]) -> bool:
+        new = {key: seconds for key, seconds in blocks if key not in self}
+        self.update(new)
+        return bool(new)
+
+
+def test_blocks_of_others_are_read_once_and_checked(tmp_path: Path) -> None:
+    port = free_port()
+    url = f"redis://127.0.0.1:{port}/0"
+    with redis(tmp_path, port), Redis(port=port) as known:
+        fast, slow = Blocked(), Blocked()
+        one, other = Fleet(url, 5, 60.0, 300.0, fast), Fleet(url, 5, 60.0, 10.0, slow)
+        seconds, _ = known.time()
+        for number, fields in (
+            (seconds - 200, {"key": "192.0.2.2", "seconds": "100"}),  # has ended
+            (seconds - 100, {"key": "192.0.2.6", "seconds": "300"}),
+            (seconds - 1, {"key": "not an address", "seconds": "100"}),
+            (seconds, {"key": "192.0.2.4", "seconds": "inf"}),
+            (seconds + 1, {"key": "192.0.2.5"}),
+            (seconds + 86_400, {"key": "192.0.2.3", "seconds": "100"}),  # by a clock that was a day ahead
+        ):
+            known.xadd("asgi_tls:blocks", fields, id=f"{number * 1000}-0")
+        for key in ("192.0.2.1", "2001:db8::/64"):
+            one.turn((key, math.inf))
+        for fleet in (one, other):
+            fleet._next_look = 0.0
+            fleet.turn(None)
+        assert set(fast) == {"192.0.2.1", "2001:db8::/64", "192.0.2.3", "192.0.2.6"}
+        assert 195 < fast["192.0.2.6"] <= 200
+        assert set(slow) == {"192.0.2.1", "2001:db8::/64", "192.0.2.3"}  # looks back as far as it blocks
+        assert (slow["192.0.2.3"], slow["192.0.2.1"]) == (100, 300)
+        # Each is read once, whatever becomes of the clock and of the block here.
+        slow.clear()
+        other._next_look = 0.0
+        other.turn(None)
+        assert not slow
+        # Half of the failures on each: neither would block alone.
+        for _ in range(2):
+            one.turn(("198.51.100.1", 1.0))
+            other.turn(("198.51.100.1", 1.0))
+        assert "198.51.100.1" not in fast
+        one.turn(("198.51.100.1", 1.0))
+        assert fast["198.51.100.1"] == 300
+        assert not list(known.scan_iter("asgi_tls:failed:*"))
+
+
+def test_a_server_that_is_no_redis_gets_no_password_into_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """It quotes the command that it does not know."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+        fleet = Fleet(f"redis://:hunter2@127.0.0.1:{port}/0", 5, 60.0, 300.0, Blocked())
+
+        def answer() -> None:
+            connection, _ = listening.accept()
+            with connection:
+                asked = connection.recv(4096).replace(b"\r\n", b" ")
+                assert b"hunter2" in asked
+                connection.sendall((b"-ERR unknown command, with args beginning with: " + asked + b"\r\n") * 2)
+                connection.recv(1)
+
+        answering = threading.Thread(target=answer)
+        answering.start()
+        fleet.turn(("192.0.2.1", 1.0))
+        del fleet
+        gc.collect()
+        answering.join(10)
+    assert "Redis does not answer" in caplog.text
+    assert "hunter2" not in caplog.text
+
+
+def test_the_thread_ends_with_the_guard() -> None:
+    before = set(threading.enumerate())
+    guard = HandshakeGuard(redis="redis://127.0.0.1:1/0")
+    guard.start(lambda _: None)
+    assert [each.name for each in set(threading.enumerate()) - before] == ["asgi_tls fleet"]
+    del guard
+    deadline = time.monotonic() + 15
+    while set(threading.enumerate()) - before:
+        gc.collect()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

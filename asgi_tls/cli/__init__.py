@@ -51,7 +51,7 @@ class _LazyGroup(click.Group):
             sys.exit(STARTUP_FAILURE)
 
 
-@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
 @click.version_option(package_name="asgi-tls", prog_name="asgi-tls")
 def main() -> None:
     """TLS 1.3 and secure transport for Python ASGI servers."""

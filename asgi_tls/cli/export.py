@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -11,16 +12,19 @@ import click
 from asgi_tls import _openssl
 from asgi_tls.certificate import PEMFiles
 from asgi_tls.cli.installed import Installed, installed
+from asgi_tls.cli.options import GroupedCommand, grouped, profile_options, writing
 from asgi_tls.errors import ConfigurationError, MissingFileError, UnreadableFileError
 from asgi_tls.export.application import application_side
 from asgi_tls.export.caddy import caddyfile
 from asgi_tls.export.document import Export
 from asgi_tls.export.haproxy import haproxy_cfg
 from asgi_tls.export.nginx import nginx_conf
-from asgi_tls.export.openssl import openssl_conf, openssl_export
+from asgi_tls.export.openssl import openssl_conf
 from asgi_tls.export.site import Site, Upstream
 from asgi_tls.export.versions import (
     ASSUMED_OPENSSL,
+    CADDY,
+    NGINX,
     OPENSSL,
     PROGRAMS,
     Program,
@@ -31,94 +35,117 @@ from asgi_tls.export.versions import (
 )
 from asgi_tls.middleware.fields import DEFAULTS, HSTS_NAME
 from asgi_tls.middleware.hsts import HSTS
-from asgi_tls.profile import PROFILES, TLSProfile
-from asgi_tls.servers import environment
+from asgi_tls.profile import TLSProfile
 
 if TYPE_CHECKING:
     from asgi_tls.certificate import Certificate
 
 # Where certbot keeps a certificate, by its first name.
 _CERTBOT: Final = "/etc/letsencrypt/live"
-# What says nothing to OpenSSL, which serves no site.
-_OF_A_SITE: Final = ("hosts", "certificate", "key", "client_ca", "address", "hsts", "openssl", "print_app")
+# The parameters that a target has no use for; who gives one is told so.
+_UNUSED: Final = {
+    CADDY.name: ("openssl",),
+    OPENSSL.name: (
+        "openssl", "hosts", "certificate", "key", "client_ca", "client_auth", "upstream", "address", "http_port",
+        "https_port", "hsts", "headers", "print_app",
+    ),
+}  # fmt: skip
+
+_target, _site_option, _output = grouped("Target"), grouped("Site"), grouped("Output")
 
 
-@click.command()
+@click.command(cls=GroupedCommand)
 @click.argument("program", type=click.Choice(list(PROGRAMS)))
-@click.option("--tls-profile", type=click.Choice(list(PROFILES)), default="intermediate", show_default=True)
-@click.option("--tls-groups", default=None, metavar="LIST", help="Groups, the most wanted first.")
-@click.option("--tls-ciphersuites", default=None, metavar="LIST", help="TLS 1.3 suites.")
-@click.option("--tls-ciphers", default=None, metavar="LIST", help="TLS 1.2 suites.")
-@click.option("--version", metavar="X.Y", help="The program's version; by default the installed one.")
-@click.option("--openssl", metavar="X.Y", help="The OpenSSL that nginx or HAProxy is linked with.")
-@click.option("--host", "hosts", multiple=True, help="A name of the site; by default those of the certificate.")
-@click.option("--certificate", metavar="FILE", help="With its chain; by default certbot's for the first host.")
-@click.option("--key", metavar="FILE", help="Its key; by default privkey.pem beside it.")
-@click.option("--client-ca", metavar="FILE", help="Ask clients for a certificate of a CA in this file.")
-@click.option("--client-auth", type=click.Choice(["required", "optional"]), default="required", show_default=True)
-@click.option(
-    "--upstream", default="127.0.0.1:8000", show_default=True, help="The application: HOST:PORT or unix:/run/app.sock."
+@profile_options
+@_target("--version", metavar="X.Y", help="The program's version.", show_default="the installed one")
+@_target(
+    "--openssl", metavar="X.Y", help="The OpenSSL that nginx or HAProxy runs with.", show_default="the installed one"
 )
-@click.option("--address", help="The address to listen on; all by default.")
-@click.option("--http-port", type=int, default=80, show_default=True)
-@click.option("--https-port", type=int, default=443, show_default=True)
-@click.option(
-    "--hsts", metavar="VALUE",
-    help="Strict-Transport-Security where the application sends none, or off; by default the profile's age.",
+@_site_option(
+    "--host", "hosts", metavar="NAME", multiple=True,
+    help="A name of the site; repeatable.", show_default="those of the certificate",
 )  # fmt: skip
-@click.option(
-    "--headers", type=click.Choice(["hsts", "all"]), default="hsts", show_default=True,
+@_site_option(
+    "--certificate", metavar="FILE", help="The certificate with its chain.", show_default="certbot's for the first host"
+)
+@_site_option("--key", metavar="FILE", help="Its key.", show_default="privkey.pem beside the certificate")
+@_site_option("--client-ca", metavar="FILE", help="Ask clients for a certificate of a CA in this file.")
+@_site_option(
+    "--client-auth", type=click.Choice(["required", "optional"]), default="required",
+    help="Whether clients must have one; with --client-ca.",
+)  # fmt: skip
+@_site_option("--upstream", default="127.0.0.1:8000", help="The application: HOST:PORT or unix:/run/app.sock.")
+@_site_option("--address", metavar="IP", help="The address to listen on.", show_default="all")
+@_site_option("--http-port", type=int, default=80, help="The port that redirects, as clients see it.")
+@_site_option("--https-port", type=int, default=443, help="The TLS port, as clients see it.")
+@_site_option(
+    "--hsts", metavar="VALUE",
+    help="Strict-Transport-Security where the application sends none, or off.", show_default="the profile's",
+)  # fmt: skip
+@_site_option(
+    "--headers", type=click.Choice(["hsts", "all"]), default="hsts",
     help="all: the other security headers too, for an application without TLSMiddleware.",
 )  # fmt: skip
-@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Write there, and not to stdout.")
-@click.option("--print-app", is_flag=True, help="Print the application's side instead.")
-def export(program: str, output: Path | None, print_app: bool, **options: Any) -> None:
+@_output(
+    "--output", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path),
+    help="Write the configuration to this file.", show_default="standard output",
+)  # fmt: skip
+@_output(
+    "--print-app", is_flag=True,
+    help="Print the application's side. The configuration is written only with --output.",
+)  # fmt: skip
+@click.pass_context
+def export(
+    ctx: click.Context, /, program: str, profile: TLSProfile, output: Path | None, print_app: bool, **options: Any
+) -> None:
     """Print the configuration of PROGRAM that carries a profile, with the application behind it.
 
-    What PROGRAM cannot carry over is said in the file, and on stderr.
+    What PROGRAM cannot carry over is listed in the file and on standard error.
     """
-    profile = environment.profile_for(
-        {name: options[f"tls_{name}"] for name in ("profile", "groups", "ciphersuites", "ciphers")}
-    )
+    _refuse_unused(ctx, program)
     if program == OPENSSL.name:
-        found = _for_openssl(profile, {**options, "print_app": print_app})
+        version = options["version"]
+        found = openssl_conf(profile, parse_version(OPENSSL, version)) if version else for_this_python(profile)
     else:
         site = _site(profile, program, options)
-        if print_app:
-            click.echo(application_side(site), nl=False)
-            return
         found = _for_proxy(PROGRAMS[program], profile, site, options)
-    if output is None:
+    if print_app:
+        click.echo(application_side(site), nl=False)
+    if output is not None:
+        with writing("--output", output):
+            output.write_text(found.text, encoding="utf-8")
+    elif not print_app:
         click.echo(found.text, nl=False)
-    else:
-        _write(output, found.text)
     for sentence in found.lost:
         click.echo(f"- {sentence}", err=True)
 
 
-def _for_openssl(profile: TLSProfile, options: dict[str, Any]) -> Export:
-    for name in _OF_A_SITE:
-        if options[name]:
-            option = {"hosts": "host"}.get(name, name.replace("_", "-"))
-            raise ConfigurationError(
-                f"OpenSSL serves no site, and has no use for --{option}",
-                fix="Leave it out; --version is OpenSSL's own.",
-            )
-    if options["version"]:
-        return openssl_export(profile, parse_version(OPENSSL, options["version"]))
-    # For this Python's OpenSSL, which can be asked.
-    return Export(openssl_conf(profile, supported_groups=_openssl.supported_groups()), ())
+def _refuse_unused(ctx: click.Context, program: str) -> None:
+    """Raise ConfigurationError for an option that would have no effect."""
+    title = PROGRAMS[program].title
+    for parameter in ctx.command.params:
+        name = parameter.name or ""
+        if ctx.get_parameter_source(name) is click.core.ParameterSource.DEFAULT:
+            continue
+        if name in _UNUSED.get(program, ()):
+            raise ConfigurationError(f"{parameter.opts[0]} has no effect on an export for {title}", fix="Leave it out.")
+        if name == "client_auth" and ctx.params["client_ca"] is None:
+            raise ConfigurationError("--client-auth has no effect without --client-ca", fix="Give both, or none.")
+
+
+def for_this_python(profile: TLSProfile) -> Export:
+    """The openssl.cnf for the OpenSSL of this Python, which is asked for its groups."""
+    major, minor, fix = ssl.OPENSSL_VERSION_INFO[:3]
+    return openssl_conf(profile, (major, minor, fix), _openssl.supported_groups())
 
 
 def _for_proxy(program: Program, profile: TLSProfile, site: Site, options: dict[str, Any]) -> Export:
     here = installed(program.name)
     version = _version(program, options["version"], here)
-    if program.name == "caddy":
+    if program == CADDY:
         return caddyfile(profile, site, version)
     openssl = _openssl_of(program, version, options["openssl"], here)
-    if program.name == "nginx":
-        return nginx_conf(profile, site, version, openssl=openssl)
-    return haproxy_cfg(profile, site, version, openssl=openssl)
+    return (nginx_conf if program == NGINX else haproxy_cfg)(profile, site, version, openssl=openssl)
 
 
 def _version(program: Program, text: str | None, here: Installed | None) -> Version:
@@ -129,7 +156,7 @@ def _version(program: Program, text: str | None, here: Installed | None) -> Vers
 
 def _openssl_of(program: Program, version: Version, text: str | None, here: Installed | None) -> Version:
     if text is not None:
-        return parse_version(OPENSSL, text)
+        return parse_version(OPENSSL, text, option="--openssl")
     if here is None or here.openssl is None or nearest(program, here.version)[:2] != version[:2]:
         return ASSUMED_OPENSSL
     return nearest(OPENSSL, here.openssl)
@@ -143,8 +170,8 @@ def _site(profile: TLSProfile, program: str, options: dict[str, Any]) -> Site:
         for host in hosts:
             if not known.covers(host):
                 raise ConfigurationError(
-                    f"the certificate {certificate} does not name {host}, but {', '.join(known.subject_alt_names)}",
-                    fix="Name one that does, or leave the host out.",
+                    f"--certificate {certificate} is for {', '.join(known.subject_alt_names)}, and not for {host}",
+                    fix=f"Name a certificate that covers {host}, or leave out --host {host}.",
                 )
         hosts = hosts or known.dns_names
     client_auth: Literal["required", "optional"] = options["client_auth"]
@@ -168,8 +195,8 @@ def _files(
 ) -> tuple[str | None, str | None]:  # fmt: skip
     if certificate is None:
         if key is not None:
-            raise ConfigurationError(f"a key ({key}) without a certificate", fix="Name the certificate's file as well.")
-        if program == "caddy" or not hosts:
+            raise ConfigurationError("--key is given without --certificate", fix="Give --certificate as well.")
+        if program == CADDY.name or not hosts:
             return None, None
         certificate = f"{_CERTBOT}/{hosts[0].removeprefix('*.')}/fullchain.pem"
     if key is None:
@@ -178,7 +205,7 @@ def _files(
 
 
 def _known(certificate: str, key: str) -> Certificate | None:
-    """The certificate, checked, where it is on this machine and may be read. Raises CertificateError."""
+    """The certificate, checked, if it is on this machine and readable. Raises CertificateError."""
     try:
         return PEMFiles(certificate, key).load()
     except (MissingFileError, UnreadableFileError):
@@ -195,12 +222,3 @@ def _headers(profile: TLSProfile, hsts: str | None, which: str) -> dict[str, str
 
 def _absolute(path: str | None) -> str | None:
     return None if path is None else str(Path(path).expanduser().absolute())
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise ConfigurationError(
-            f"cannot write {path}: {error.strerror}", fix="Name a file in a directory that you may write to."
-        ) from None

@@ -2,93 +2,73 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
+from typing import Final
 
 import click
 
-from asgi_tls import _openssl
-from asgi_tls.export.openssl import openssl_conf
+from asgi_tls.cli.export import for_this_python
+from asgi_tls.cli.options import GroupedCommand, grouped, profile_options, writing
 from asgi_tls.files import data_directory
-from asgi_tls.profile import PROFILES, TLSProfile, cipher_string
-from asgi_tls.servers import environment
+from asgi_tls.profile import TLSProfile, cipher_string
 
-# What no switch of a plain server brings, whichever it is.
-_LOST = (
-    "certificates are not checked before they are served, and a bad pair at a renewal breaks every handshake",
-    "one certificate only: no choice by host name, no ECDSA and RSA side by side",
-    "the client's first key share decides the group, not the server's order",
-    "no OCSP response is stapled",
+# What the switches of uvicorn, hypercorn and gunicorn lose, whichever it is; granian has the first two.
+_LOST: Final = (
+    "Certificates are not checked before they are served.",
+    "One certificate only: none is chosen by host name.",
+    "A bad pair at a renewal breaks every handshake, and no ECDSA certificate is served beside an RSA one.",
+    "No OCSP response is stapled.",
 )
+_OPTIONS: Final = {
+    "uvicorn": "--ssl-certfile {certfile} --ssl-keyfile {keyfile} --ssl-ciphers '{ciphers}'",
+    "hypercorn": "--certfile {certfile} --keyfile {keyfile} --ciphers '{ciphers}'",
+    "gunicorn": "-k asgi --certfile {certfile} --keyfile {keyfile} --ciphers '{ciphers}'",
+}
+
+_file = grouped("Files")
 
 
-@click.command()
-@click.argument("server", type=click.Choice(["uvicorn", "hypercorn", "gunicorn", "granian"]))
-@click.option(
-    "--tls-profile", "profile_name", type=click.Choice(list(PROFILES)), default="intermediate", show_default=True
-)
-@click.option("--tls-groups", default=None, metavar="LIST", help="Groups, the most wanted first.")
-@click.option("--tls-ciphersuites", default=None, metavar="LIST", help="TLS 1.3 suites.")
-@click.option("--tls-ciphers", default=None, metavar="LIST", help="TLS 1.2 suites.")
-@click.option("--certfile", default="fullchain.pem", show_default=True, help="The certificate with its chain.")
-@click.option("--keyfile", default="privkey.pem", show_default=True, help="Its key.")
-@click.option(
+@click.command(cls=GroupedCommand)
+@click.argument("server", type=click.Choice([*_OPTIONS, "granian"]))
+@profile_options
+@_file("--certfile", default="fullchain.pem", help="The certificate with its chain.")
+@_file("--keyfile", default="privkey.pem", help="Its key.")
+@_file(
     "--openssl-conf",
-    "conf_path",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Where the OpenSSL configuration goes; by default a file in the user's data directory.",
+    help="Where the OpenSSL configuration is written.",
+    show_default="a file in the user's data directory",
 )
-def flags(
-    server: str,
-    profile_name: str,
-    tls_groups: str | None,
-    tls_ciphersuites: str | None,
-    tls_ciphers: str | None,
-    certfile: str,
-    keyfile: str,
-    conf_path: Path | None,
-) -> None:
+def flags(server: str, profile: TLSProfile, certfile: str, keyfile: str, openssl_conf: Path | None) -> None:
     """Print flags that bring a plain SERVER nearest to a profile, and say what they leave open."""
-    profile = environment.profile_for(
-        {"profile": profile_name, "groups": tls_groups, "ciphersuites": tls_ciphersuites, "ciphers": tls_ciphers}
-    )
+    files = {"certfile": shlex.quote(certfile), "keyfile": shlex.quote(keyfile)}
     if server == "granian":
-        command, lost = _granian(profile, certfile, keyfile)
+        command, lost = _granian(profile, files)
     else:
-        conf_path = conf_path or data_directory() / f"openssl-{profile.name}.cnf"
-        _write(conf_path, openssl_conf(profile, supported_groups=_openssl.supported_groups()))
-        command, lost = _openssl_server(server, profile, certfile, keyfile, conf_path)
+        path = openssl_conf or data_directory() / f"openssl-{profile.name}.cnf"
+        conf = for_this_python(profile)
+        with writing("--openssl-conf", path):
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            path.write_text(conf.text, encoding="utf-8")
+        command, lost = _openssl_server(server, profile, files, path)
+        lost += conf.lost
     click.echo(command)
-    click.echo("\nWhat this does not give, and asgi-tls does:", err=True)
+    click.echo("\nWhat these flags leave open:", err=True)
     for sentence in lost:
         click.echo(f"- {sentence}", err=True)
 
 
-def _openssl_server(
-    server: str, profile: TLSProfile, certfile: str, keyfile: str, conf_path: Path
-) -> tuple[str, tuple[str, ...]]:
-    ciphers = cipher_string(profile)
-    arguments = {
-        "uvicorn": f"--ssl-certfile {certfile} --ssl-keyfile {keyfile} --ssl-ciphers '{ciphers}'",
-        "hypercorn": f"--certfile {certfile} --keyfile {keyfile} --ciphers '{ciphers}'",
-        "gunicorn": f"--certfile {certfile} --keyfile {keyfile} --ciphers '{ciphers}'",
-    }[server]
-    lost = list(_LOST)
+def _openssl_server(server: str, profile: TLSProfile, files: dict[str, str], conf: Path) -> tuple[str, list[str]]:
+    options = _OPTIONS[server].format(**files, ciphers=cipher_string(profile))
+    lost = [*_LOST]
     if profile.minimum_version == "TLSv1.3" and server == "hypercorn":
-        lost.insert(0, "hypercorn replaces OpenSSL's options with its own, so TLS 1.2 stays open")
-    return f"OPENSSL_CONF={conf_path} {server} APP {arguments}", tuple(lost)
+        lost.insert(0, "TLS 1.2 stays open: hypercorn replaces OpenSSL's options with its own.")
+    return f"OPENSSL_CONF={shlex.quote(str(conf))} {server} APP {options}", lost
 
 
-def _granian(profile: TLSProfile, certfile: str, keyfile: str) -> tuple[str, tuple[str, ...]]:
+def _granian(profile: TLSProfile, files: dict[str, str]) -> tuple[str, list[str]]:
     version = {"TLSv1.2": "tls1.2", "TLSv1.3": "tls1.3"}[profile.minimum_version]
-    lost = (
-        "suites and groups are those of granian's rustls: they cannot be chosen",
-        "certificates are not checked before they are served",
-        "one certificate only: no choice by host name",
-    )
-    files = f"--ssl-certificate {certfile} --ssl-keyfile {keyfile}"
-    return f"granian --interface asgi APP {files} --ssl-protocol-min {version}", lost
-
-
-def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    path.write_text(text, encoding="ascii")
+    options = "--ssl-certificate {certfile} --ssl-keyfile {keyfile}".format(**files)
+    lost = ["Suites and groups cannot be chosen: granian's rustls has its own.", *_LOST[:2]]
+    return f"granian --interface asgi APP {options} --ssl-protocol-min {version}", lost

@@ -1,4 +1,4 @@
-"""The application's side of a proxy: its server trusts the proxy's headers, and its middleware is told the names."""
+"""The application's side of a proxy: its server trusts the proxy's headers, and its middleware knows the hosts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 
 from asgi_tls.export.site import Site
 
-# Who connects through a Unix socket has no address; the socket's permissions say who may.
+# A peer on a Unix socket has no address; the socket's permissions decide who may connect.
 _ANYBODY: Final = "'*'"
 _UNKNOWN: Final = "PROXY_ADDRESS"
 
@@ -27,14 +27,14 @@ def commands(site: Site) -> dict[str, str]:
 
 
 def middleware(site: Site) -> str:
-    """The line of Python that adds TLSMiddleware: it redirects where the proxy would, and sends the headers once."""
+    """The line of Python that adds TLSMiddleware, with the same hosts and port as the proxy."""
     names = ", ".join(f'"{host}"' for host in site.hosts)
     port = "" if site.https_port == 443 else f", https_port={site.https_port}"
     return f"app.add_middleware(TLSMiddleware, hosts=[{names}]{port})"
 
 
 def application_side(site: Site) -> str:
-    """Everything to do in the application and to its server, in words and commands."""
+    """What to do in the application and for each server, as code, commands and comments."""
     each = commands(site)
     lines = [
         "# In the application:",
@@ -44,11 +44,11 @@ def application_side(site: Site) -> str:
         "# uvicorn:",
         each["uvicorn"],
         "",
-        "# hypercorn believes forwarded headers of whoever connects, so nobody but the proxy may reach its address.",
-        "# In the application, last of all:",
+        "# hypercorn trusts the forwarded headers of every peer, so only the proxy may be able to reach its address.",
+        "# In the application, at the end:",
         "from hypercorn.middleware import ProxyFixMiddleware",
         "proxied = ProxyFixMiddleware(app)",
-        "# and then:",
+        "# The command:",
         each["hypercorn"],
         "",
         "# gunicorn's ASGI worker takes the scheme from the proxy; the client's address stays the proxy's:",
@@ -57,8 +57,8 @@ def application_side(site: Site) -> str:
     if not site.upstream.is_here:
         lines += [
             "",
-            f"# {_UNKNOWN} is the address that the proxy connects from. Plain HTTP goes that way: keep it to a network",
-            "# that you trust.",
+            f"# {_UNKNOWN} is the address that the proxy connects from. It speaks plain HTTP: use a network that you",
+            "# trust.",
         ]
     return "\n".join(lines) + "\n"
 

@@ -5,8 +5,16 @@ from __future__ import annotations
 from typing import Final
 
 from asgi_tls.errors import ConfigurationError
-from asgi_tls.export.document import GROUP_ORDER, Export, Heading, of_client_ca, of_openssl
-from asgi_tls.export.site import CHALLENGES, REMOVED, SESSION_SECONDS, Site
+from asgi_tls.export.document import (
+    QUOTING,
+    Export,
+    Target,
+    check_paths,
+    client_certificates_end,
+    groups_for,
+    indented,
+)
+from asgi_tls.export.site import CHALLENGES, CHALLENGES_COMMENT, FORWARDED_COMMENT, REMOVED, SESSION_SECONDS, Site
 from asgi_tls.export.versions import (
     ASSUMED_OPENSSL,
     HAPROXY,
@@ -25,6 +33,8 @@ _LONGEST_SOCKET_PATH: Final = 97
 # The host that was asked for, without its port, in lower case.
 _HOST: Final = "req.hdr(host),field(1,:),lower"
 
+_quoted: Final = QUOTING[HAPROXY.name]
+
 
 def haproxy_cfg(profile: TLSProfile, site: Site, version: Version, *, openssl: Version = ASSUMED_OPENSSL) -> Export:
     """The configuration for a version of HAProxy that is linked with this OpenSSL.
@@ -33,33 +43,32 @@ def haproxy_cfg(profile: TLSProfile, site: Site, version: Version, *, openssl: V
     """
     if len(site.upstream.path.encode()) > _LONGEST_SOCKET_PATH:
         raise ConfigurationError(
-            f"HAProxy takes at most {_LONGEST_SOCKET_PATH} bytes for {site.upstream.path}", fix="Choose a shorter path."
+            f"--upstream: HAProxy takes at most {_LONGEST_SOCKET_PATH} bytes for {site.upstream.path}",
+            fix="Choose a shorter path.",
         )
-    groups, lost = of_openssl(profile, openssl)
-    lost += [GROUP_ORDER, *_lost(site, version), *of_client_ca(site)]
-    heading = Heading(
-        program=HAPROXY, version=version, profile=profile, site=site,
-        check="haproxy -c -f THIS_FILE", reload="systemctl reload haproxy",
-    )  # fmt: skip
+    check_paths(HAPROXY, site)
+    groups, lost = groups_for(profile, openssl)
+    lost += [*_lost(site, version), *client_certificates_end(site)]
     lines = [
-        *heading.lines(lost),
         "global",
-        *_indented(_policy(profile)),
+        *indented(_policy(profile)),
         "",
         "defaults",
-        *_indented(_DEFAULTS),
+        *indented(_DEFAULTS),
         "",
         *_store(site, version),
         "frontend https",
-        *_indented(_secure(site, version, groups)),
+        *indented(_secure(site, version, groups)),
         "",
         "frontend http",
-        *_indented(_plain(site)),
+        *indented(_plain(site)),
         "",
         "backend application",
         f"    server application {_upstream(site)}",
     ]
-    return Export("\n".join(lines) + "\n", tuple(lost))
+    return Target(HAPROXY, version, profile, site).export(
+        lines, lost, check="haproxy -c -f THIS_FILE", reload="systemctl reload haproxy"
+    )
 
 
 _DEFAULTS: Final = [
@@ -78,16 +87,15 @@ def _lost(site: Site, version: Version) -> list[str]:
     if version < HAPROXY_CRT_STORE:
         if key not in (certificate, f"{certificate}.key"):
             lost.append(
-                f"A path for the key: before {text_of(HAPROXY_CRT_STORE)}, HAProxy reads it from {certificate}.key "
-                f"(or from the certificate's file itself). Make that a link to {key}."
+                f"The path of the key: before {text_of(HAPROXY_CRT_STORE)}, HAProxy reads it from {certificate}.key "
+                f"(or from the certificate's file). Make {certificate}.key a link to {key}."
             )
         if site.stapling is not False:
             lost.append(
-                f"Stapling: before {text_of(HAPROXY_CRT_STORE)} it is "
-                + (f"a line of a crt-list: {certificate} [ocsp-update on]" if version >= HAPROXY_OCSP_UPDATE
-                   else f"the file {certificate}.ocsp, which somebody has to keep fresh")
-                + "."
-            )  # fmt: skip
+                f"Stapling: HAProxy {text_of(version)} needs a crt-list with the line {certificate} [ocsp-update on]."
+                if version >= HAPROXY_OCSP_UPDATE
+                else f"Stapling: HAProxy {text_of(version)} staples {certificate}.ocsp, and does not update it."
+            )
     return lost
 
 
@@ -100,7 +108,7 @@ def _policy(profile: TLSProfile) -> list[str]:
         lines.append(f"ssl-default-bind-ciphersuites {':'.join(profile.ciphersuites)}")
     lines += [
         f"ssl-default-bind-ciphers {cipher_string(profile)}",
-        "# The keys of tickets last as long as the process: sessions resume from the cache, for twelve hours.",
+        "# HAProxy never rotates ticket keys: sessions resume from the cache, for twelve hours.",
         f"tune.ssl.lifetime {SESSION_SECONDS}",
     ]
     return lines
@@ -118,21 +126,21 @@ def _store(site: Site, version: Version) -> list[str]:
     ]
 
 
-def _secure(site: Site, version: Version, groups: list[str]) -> list[str]:
+def _secure(site: Site, version: Version, groups: str) -> list[str]:
     certificate = '"@asgi_tls/site"' if version >= HAPROXY_CRT_STORE else _quoted(site.files("HAProxy")[0])
-    options = f"ssl crt {certificate} strict-sni alpn h2,http/1.1 curves {':'.join(groups)}"
+    options = f"ssl crt {certificate} strict-sni alpn h2,http/1.1 curves {groups}"
     if site.client_ca is not None:
         options += f" ca-file {_quoted(site.client_ca)} verify {site.client_auth}"
     lines = [
         *_bind(site, site.https_port, f" {options}"),
         *_known_hosts(site),
-        "# A name of another site on a connection for this one (RFC 9110 section 15.5.20).",
+        "# A request for another site on a connection for this one (RFC 9110 section 15.5.20).",
         'http-request return status 421 content-type text/plain string "Misdirected Request" unless known_host',
         *_forwarded("https"),
     ]
     if site.hsts is not None:
         lines += [
-            "# Exactly one field (RFC 6797 section 7.1): the application's first, else this.",
+            "# Exactly one field (RFC 6797 section 7.1): the application's first one, or this.",
             f"http-after-response set-header Strict-Transport-Security %[res.fhdr({HSTS_NAME},1)] "
             f"if {{ res.fhdr_cnt({HSTS_NAME}) gt 1 }}",
             f"http-after-response set-header Strict-Transport-Security {_format(site.hsts)} "
@@ -149,7 +157,7 @@ def _plain(site: Site) -> list[str]:
     return [
         *_bind(site, site.http_port, ""),
         *_known_hosts(site),
-        "# For an ACME client that writes where the application serves challenges from (TLSMiddleware's webroot).",
+        CHALLENGES_COMMENT,
         f"acl challenge path_beg {CHALLENGES}",
         'http-request return status 400 content-type text/plain string "Bad Request" unless known_host',
         f"http-request redirect code 308 location https://%[{_HOST}]{site.port_suffix}%[pathq] unless challenge",
@@ -171,7 +179,7 @@ def _known_hosts(site: Site) -> list[str]:
 
 def _forwarded(scheme: str) -> list[str]:
     return [
-        "# Said by this proxy alone: what the client sent under these names does not pass.",
+        FORWARDED_COMMENT,
         "http-request set-header X-Forwarded-For %[src]",
         f"http-request set-header X-Forwarded-Proto {scheme}",
         "http-request set-header X-Forwarded-Host %[req.hdr(host)]",
@@ -189,15 +197,6 @@ def _upstream(site: Site) -> str:
     return _quoted(f"unix@{site.upstream.path}") if site.upstream.path else site.upstream.authority
 
 
-def _quoted(text: str) -> str:
-    # In single quotes everything is literal but the quote itself.
-    return "'" + text.replace("'", "'\\''") + "'"
-
-
 def _format(text: str) -> str:
     """A value where HAProxy expands %."""
     return _quoted(text.replace("%", "%%"))
-
-
-def _indented(lines: list[str]) -> list[str]:
-    return [f"    {line}" for line in lines]

@@ -8,8 +8,23 @@ from __future__ import annotations
 
 from typing import Final
 
-from asgi_tls.export.document import GROUP_ORDER, Export, Heading, of_client_ca, of_openssl
-from asgi_tls.export.site import CHALLENGES, REMOVED, SESSION_SECONDS, Site, refuse_characters
+from asgi_tls.export.document import (
+    QUOTING,
+    Export,
+    Target,
+    block,
+    check_paths,
+    client_certificates_end,
+    groups_for,
+)
+from asgi_tls.export.site import (
+    CHALLENGES,
+    CHALLENGES_COMMENT,
+    FORWARDED_COMMENT,
+    REMOVED,
+    SESSION_SECONDS,
+    Site,
+)
 from asgi_tls.export.versions import (
     ASSUMED_OPENSSL,
     NGINX,
@@ -21,8 +36,7 @@ from asgi_tls.export.versions import (
 )
 from asgi_tls.profile import VERSIONS, TLSProfile, cipher_string
 
-# In a path of a certificate, nginx takes $ for a variable, and there is no way to quote it.
-_UNQUOTABLE: Final = "$"
+_quoted: Final = QUOTING[NGINX.name]
 
 
 def nginx_conf(profile: TLSProfile, site: Site, version: Version, *, openssl: Version = ASSUMED_OPENSSL) -> Export:
@@ -30,39 +44,36 @@ def nginx_conf(profile: TLSProfile, site: Site, version: Version, *, openssl: Ve
 
     Raises ConfigurationError for a path that nginx cannot quote, or for a site without a certificate.
     """
-    refuse_characters("nginx", _UNQUOTABLE, site.certificate, site.key, site.client_ca, site.upstream.path)
-    groups, lost = of_openssl(profile, openssl)
-    lost += [GROUP_ORDER, *_lost(profile, site, version), *of_client_ca(site)]
-    heading = Heading(
-        program=NGINX, version=version, profile=profile, site=site,
-        check="nginx -t -c THIS_FILE", reload="nginx -t && nginx -s reload",
-    )  # fmt: skip
-    lines = [
-        *heading.lines(lost),
-        "worker_processes auto;",
-        "events {",
-        "    worker_connections 1024;",
-        "}",
-        "http {",
-        "    server_tokens off;",
-        "    client_max_body_size 0;  # the application's to limit",
+    check_paths(NGINX, site)
+    groups, lost = groups_for(profile, openssl)
+    lost += [*_lost(profile, site, version), *client_certificates_end(site)]
+    http = [
+        "server_tokens off;",
+        "client_max_body_size 0;  # the application's to limit",
         "",
         *_policy(profile, version, groups),
         "",
         *_maps(site),
         "",
-        "    upstream application {",
-        f"        server {_upstream(site)};",
-        "    }",
+        *block("upstream application", [f"server {_upstream(site)};"]),
         "",
-        *_unknown_names(site, version),
+        "# For a connection that asks for another name, or for none.",
+        *block("server", _unknown_names(site, version)),
         "",
-        *_secure(site, version),
+        *block("server", _secure(site, version)),
         "",
-        *_plain(site),
-        "}",
+        *block("server", [*_listen(site, site.http_port, " default_server"), "return 400;"]),
+        "",
+        *block("server", _plain(site)),
     ]
-    return Export("\n".join(lines) + "\n", tuple(lost))
+    lines = [
+        "worker_processes auto;",
+        *block("events", ["worker_connections 1024;"]),
+        *block("http", http),
+    ]
+    return Target(NGINX, version, profile, site).export(
+        lines, lost, check="nginx -t -c THIS_FILE", reload="nginx -t && nginx -s reload"
+    )
 
 
 def _lost(profile: TLSProfile, site: Site, version: Version) -> list[str]:
@@ -70,26 +81,26 @@ def _lost(profile: TLSProfile, site: Site, version: Version) -> list[str]:
     if version < NGINX_CONF_COMMAND:
         since = text_of(NGINX_CONF_COMMAND)
         if profile.speaks("TLSv1.3"):
-            lost.append(f"The TLS 1.3 suites: all of OpenSSL's are offered, to choose them needs nginx {since}.")
-        lost.append(f"Unknown names get the certificate, and then 421: to refuse the handshake needs nginx {since}.")
+            lost.append(f"The TLS 1.3 suites: all of OpenSSL's are offered; choosing them needs nginx {since}.")
+        lost.append(f"Unknown names get the certificate, and then 421; refusing the handshake needs nginx {since}.")
     if site.stapling is not False:
         lost.append(
-            "nginx staples nothing on the first connection after a start, and checks a response against its issuer "
-            "in the certificate's file alone: a responder with a certificate of its own needs ssl_trusted_certificate."
+            "The staple on the first connection after a start: nginx has none yet. It verifies a response against the "
+            "issuer in the certificate's file only: a responder with its own certificate needs ssl_trusted_certificate."
         )
         if site.stapling is None:
-            lost.append("Where the certificate names no OCSP responder, nginx says so at each start, and goes on.")
+            lost.append("If the certificate names no OCSP responder, nginx logs a warning at each start, and goes on.")
     return lost
 
 
-def _policy(profile: TLSProfile, version: Version, groups: list[str]) -> list[str]:
+def _policy(profile: TLSProfile, version: Version, groups: str) -> list[str]:
     lines = [
         f"ssl_protocols {' '.join(each for each in VERSIONS if profile.speaks(each))};",
         f"ssl_ciphers {_quoted(cipher_string(profile))};",
         "ssl_prefer_server_ciphers off;",
-        f"ssl_ecdh_curve {':'.join(groups)};",
+        f"ssl_ecdh_curve {groups};",
         "ssl_early_data off;",
-        "# Shared by all workers, for twelve hours.",
+        "# All workers share it, for twelve hours.",
         "ssl_session_cache shared:asgi_tls:10m;",
         f"ssl_session_timeout {SESSION_SECONDS}s;",
     ]
@@ -100,38 +111,35 @@ def _policy(profile: TLSProfile, version: Version, groups: list[str]) -> list[st
         lines.append("ssl_session_tickets on;  # their keys rotate with the cache")
     else:
         lines += [
-            f"# The keys of tickets rotate soundly from nginx {text_of(first)} on (CVE-2026-97629): sessions resume",
-            "# from the cache, without tickets.",
+            f"# Before {text_of(first)}, nginx rotates ticket keys unsafely (CVE-2026-97629): sessions resume from the",
+            "# cache, without tickets.",
             "ssl_session_tickets off;",
         ]
-    return _indented(lines)
+    return lines
 
 
 def _maps(site: Site) -> list[str]:
-    lines = ["map $http_upgrade $connection_upgrade {", "    default upgrade;", "    '' close;", "}"]
+    lines = block("map $http_upgrade $connection_upgrade", ["default upgrade;", "'' close;"])
     if site.hsts is not None:
         lines += [
-            "# Exactly one field (RFC 6797 section 7.1): the application's first, else this.",
-            "map $upstream_http_strict_transport_security $hsts {",
-            f"    '' {_quoted(site.hsts)};",
-            '    "~^(?<own_hsts>[^,]+)" $own_hsts;',
-            "}",
+            "# Exactly one field (RFC 6797 section 7.1): the application's first one, or this.",
+            *block(
+                "map $upstream_http_strict_transport_security $hsts",
+                [f"'' {_quoted(site.hsts)};", '"~^(?<own_hsts>[^,]+)" $own_hsts;'],
+            ),
         ]
     for name, value in site.other_headers:
         variable = name.lower().replace("-", "_")
-        lines += [
-            f"map $upstream_http_{variable} $own_{variable} {{",
-            f"    '' {_quoted(value)};",
-            "    default '';  # the application sends it",
-            "}",
-        ]
-    return _indented(lines)
+        lines += block(
+            f"map $upstream_http_{variable} $own_{variable}",
+            [f"'' {_quoted(value)};", "default '';  # the application sends it"],
+        )
+    return lines
 
 
 def _unknown_names(site: Site, version: Version) -> list[str]:
     refusal = ["ssl_reject_handshake on;"] if version >= NGINX_CONF_COMMAND else _certificate(site)
-    body = [*_listen_tls(site, version, default=True), *refusal, "return 421;"]
-    return _indented(["# Whoever asks for another name, or for none.", "server {", *_indented(body), "}"])
+    return [*_listen_tls(site, version, default=True), *refusal, "return 421;"]
 
 
 def _secure(site: Site, version: Version) -> list[str]:
@@ -146,25 +154,20 @@ def _secure(site: Site, version: Version) -> list[str]:
         body += ["proxy_hide_header Strict-Transport-Security;", "add_header Strict-Transport-Security $hsts always;"]
     for name, _ in site.other_headers:
         body.append(f"add_header {name} $own_{name.lower().replace('-', '_')} always;")
-    body += ["location / {", *_indented(_to_application(site, "https")), "}"]
-    return _indented(["server {", *_indented(body), "}"])
+    return [*body, *block("location /", _to_application(site, "https"))]
 
 
 def _plain(site: Site) -> list[str]:
-    unknown = [*_listen(site, site.http_port, " default_server"), "return 400;"]
-    body = [
+    return [
         *_listen(site, site.http_port, ""),
         f"server_name {' '.join(site.hosts)};",
-        "location / {",
-        f"    return 308 https://$host{site.port_suffix}$request_uri;",
-        "}",
-        "# For an ACME client that writes where the application serves challenges from (TLSMiddleware's webroot).",
-        f"location ^~ {CHALLENGES} {{",
-        "    proxy_hide_header Strict-Transport-Security;",
-        *_indented(_to_application(site, "http")),
-        "}",
+        *block("location /", [f"return 308 https://$host{site.port_suffix}$request_uri;"]),
+        CHALLENGES_COMMENT,
+        *block(
+            f"location ^~ {CHALLENGES}",
+            ["proxy_hide_header Strict-Transport-Security;", *_to_application(site, "http")],
+        ),
     ]
-    return _indented(["server {", *_indented(unknown), "}", "", "server {", *_indented(body), "}"])
 
 
 def _to_application(site: Site, scheme: str) -> list[str]:
@@ -176,7 +179,7 @@ def _to_application(site: Site, scheme: str) -> list[str]:
         "proxy_http_version 1.1;",
         "proxy_set_header Upgrade $http_upgrade;",
         "proxy_set_header Connection $connection_upgrade;",
-        "# Said by this proxy alone: what the client sent under these names does not pass.",
+        FORWARDED_COMMENT,
         f"proxy_set_header Host $host{suffix};",
         f"proxy_set_header X-Forwarded-Host $host{suffix};",
         "proxy_set_header X-Forwarded-For $remote_addr;",
@@ -204,11 +207,3 @@ def _listen(site: Site, port: int, options: str) -> list[str]:
 
 def _upstream(site: Site) -> str:
     return _quoted(f"unix:{site.upstream.path}") if site.upstream.path else site.upstream.authority
-
-
-def _quoted(text: str) -> str:
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
-
-
-def _indented(lines: list[str]) -> list[str]:
-    return [f"    {line}" if line else line for line in lines]

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from asgi_tls.export.document import Export, of_openssl
+from asgi_tls.export.document import Export, groups_for
 from asgi_tls.export.versions import Version
 from asgi_tls.profile import VERSIONS, TLSProfile, cipher_string
 
 
-def openssl_conf(profile: TLSProfile, *, supported_groups: Collection[str] | None = None) -> str:
-    """The text of an openssl.cnf for OpenSSL 1.1.1 and later.
+def openssl_conf(profile: TLSProfile, version: Version, supported_groups: Collection[str] | None = None) -> Export:
+    """The openssl.cnf for a version of OpenSSL, 1.1.1 or later, and what is lost.
 
-    `supported_groups` are those of the OpenSSL that will read it: before 3.5, one unknown name fails the whole file.
+    `supported_groups` are those of the OpenSSL that will read it, where it can be asked. From OpenSSL 3.5 on each group
+    is a tuple of its own, so that a server keeps the order of the list. Raises ConfigurationError.
     """
-    groups = [name for name in profile.groups if supported_groups is None or name in supported_groups]
+    groups, lost = groups_for(profile, version, supported_groups)
     lines = [
         f"# TLS profile {profile.name}, for OPENSSL_CONF.",
         "openssl_conf = asgi_tls",
@@ -33,16 +34,10 @@ def openssl_conf(profile: TLSProfile, *, supported_groups: Collection[str] | Non
         f"MinProtocol = {profile.minimum_version}",
         f"MaxProtocol = {profile.maximum_version}",
         # CPython sets a minimum of TLS 1.2 on each context, over MinProtocol; switching a version off stays.
-        *(f"Protocol = -{version}" for version in VERSIONS if not profile.speaks(version)),
+        *(f"Protocol = -{each}" for each in VERSIONS if not profile.speaks(each)),
         f"Ciphersuites = {':'.join(profile.ciphersuites)}",
         f"CipherString = {cipher_string(profile)}",
-        f"Groups = {':'.join(groups)}",
+        f"Groups = {groups}",
         "Options = -Compression",
     ]
-    return "\n".join(lines) + "\n"
-
-
-def openssl_export(profile: TLSProfile, version: Version) -> Export:
-    """The openssl.cnf for a version of OpenSSL, and what is lost."""
-    groups, lost = of_openssl(profile, version)
-    return Export(openssl_conf(profile, supported_groups=groups), tuple(lost))
+    return Export("\n".join(lines) + "\n", tuple(lost))

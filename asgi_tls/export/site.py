@@ -14,13 +14,13 @@ from asgi_tls.middleware.fields import HSTS_NAME, encoded
 
 ClientAuth = Literal["required", "optional"]
 
-
-# What the proxy says about the client. Whatever a client says itself under these names is overwritten.
-SET: Final = ("X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host")
-# And under these, which some frameworks read, it is removed. Forwarded is RFC 7239.
+# Some frameworks read these: what a client sends under such a name is removed. Forwarded is RFC 7239. The proxy sets
+# X-Forwarded-For, -Proto and -Host itself.
 REMOVED: Final = ("Forwarded", "X-Forwarded-Port", "X-Forwarded-Prefix", "X-Forwarded-Ssl", "X-Real-IP")
 
+FORWARDED_COMMENT: Final = "# Only this proxy sets these: what the client sent under these names is not passed on."
 CHALLENGES: Final = "/.well-known/acme-challenge/"
+CHALLENGES_COMMENT: Final = "# For an ACME client that writes to the directory that TLSMiddleware's webroot names."
 # As long as the keys of ServerTLS's tickets live, in seconds.
 SESSION_SECONDS: Final = 12 * 3600
 
@@ -44,13 +44,14 @@ class Upstream:
         Raises ConfigurationError.
         """
         if text.startswith("unix:"):
-            path = checked_path("upstream", text.removeprefix("unix:"))
+            path = _path("--upstream", text.removeprefix("unix:"))
             if len(path.encode()) > _LONGEST_SOCKET_PATH:
                 raise ConfigurationError(
-                    f"the upstream's path has more than {_LONGEST_SOCKET_PATH} bytes", fix="Choose a shorter one."
+                    f"--upstream: the path of a Unix socket has at most {_LONGEST_SOCKET_PATH} bytes",
+                    fix="Choose a shorter path.",
                 )
             return cls(path=path)
-        host, port = checked_authority("the upstream", text)
+        host, port = checked_authority("--upstream", text)
         return cls(host=host, port=port)
 
     @property
@@ -60,19 +61,19 @@ class Upstream:
 
     @property
     def is_here(self) -> bool:
-        """Whether it is on this machine, where nobody between can read along."""
+        """Whether it is on this machine, so that plain HTTP to it crosses no network."""
         return bool(self.path) or is_loopback(self.host)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Site:
-    """One site: its names, all on one certificate, and one application. Everything in it is fit to be quoted.
+    """One site: its names, all on one certificate, and one application. All values are fit to be quoted.
 
-    `certificate` and `key` are absolute paths on the proxy's machine; None is for a proxy that gets its own. `headers`
-    go out over TLS where the application sends none of that name. `stapling` is whether the certificate names an OCSP
-    responder, None where that is not known. `address` is where to listen, None for everywhere.
+    `certificate` and `key` are absolute paths on the proxy's machine; None is for a proxy that obtains its own.
+    `headers` are added over TLS where the application sends none of that name. `stapling` is whether the certificate
+    names an OCSP responder, None where that is not known. `address` is where to listen, None for all addresses.
 
-    Raises ConfigurationError.
+    Raises ConfigurationError, in the words of the options of `asgi-tls export`.
     """
 
     hosts: tuple[str, ...]
@@ -92,26 +93,40 @@ class Site:
             raise ConfigurationError("no host is named", fix="Name the site's hosts: --host example.com.")
         object.__setattr__(self, "hosts", tuple(dict.fromkeys(_host(each) for each in self.hosts)))
         if (self.certificate is None) != (self.key is None):
-            raise ConfigurationError("of certificate and key, one is missing", fix="Name both files.")
-        for name in ("certificate", "key", "client_ca"):
-            if (path := getattr(self, name)) is not None:
-                checked_path(name, path)
+            raise ConfigurationError("--certificate and --key belong together", fix="Name both files.")
+        for option, path in self.paths.items():
+            _path(option, path)
         if self.client_auth not in ("required", "optional"):
-            raise ConfigurationError(f"client_auth is {self.client_auth!r}", fix='Choose "required" or "optional".')
+            raise ConfigurationError(
+                f"--client-auth {self.client_auth!r} is not valid", fix="Choose required or optional."
+            )
         if self.address is not None and parse_ip(self.address) is None:
             raise ConfigurationError(
-                f"{self.address!r} is no address", fix="Give an IPv4 or IPv6 address to listen on."
+                f"--address {self.address!r} is not an IP address", fix="Give an IPv4 or IPv6 address to listen on."
             )
-        checked_port("the http port", self.http_port)
-        checked_port("the https port", self.https_port)
+        checked_port("--http-port", self.http_port)
+        checked_port("--https-port", self.https_port)
         if self.http_port == self.https_port:
-            raise ConfigurationError(f"port {self.http_port} is for http and for https", fix="Choose two ports.")
+            raise ConfigurationError(
+                f"--http-port and --https-port are both {self.http_port}", fix="Choose two different ports."
+            )
         encoded({name.lower(): (value,) for name, value in self.headers.items()})
+
+    @property
+    def paths(self) -> dict[str, str]:
+        """The paths that an export contains, by the option that gives them."""
+        found = {
+            "--certificate": self.certificate,
+            "--key": self.key,
+            "--client-ca": self.client_ca,
+            "--upstream": self.upstream.path or None,
+        }
+        return {option: path for option, path in found.items() if path is not None}
 
     def files(self, program: str) -> tuple[str, str]:
         """The paths of certificate and key, for a program that needs them. Raises ConfigurationError."""
         if self.certificate is None or self.key is None:
-            raise ConfigurationError(f"{program} needs a certificate", fix="Name --certificate and --key.")
+            raise ConfigurationError(f"{program} needs a certificate", fix="Give --certificate and --key.")
         return self.certificate, self.key
 
     @property
@@ -135,31 +150,20 @@ class Site:
         return self.address and bracketed(self.address)
 
 
-def checked_path(what: str, path: str) -> str:
-    """An absolute path that can stand on one line. Raises ConfigurationError."""
+def _path(option: str, path: str) -> str:
     if not _VISIBLE.fullmatch(path) or not path.isprintable():
-        raise ConfigurationError(f"the path of {what} is {path!r}", fix="A path has no control characters.")
+        raise ConfigurationError(f"{option} {path!r} is not a valid path", fix="Remove the control characters.")
     if not PurePosixPath(path).is_absolute():
-        raise ConfigurationError(f"the path of {what}, {path!r}, is relative", fix="Give the whole path.")
+        raise ConfigurationError(f"{option} {path!r} is a relative path", fix="Give the absolute path.")
     return path
-
-
-def refuse_characters(program: str, characters: str, *values: str | None) -> None:
-    """Raise ConfigurationError where a value has a character that the program's files cannot quote."""
-    for value in values:
-        found = [each for each in characters if each in (value or "")]
-        if found:
-            raise ConfigurationError(
-                f"{value!r} has {' and '.join(found)}, which {program} reads as its own", fix="Rename the file."
-            )
 
 
 def _host(text: str) -> str:
     host = checked_name(text)
     if parse_ip(host) is not None:
         raise ConfigurationError(
-            f"{text} is an address",
-            fix="Clients send no server name for an address (RFC 6066 section 3), and who sends none is refused: "
-            "name a host.",
+            f"--host {text} is an IP address",
+            fix="Give a host name: clients send no server name for an address (RFC 6066 section 3), and the export "
+            "refuses connections without one.",
         )
     return host

@@ -1,6 +1,7 @@
-"""Which versions the exports are written for, and what came when: each threshold once, with its reason and source.
+"""Which versions the exports are written for, and what changed when: each threshold once, with its reason and source.
 
-A version is (major, minor, patch). A number that was not given counts as 0: what came within a series is not assumed.
+A version is (major, minor, patch). A number that is not given counts as 0: a feature that came within a series is not
+assumed.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ class Program:
     """What an export is written for. `newest` is a whole series; `checked` are releases that ran it."""
 
     name: str
+    title: str
     oldest: Version
     newest: tuple[int, int]
     checked: tuple[str, ...]
@@ -32,23 +34,30 @@ class Program:
 
 
 # The releases under `checked` are Debian 12's, then those of Debian 13 and of Debian's next release.
-NGINX: Final = Program(name="nginx", oldest=(1, 18, 0), newest=(1, 30), checked=("1.22.1", "1.26.3", "1.30.6"))
-HAPROXY: Final = Program(name="haproxy", oldest=(2, 4, 0), newest=(3, 2), checked=("2.6.12", "3.0.11", "3.2.26"))
-CADDY: Final = Program(name="caddy", oldest=(2, 6, 0), newest=(2, 11), checked=("2.6.2", "2.11.4"))
-OPENSSL: Final = Program(name="openssl", oldest=(1, 1, 1), newest=(3, 6), checked=("3.0.19", "3.5.9", "3.6.5"))
+NGINX: Final = Program(
+    name="nginx", title="nginx", oldest=(1, 18, 0), newest=(1, 30), checked=("1.22.1", "1.26.3", "1.30.6")
+)
+HAPROXY: Final = Program(
+    name="haproxy", title="HAProxy", oldest=(2, 4, 0), newest=(3, 2), checked=("2.6.12", "3.0.11", "3.2.26")
+)
+CADDY: Final = Program(name="caddy", title="Caddy", oldest=(2, 6, 0), newest=(2, 11), checked=("2.6.2", "2.11.4"))
+OPENSSL: Final = Program(
+    name="openssl", title="OpenSSL", oldest=(1, 1, 1), newest=(3, 6), checked=("3.0.19", "3.5.9", "3.6.5")
+)
 PROGRAMS: Final = {program.name: program for program in (NGINX, HAPROXY, CADDY, OPENSSL)}
 
-# What is assumed of a program whose OpenSSL is not known: an unknown group would make it refuse the whole file.
+# Assumed where the program's OpenSSL is not known: one group that it does not know would make it refuse the whole file.
 ASSUMED_OPENSSL: Final[Version] = (3, 0, 0)
 
-# OpenSSL CHANGES 3.5: the groups with ML-KEM.
+# OpenSSL CHANGES 3.5: the groups with ML-KEM, and tuples of groups (A/B/C), whose order a server keeps.
 OPENSSL_MLKEM: Final[Version] = (3, 5, 0)
+OPENSSL_TUPLES: Final = OPENSSL_MLKEM
 # nginx CHANGES 1.19.4: ssl_conf_command, the only way to TLS 1.3 suites, and ssl_reject_handshake for unknown names.
 NGINX_CONF_COMMAND: Final[Version] = (1, 19, 4)
 # nginx CHANGES 1.25.1: `http2 on;`, and the parameter of `listen` deprecated.
 NGINX_HTTP2_DIRECTIVE: Final[Version] = (1, 25, 1)
-# nginx CHANGES 1.23.2: ticket keys in the shared cache rotate. CHANGES 1.30.6: until then one of them was left
-# uninitialised (CVE-2026-97629). Other series have fixes of their own, whose numbers are not known here.
+# nginx CHANGES 1.23.2: ticket keys in the shared cache rotate. CHANGES 1.30.6: until then one of them was
+# left uninitialised (CVE-2026-97629). Other series have fixes of their own, whose numbers are not known here.
 NGINX_ROTATING_TICKETS: Final[tuple[Version, Version]] = ((1, 30, 6), (1, 31, 0))
 # HAProxy's changelog 2.8-dev1: ocsp-update, in a crt-list alone.
 HAPROXY_OCSP_UPDATE: Final[Version] = (2, 8, 0)
@@ -61,25 +70,26 @@ CADDY_TRUST_POOL: Final[Version] = (2, 8, 0)
 CADDY_MLKEM: Final[Version] = (2, 10, 0)
 
 
-def parse_version(program: Program, text: str) -> Version:
-    """Read a version such as 1.22, 1.22.1 or v2.11.4, one that the exports are written for.
+def parse_version(program: Program, text: str, *, option: str = "--version") -> Version:
+    """Read a version such as 1.22, 1.22.1 or v2.11.4, one that the exports are written for, given by `option`.
 
     Raises ConfigurationError.
     """
     match = _VERSION.fullmatch(text.strip())
     if match is None:
         raise ConfigurationError(
-            f"{text!r} is no version of {program.name}", fix=f"Give one from {program.supported}, as in 1.22 or 1.22.1."
+            f"{option} {text!r} is not a version of {program.title}",
+            fix=f"Give one from {program.supported}, as in 1.22 or 1.22.1.",
         )
     version = (int(match[1]), int(match[2]), int(match[3] or 0))
     if version[:2] < program.oldest[:2] or (match[3] is not None and version < program.oldest):
         raise ConfigurationError(
-            f"{program.name} {text} is too old", fix=f"Exports are written for {program.supported}: update it."
+            f"{program.title} {text} is too old", fix=f"Update it: exports are written for {program.supported}."
         )
     if version[:2] > program.newest:
         raise ConfigurationError(
-            f"{program.name} {text} is newer than what is known here",
-            fix=f"Exports are written for {program.supported}: name the newest of these, and let the program check it.",
+            f"{program.title} {text} is newer than this asgi-tls knows",
+            fix=f"Exports are written for {program.supported}: give the newest of these, and let the program check it.",
         )
     return max(version, program.oldest)
 

@@ -8,9 +8,10 @@ import pytest
 
 from asgi_tls.errors import ConfigurationError
 from asgi_tls.export.caddy import caddyfile
+from asgi_tls.export.document import Export
 from asgi_tls.export.haproxy import haproxy_cfg
 from asgi_tls.export.nginx import nginx_conf
-from asgi_tls.export.openssl import openssl_export
+from asgi_tls.export.openssl import openssl_conf
 from asgi_tls.export.site import Site, Upstream
 from asgi_tls.export.versions import (
     CADDY,
@@ -59,7 +60,10 @@ def test_versions_that_are_known(program: Program, text: str, version: Version) 
         (NGINX, "1.31.0", "newer"),
         (NGINX, "2.0", "newer"),
         (CADDY, "2.99", "newer"),
-        *((NGINX, text, "no version") for text in ("", "latest", "1", "1.x", "1.22.1.1", "1.22;", "1.22\n#", "-1.2")),
+        *(
+            (NGINX, text, "--version .* is not a version of nginx")
+            for text in ("", "latest", "1", "1.x", "1.22.1.1", "1.22;", "1.22\n#", "-1.2")
+        ),
     ],
 )
 def test_versions_that_are_not(program: Program, text: str, says: str) -> None:
@@ -139,8 +143,8 @@ def test_caddy_by_version(version: Version, curves: str, pool: str) -> None:
     export = caddyfile(INTERMEDIATE, site, version)
     assert f"    {curves}\n" in export.text
     assert f'{pool} "/ca.pem"' in export.text
-    assert any("Further CAs in /ca.pem" in sentence for sentence in export.lost) == (version < (2, 8, 0))
-    assert any("needs Caddy 2.10" in sentence for sentence in export.lost) == (version < (2, 10, 0))
+    assert any("All CAs in /ca.pem but the first" in sentence for sentence in export.lost) == (version < (2, 8, 0))
+    assert any("X25519MLKEM768 is known from 2.10 on" in sentence for sentence in export.lost) == (version < (2, 10, 0))
     assert any("GODEBUG=tlsmlkem=1" in sentence for sentence in export.lost) == (version >= (2, 10, 0))
 
 
@@ -149,12 +153,24 @@ def test_the_hybrid_group_is_there_from_openssl_3_5(openssl: Version) -> None:
     for export in (
         nginx_conf(MODERN, SITE, newest(NGINX), openssl=openssl),
         haproxy_cfg(MODERN, SITE, newest(HAPROXY), openssl=openssl),
-        openssl_export(MODERN, openssl),
+        openssl_conf(MODERN, openssl),
     ):
-        assert bool(re.search(r"(curve|curves|Groups =) X25519MLKEM768:X25519:P-256", export.text)) == (
-            openssl >= (3, 5, 0)
-        )
+        assert ("X25519MLKEM768/X25519/P-256" in export.text) == (openssl >= (3, 5, 0))
         assert any("X25519MLKEM768" in sentence for sentence in export.lost) == (openssl < (3, 5, 0))
+
+
+def test_the_order_of_groups_is_kept_where_openssl_has_tuples() -> None:
+    def exports(openssl: Version) -> list[Export]:
+        proxies = (nginx_conf(MODERN, SITE, newest(NGINX), openssl=openssl),
+                   haproxy_cfg(MODERN, SITE, newest(HAPROXY), openssl=openssl))  # fmt: skip
+        return [*proxies, openssl_conf(MODERN, openssl)]
+
+    for old, new in zip(exports((3, 4, 9)), exports((3, 5, 0)), strict=True):
+        assert re.search(r" X25519:P-256:P-384[;\n]", old.text)
+        assert re.search(r" X25519MLKEM768/X25519/P-256/P-384[;\n]", new.text)
+        assert any("The order of groups" in sentence for sentence in old.lost)
+        assert not any("groups" in sentence for sentence in new.lost)
+    assert not openssl_conf(MODERN.with_groups("X25519"), (3, 0, 0)).lost
 
 
 def test_a_profile_of_which_nothing_is_left() -> None:

@@ -6,6 +6,7 @@ reach, functions raise UnsupportedError, and `capabilities()` says why.
 
 from asgi_tls._openssl.capabilities import Capabilities, capabilities
 from asgi_tls._openssl.ciphersuites import set_ciphersuites
+from asgi_tls._openssl.client_ca import name_client_authorities
 from asgi_tls._openssl.client_hello import prefer_own_groups
 from asgi_tls._openssl.groups import negotiated_group, set_groups, supported_groups
 from asgi_tls._openssl.sessions import can_set_ticket_keys, limit_sessions, set_ticket_keys
@@ -18,6 +19,7 @@ __all__ = [
     "can_set_ticket_keys",
     "capabilities",
     "limit_sessions",
+    "name_client_authorities",
     "negotiated_group",
     "prefer_own_groups",
     "request_staple",

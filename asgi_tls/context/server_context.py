@@ -200,6 +200,7 @@ class ServerContext:
         context.trust = trust
         if trust.client_ca is not None:
             context.load_verify_locations(cadata=trust.client_ca)
+            _openssl.name_client_authorities(context)
         if trust.client_crl is not None:
             load_crls(context, trust.client_crl)
         return context

@@ -1,7 +1,7 @@
-"""What is known of the TLS connection that a request came over.
+"""What is known of the TLS connection that a request came over, and the place in its scope where that stands.
 
-`current_connection` is set by each server adapter to the handshake of the connection that is being served, and read by
-`asgi_tls.middleware.connection`. No `ssl` here: the middleware works without it.
+A server adapter calls the application through `connected`, so each scope says which connection it is about. Nothing is
+inherited from task to task: a scope of any other origin says nothing. No `ssl` here: the middleware works without it.
 """
 
 from __future__ import annotations
@@ -9,14 +9,31 @@ from __future__ import annotations
 import base64
 import functools
 import textwrap
-from contextvars import ContextVar
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from asgi_tls.profile import cipher_number
 
+CONNECTION: Final = "asgi_tls.connection"
+"""The key of an ASGI scope under which a function returns the TLSConnection, or None where nothing is known of it."""
+
 # RFC 8446 section 4.1.2, RFC 5246 section 6.2.1: how the versions are numbered.
 _VERSION_NUMBERS: Final = {"TLSv1.2": 0x0303, "TLSv1.3": 0x0304}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClientIdentity:
+    """What a verified client certificate says. `subject` is RFC 4514, `serial_number` hexadecimal."""
+
+    subject: str
+    common_name: str | None
+    dns_names: tuple[str, ...]
+    emails: tuple[str, ...]
+    uris: tuple[str, ...]
+    serial_number: str
+    fingerprint_sha256: str
+    certificate: bytes = field(repr=False)  # DER
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +42,8 @@ class TLSConnection:
 
     `protocol` is "TLSv1.2" or "TLSv1.3", `cipher` OpenSSL's name of the suite, `group` the key exchange ("X25519",
     "P-256", "X25519MLKEM768"), None where it cannot be read. `server_name` is what the client asked for (SNI).
-    `server_certificate` and `client_chain` are DER, the client's chain leaf first, as verified.
+    `server_certificate` and `client_chain` are DER, the client's chain leaf first, as verified. `client` is what its
+    certificate says, None without one and where it cannot be read.
     """
 
     protocol: str
@@ -36,6 +54,7 @@ class TLSConnection:
     resumed: bool
     server_certificate: bytes | None = field(default=None, repr=False)
     client_chain: tuple[bytes, ...] = field(default=(), repr=False)
+    client: ClientIdentity | None = None
 
     @functools.cached_property
     def extension(self) -> dict[str, Any]:
@@ -43,7 +62,7 @@ class TLSConnection:
         return {
             "server_cert": None if self.server_certificate is None else _pem(self.server_certificate),
             "client_cert_chain": [_pem(certificate) for certificate in self.client_chain],
-            "client_cert_name": _subject(self.client_chain[0]) if self.client_chain else None,
+            "client_cert_name": None if self.client is None else self.client.subject,
             "client_cert_error": None,  # a certificate that does not verify ends the handshake
             "tls_version": _VERSION_NUMBERS.get(self.protocol),
             "cipher_suite": cipher_number(self.cipher),
@@ -51,21 +70,25 @@ class TLSConnection:
 
 
 class HasConnection(Protocol):
-    """A handshake that can tell its facts when it is asked."""
+    """A handshake that describes its connection when it is asked."""
 
     @property
     def connection(self) -> TLSConnection | None: ...
 
 
-current_connection: Final[ContextVar[HasConnection | None]] = ContextVar("asgi_tls.connection", default=None)
+def connected(app: Callable[..., Any], handshake: HasConnection) -> Callable[..., Any]:
+    """The application for the requests of one connection. Servers may pass further arguments behind the scope."""
+
+    def connection() -> TLSConnection | None:  # a function: hypercorn's ProxyFixMiddleware makes deep copies of scopes
+        return handshake.connection
+
+    def connected_app(scope: dict[str, Any], *channels: Any) -> Any:
+        scope[CONNECTION] = connection
+        return app(scope, *channels)
+
+    return connected_app
 
 
 def _pem(certificate: bytes) -> str:
     lines = textwrap.wrap(base64.b64encode(certificate).decode("ascii"), 64)
     return "\n".join(("-----BEGIN CERTIFICATE-----", *lines, "-----END CERTIFICATE-----", ""))
-
-
-def _subject(certificate: bytes) -> str:
-    from cryptography import x509
-
-    return x509.load_der_x509_certificate(certificate).subject.rfc4514_string()

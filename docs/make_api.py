@@ -39,7 +39,8 @@ CONTENTS: dict[str, dict[str, tuple[str, ...]]] = {
         "connection": ("TLSConnection",),
     },
     "asgi_tls.middleware.identity": {
-        "middleware.identity": ("ClientIdentity", "client_identity", "require_client"),
+        "connection": ("ClientIdentity",),
+        "middleware.identity": ("client_identity", "require_client"),
     },
     "asgi_tls.events": {"events": ()},
     "asgi_tls.listeners.log": {"listeners.log": ("log_events", "JSONFormatter", "JSONLog")},

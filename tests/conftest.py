@@ -10,7 +10,6 @@ from files import Files
 from pki import PKI
 
 from asgi_tls import PEMFiles
-from asgi_tls.connection import current_connection
 
 
 @pytest.fixture(scope="session")
@@ -35,9 +34,3 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
         nameless_client=pair("nameless", "Alice", san=False, eku=(ExtendedKeyUsageOID.CLIENT_AUTH,)),
         client=pair("client", "client.example", eku=(ExtendedKeyUsageOID.CLIENT_AUTH,)),
     )
-
-
-@pytest.fixture(autouse=True)
-def no_connection_of_another_test() -> None:
-    """A handshake that a test makes in this thread sets the variable here, where a server would set it in a task."""
-    current_connection.set(None)

@@ -201,6 +201,8 @@ class ServerContext:
         if trust.client_ca is not None:
             context.load_verify_locations(cadata=trust.client_ca)
             _openssl.name_client_authorities(context)
+            # Whether to verify is for the outer context to say; getpeercert() asks the one that was handed over to.
+            context.verify_mode = ssl.CERT_OPTIONAL
         if trust.client_crl is not None:
             load_crls(context, trust.client_crl)
         return context

@@ -8,6 +8,7 @@ from typing import Any
 
 from asgi_tls import _openssl
 from asgi_tls.connection import TLSConnection
+from asgi_tls.handshake.client import client_of
 
 
 def describe(connection: ssl.SSLObject | ssl.SSLSocket) -> TLSConnection | None:
@@ -16,6 +17,7 @@ def describe(connection: ssl.SSLObject | ssl.SSLSocket) -> TLSConnection | None:
     protocol = connection.version()
     if cipher is None or protocol is None:
         return None
+    chain = _verified_chain(connection)
     return TLSConnection(
         protocol=protocol,
         cipher=cipher[0],
@@ -24,7 +26,8 @@ def describe(connection: ssl.SSLObject | ssl.SSLSocket) -> TLSConnection | None:
         server_name=getattr(connection, "server_name", None),
         resumed=bool(connection.session_reused),
         server_certificate=getattr(connection.context, "leaf", None),
-        client_chain=_verified_chain(connection),
+        client_chain=chain,
+        client=client_of(connection, chain[0]) if chain else None,
     )
 
 

@@ -18,7 +18,7 @@ from typing import Any, Final, NoReturn
 
 from asgi_tls import _openssl
 from asgi_tls._openssl.client_hello import current_handshake
-from asgi_tls.connection import TLSConnection, current_connection
+from asgi_tls.connection import TLSConnection
 from asgi_tls.events import ClientErrorEvent, Event, SilentClientEvent
 from asgi_tls.handshake import alerts, plain_http
 from asgi_tls.handshake.facts import describe, session_fields
@@ -121,9 +121,6 @@ class TLSObject(ssl.SSLObject):
             raise
         if (why := self.refusal()) is not None:
             self._refuse(why)
-        # asyncio and uvloop call the protocol's connection_made right after this, in the same call: the tasks that a
-        # server starts there inherit the variable.
-        current_connection.set(self)
         if self._reception is not None:
             self._tell_session(self._reception)
 
@@ -139,6 +136,13 @@ class TLSObject(ssl.SSLObject):
             if self._failure is None:
                 self._fail(error)
             raise
+
+    def getpeercert(self, binary_form: bool = False) -> Any:
+        """As in `ssl`, but {} where the names cannot be read: both loops ask after a handshake, and would end it."""
+        try:
+            return super().getpeercert(binary_form)
+        except (UnicodeDecodeError, ssl.SSLError):
+            return {}
 
     @functools.cached_property
     def connection(self) -> TLSConnection | None:

@@ -6,9 +6,11 @@
     def tls(request: Request):
         connection = tls_connection(request.scope)   # None over plain HTTP
 
-Both work under uvicorn, hypercorn and gunicorn's ASGI worker, wherever the context comes from a ServerTLS. They tell of
-the connection to this server: behind a proxy that ends TLS, there is none. Of HTTP/3 in hypercorn neither the group nor
-the name that the client asked for is known: aioquic does not tell them.
+Both work under uvicorn, hypercorn and gunicorn's ASGI worker, wherever the context comes from a ServerTLS. They
+describe the connection to this server that the scope is about. Behind a proxy that terminates TLS there is none, and
+none for a scope that something else has made: a test client, another server in the same process, a call in a background
+task. Of HTTP/3 in hypercorn neither the group nor the name that the client asked for is known: aioquic does not
+expose them.
 
 The extension has every key of its version 0.2. The draft of the next version keeps only `client_cert_chain`, in the
 same form, so both kinds of readers find what they look for. What a server fills in by itself is left as it is.
@@ -18,9 +20,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from asgi_tls.connection import TLSConnection, current_connection
+from asgi_tls.connection import CONNECTION, TLSConnection
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from starlette.types import ASGIApp, Receive, Scope, Send
 
 
@@ -46,7 +50,5 @@ def with_connection(scope: Scope) -> Scope:
 
 def tls_connection(scope: Scope) -> TLSConnection | None:
     """The facts of the TLS connection that this request came over, None where it did not or they are not known."""
-    if scope["type"] not in {"http", "websocket"}:
-        return None
-    handshake = current_connection.get()
-    return None if handshake is None else handshake.connection
+    connection: Callable[[], TLSConnection | None] | None = scope.get(CONNECTION)
+    return None if connection is None else connection()

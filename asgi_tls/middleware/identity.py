@@ -9,7 +9,8 @@
 
     client = client_identity(request.scope)          # Starlette and plain ASGI: None without a certificate
 
-The server has verified the certificate: `client_auth="optional"` lets clients without one come as far as this.
+The server has verified the certificate: `client_auth="optional"` lets clients without one come as far as this. Where a
+verified certificate cannot be read (names in a broken encoding), there is no identity: 403, and a line in the log.
 """
 
 from __future__ import annotations
@@ -17,18 +18,22 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
+import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection  # noqa: TC002 -- FastAPI reads the annotation at run time
 
+from asgi_tls.connection import ClientIdentity
 from asgi_tls.middleware.connection import tls_connection
 
 if TYPE_CHECKING:
-    from cryptography import x509
     from starlette.types import Scope
+
+__all__ = ["ClientIdentity", "client_identity", "require_client"]
+
+_log = logging.getLogger("asgi_tls")
 
 _BEGIN: Final = "-----BEGIN CERTIFICATE-----"
 _END: Final = "-----END CERTIFICATE-----"
@@ -37,36 +42,14 @@ _END: Final = "-----END CERTIFICATE-----"
 _CHALLENGE: Final = {"WWW-Authenticate": "ClientCertificate"}
 
 
-@dataclass(frozen=True, kw_only=True)
-class ClientIdentity:
-    """What a verified client certificate says. `subject` is RFC 4514, `serial_number` hexadecimal."""
-
-    subject: str
-    common_name: str | None
-    dns_names: tuple[str, ...]
-    emails: tuple[str, ...]
-    uris: tuple[str, ...]
-    serial_number: str
-    fingerprint_sha256: str
-    certificate: bytes = field(repr=False)  # DER
-
-
 def client_identity(scope: Scope) -> ClientIdentity | None:
-    """The client's identity, None where it showed no certificate.
+    """The client's identity, None where it showed no certificate, or one that cannot be read.
 
-    It comes from the handshake itself, else from the `tls` extension of a server that fills it on its own, in any of
-    its shapes: `client_cert_chain` as a list of PEM certificates, or as one string that holds them.
+    It comes from the handshake of the connection that the scope is about, else from the `tls` extension of a server
+    that fills it on its own, in any of its shapes: `client_cert_chain` as a list of PEM certificates, or as one string
+    that holds them.
     """
-    connection = tls_connection(scope)
-    if connection is not None:
-        return _identity(connection.client_chain[0]) if connection.client_chain else None
-    extension = (scope.get("extensions") or {}).get("tls") or {}
-    if extension.get("client_cert_error"):
-        return None
-    chain = extension.get("client_cert_chain") or ()
-    first = chain if isinstance(chain, str) else next(iter(chain), "")
-    certificate = _der(first)
-    return None if certificate is None else _identity(certificate)
+    return _shown(scope)[1]
 
 
 def require_client(
@@ -74,12 +57,14 @@ def require_client(
 ) -> Callable[[HTTPConnection], ClientIdentity]:
     """A dependency for FastAPI, or a function to call with a Starlette request: the client's identity.
 
-    It raises HTTPException: 401 without a certificate, 403 where `allow` says no.
+    It raises HTTPException: 401 without a certificate, 403 where `allow` says no and where it cannot be read.
     """
 
     def identify(connection: HTTPConnection) -> ClientIdentity:
-        client = client_identity(connection.scope)
+        has_certificate, client = _shown(connection.scope)
         if client is None:
+            if has_certificate:
+                raise HTTPException(403, "This client certificate cannot be read.")
             raise HTTPException(401, "This needs a client certificate.", _CHALLENGE)
         if allow is not None and not allow(client):
             raise HTTPException(403, "This client certificate is not allowed here.")
@@ -88,35 +73,51 @@ def require_client(
     return identify
 
 
-def _der(pem: Any) -> bytes | None:
-    body, end, _ = str(pem).partition(_BEGIN)[2].partition(_END)
-    return base64.b64decode("".join(body.split())) if end else None
+def _shown(scope: Scope) -> tuple[bool, ClientIdentity | None]:
+    """Whether the client showed a verified certificate, and whom it names."""
+    connection = tls_connection(scope)
+    if connection is not None:
+        return bool(connection.client_chain), connection.client
+    extension = (scope.get("extensions") or {}).get("tls") or {}
+    if extension.get("client_cert_error"):
+        return False, None
+    chain = extension.get("client_cert_chain") or ()
+    first = str(chain if isinstance(chain, str) else next(iter(chain), ""))
+    return _END in first, _read(first)
 
 
 @functools.lru_cache(maxsize=256)  # the requests of one connection ask for the same certificate
+def _read(pem: str) -> ClientIdentity | None:
+    """The identity in the first certificate of a PEM text that another server has put into a scope."""
+    body, end, _ = pem.partition(_BEGIN)[2].partition(_END)
+    if not end:
+        return None
+    try:
+        return _identity(base64.b64decode("".join(body.split())))
+    except Exception as error:  # noqa: BLE001 -- whatever the parser stumbles over, nobody is let in for it
+        _log.warning(
+            "The server's TLS extension has a client certificate that cannot be read (%s): requests with it have no "
+            "client identity. Serve with asgi-tls, which reads it as OpenSSL does, or issue it again.",
+            error,
+        )
+        return None
+
+
 def _identity(certificate: bytes) -> ClientIdentity:
     from cryptography import x509
     from cryptography.x509.oid import NameOID
 
     parsed = x509.load_der_x509_certificate(certificate)
     common_names = parsed.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    names = _alternative_names(parsed)
+    alternatives = [each.value for each in parsed.extensions if isinstance(each.value, x509.SubjectAlternativeName)]
+    names = alternatives[0] if alternatives else x509.SubjectAlternativeName([])
     return ClientIdentity(
         subject=parsed.subject.rfc4514_string(),
         common_name=str(common_names[0].value) if common_names else None,
-        dns_names=tuple(names.get_values_for_type(x509.DNSName)) if names else (),
-        emails=tuple(names.get_values_for_type(x509.RFC822Name)) if names else (),
-        uris=tuple(names.get_values_for_type(x509.UniformResourceIdentifier)) if names else (),
+        dns_names=tuple(names.get_values_for_type(x509.DNSName)),
+        emails=tuple(names.get_values_for_type(x509.RFC822Name)),
+        uris=tuple(names.get_values_for_type(x509.UniformResourceIdentifier)),
         serial_number=f"{parsed.serial_number:x}",
         fingerprint_sha256=hashlib.sha256(certificate).hexdigest(),
         certificate=certificate,
     )
-
-
-def _alternative_names(certificate: x509.Certificate) -> x509.SubjectAlternativeName | None:
-    from cryptography import x509
-
-    try:
-        return certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
-        return None

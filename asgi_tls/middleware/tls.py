@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from asgi_tls.connection import current_connection
+from asgi_tls.connection import CONNECTION
 from asgi_tls.errors import ConfigurationError
 from asgi_tls.middleware.answer import is_secure
 from asgi_tls.middleware.connection import with_connection
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from asgi_tls.middleware.csp import Content
     from asgi_tls.middleware.hsts import HSTS
     from asgi_tls.middleware.merge import Merger, Pair
-
-_current = current_connection.get
 
 
 class TLSMiddleware:
@@ -97,7 +95,7 @@ class TLSMiddleware:
         if not short:
             await self._decide(scope, receive, send)
             return
-        if _current() is not None:
+        if CONNECTION in scope:
             scope = with_connection(scope)
         path, mergers = scope["path"], self._mergers
         merger = mergers[path] if path in mergers else self._merger  # noqa: SIM401 -- twice as fast as get()

@@ -7,10 +7,16 @@ Three things in gunicorn would quietly serve something else than what was asked 
 - Its ASGI worker logs an exception of the hook and goes on in plain HTTP: the hook exits instead, with the status at
   which the arbiter stops. The certificates are checked in the arbiter as well, before it listens.
 - uvicorn's worker for gunicorn ignores the hook: it is refused.
+
+The ASGI worker makes an `ASGIProtocol` for each connection, a name in its module: a subclass stands there whose
+application knows the connection, where the context is ours. It would break if gunicorn made its connections in another
+way; tests/servers would show it: the application would learn nothing of its connection.
 """
 
 from __future__ import annotations
 
+import asyncio
+import functools
 import logging
 import os
 import secrets
@@ -23,7 +29,9 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 import gunicorn.config
 
 from asgi_tls import _openssl
+from asgi_tls.connection import connected
 from asgi_tls.errors import ASGITLSError, ConfigurationError
+from asgi_tls.handshake.ssl_object import TLSObject
 from asgi_tls.servers import STARTUP_FAILURE, environment
 from asgi_tls.servers.logs import follow
 from asgi_tls.tickets import MIN_SECRET
@@ -70,6 +78,9 @@ class GunicornContextFactory:
             except ASGITLSError as error:
                 _exit(error)
             self._context = os.getpid(), context
+            asgi: Any = sys.modules.get("gunicorn.workers.gasgi")
+            if asgi is not None:
+                asgi.ASGIProtocol = _connected(asgi.ASGIProtocol)
         return self._context[1]
 
     def check(self, config: gunicorn.config.Config) -> None:
@@ -93,6 +104,23 @@ class GunicornContextFactory:
         if self._tls.ticket_secret is None and _openssl.can_set_ticket_keys():
             self._tls = replace(self._tls, ticket_secret=_secret)
         return self._tls
+
+
+@functools.cache
+def _connected(base: Any) -> Any:
+    if getattr(base, "is_connected", False):
+        return base
+
+    class Connected(base):  # type: ignore[misc]  # gunicorn's class of this process
+        is_connected = True
+
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            handshake = transport.get_extra_info("ssl_object")
+            if isinstance(handshake, TLSObject):
+                self.app: Any = connected(self.app, handshake)
+            super().connection_made(transport)
+
+    return Connected
 
 
 def _widen_is_ssl() -> None:

@@ -1,7 +1,8 @@
 """hypercorn: a `Config` that makes our context, and the module that `hypercorn -c python:…` reads.
 
-hypercorn starts a task for each connection inside `connection_made`, which runs right after the handshake: the task
-inherits `current_connection` from there, and nothing else is needed.
+For each TCP connection hypercorn makes a `TCPServer`, a name in its module `asyncio.run`: a subclass stands there whose
+application knows the connection, where the context is ours. It would break if hypercorn made its connections in another
+way; tests/servers would show it: the application would learn nothing of its connection.
 
 HTTP/3 is aioquic's: TLS 1.3 with its own suites and groups, and a certificate from `certfile` and `keyfile`, which
 quic.py keeps fresh. A profile that is narrower than those cannot be kept there, so it is refused together with
@@ -10,6 +11,8 @@ quic.py keeps fresh. A profile that is narrower than those cannot be kept there,
 
 from __future__ import annotations
 
+import functools
+import importlib
 import logging
 import secrets
 import ssl
@@ -22,7 +25,9 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 from hypercorn.config import Config
 
 from asgi_tls import _openssl
+from asgi_tls.connection import connected
 from asgi_tls.errors import ASGITLSError, ConfigurationError
+from asgi_tls.handshake.ssl_object import TLSObject
 from asgi_tls.renewal.reloader import running_loop
 from asgi_tls.renewal.sighup import reload_on_sighup
 from asgi_tls.servers import STARTUP_FAILURE, environment, quic
@@ -122,8 +127,27 @@ def _live_context(
     except ASGITLSError as error:
         _exit(error)
     reload_on_sighup(context)
+    serving: Any = importlib.import_module("hypercorn.asyncio.run")
+    serving.TCPServer = _connected(serving.TCPServer)
     quic.follow(owner, context)
     return context.ssl_context
+
+
+@functools.cache
+def _connected(base: Any) -> Any:
+    if getattr(base, "is_connected", False):
+        return base
+
+    class Connected(base):  # type: ignore[misc]  # hypercorn's class of this process
+        is_connected = True
+
+        def __init__(self, app: Any, *args: Any, **kwargs: Any) -> None:
+            super().__init__(app, *args, **kwargs)
+            handshake = self.writer.get_extra_info("ssl_object")
+            if isinstance(handshake, TLSObject):
+                self.app = connected(app, handshake)
+
+    return Connected
 
 
 def check_quic(tls: ServerTLS) -> tuple[str, str]:

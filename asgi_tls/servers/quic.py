@@ -6,7 +6,8 @@ the live context has another certificate by now. `hypercorn.asyncio.udp_server` 
 when a worker starts to listen, which is after the context was made: the subclass is put in its place in that module.
 A configuration that is not ours is served as before.
 
-The tasks of a connection's requests are started while `_handle_events` runs, and inherit what is set around it.
+The tasks of a connection's requests are started while `_handle_events` runs, and inherit the variable that is set
+around it. Nothing but the application that this class calls reads it.
 
 It would break if hypercorn imported the class earlier or kept the configuration under another name than `quic_config`:
 tests/servers/test_quic.py would be served the old certificate. Or if it renamed `_handle_events`: the same test would
@@ -20,10 +21,11 @@ import logging
 import time
 import weakref
 from collections.abc import Mapping
+from contextvars import ContextVar
 from typing import Any, Final
 
 from asgi_tls.certificate import Certificate
-from asgi_tls.connection import TLSConnection, current_connection
+from asgi_tls.connection import TLSConnection, connected
 from asgi_tls.context.server_context import ServerContext
 from asgi_tls.handshake.facts import fields_of
 from asgi_tls.handshake.peer import address_of
@@ -32,6 +34,10 @@ from asgi_tls.handshake.ssl_object import Reception
 logger = logging.getLogger("asgi_tls")
 
 _contexts: Final[weakref.WeakKeyDictionary[object, ServerContext]] = weakref.WeakKeyDictionary()
+
+
+# The handshake of the connection whose events are handled.
+_served: Final[ContextVar[QuicHandshake | None]] = ContextVar("asgi_tls.quic", default=None)
 
 
 def follow(owner: object, context: ServerContext) -> None:
@@ -53,7 +59,7 @@ def _following(base: Any) -> Any:
         follows_asgi_tls = True
 
         def __init__(self, app: Any, config: Any, *args: Any, **kwargs: Any) -> None:
-            super().__init__(app, config, *args, **kwargs)
+            super().__init__(_connected(app), config, *args, **kwargs)
             self._live = _contexts.get(config) or _contexts.get(config.create_ssl_context)
             self._seen: Mapping[str, tuple[Certificate, ...]] | None = None
             self._handshakes: weakref.WeakKeyDictionary[Any, QuicHandshake] = weakref.WeakKeyDictionary()
@@ -73,16 +79,24 @@ def _following(base: Any) -> Any:
             handshake = self._handshakes.get(connection.quic)
             if handshake is None:
                 handshake = self._handshakes[connection.quic] = QuicHandshake(connection.quic.tls, client)
-            token = current_connection.set(handshake)
+            token = _served.set(handshake)
             try:
                 await super()._handle_events(connection, client)
             finally:
-                current_connection.reset(token)
+                _served.reset(token)
             if connection.h3 is not None:
                 handshake.tell(self._live.ssl_context.reception)
 
     Following.__name__ = Following.__qualname__ = base.__name__
     return Following
+
+
+def _connected(app: Any) -> Any:
+    def connected_app(scope: Any, *channels: Any) -> Any:
+        handshake = _served.get()
+        return (app if handshake is None else connected(app, handshake))(scope, *channels)
+
+    return connected_app
 
 
 class QuicHandshake:

@@ -1,11 +1,10 @@
 """uvicorn: its public hook `ssl_context_factory`, and the protocol class that it has chosen by then.
 
-An app learns of its connection by `current_connection`, which the tasks that serve a connection inherit. With
-`--reset-contextvars` they inherit nothing: then the protocol class gets a subclass that gives each connection a copy of
-the configuration, whose app knows the connection. `Config.load` sets `http_protocol_class`, then calls the factory,
-then sets `loaded_app`; the protocol is made with `config=`, and each protocol it switches to (WebSocket, HTTP/2) takes
-`config.loaded_app` again. It would break if uvicorn took the app from elsewhere, and tests/servers would show it: the
-demo would say nothing of the connection.
+The application learns of its connection from what serves it: in each of uvicorn's protocols, `receive` is a method of
+the object that holds the transport. `Config.load` sets `http_protocol_class`, then calls the factory, then sets
+`loaded_app`, so the application is wrapped when the first connection comes; each protocol that it switches to
+(WebSocket, HTTP/2) takes `config.loaded_app` again. It would break if uvicorn took the application from elsewhere, and
+tests/servers would show it: the application would learn nothing of its connection.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from asgi_tls.connection import HasConnection, current_connection
+from asgi_tls.connection import connected
 from asgi_tls.errors import ASGITLSError
 from asgi_tls.renewal.sighup import reload_on_sighup
 from asgi_tls.servers import STARTUP_FAILURE
@@ -54,40 +53,25 @@ class UvicornContextFactory:
             logging.getLogger("uvicorn.error").error("TLS cannot start: %s %s", error, error.more)  # noqa: TRY400 -- no traceback
             sys.exit(STARTUP_FAILURE)
         reload_on_sighup(context)
-        if config.reset_contextvars:
-            config.http_protocol_class = _observed(config.http_protocol_class)
+        config.http_protocol_class = _first(config.http_protocol_class)
         return context.ssl_context
 
 
-class _Slot:
-    """Where a connection leaves its handshake for the app that serves it."""
+def _first(protocol_class: Any) -> Any:
+    """In the protocol class's place until the first connection comes, when the configuration has its application."""
 
-    handshake: HasConnection | None = None
+    def make(config: uvicorn.Config, **rest: Any) -> asyncio.Protocol:
+        config.http_protocol_class = protocol_class
+        config.loaded_app = _connected(config.loaded_app)
+        made: asyncio.Protocol = protocol_class(config=config, **rest)
+        return made
 
-
-def _observed(protocol_class: type[asyncio.Protocol]) -> type[asyncio.Protocol]:
-    base: Any = protocol_class
-
-    class Observed(base):  # type: ignore[misc]  # the base is chosen at run time
-        def __init__(self, config: uvicorn.Config, *args: Any, **kwargs: Any) -> None:
-            self._asgi_tls = _Slot()
-            own = object.__new__(type(config))  # a shallow copy; copy.copy takes five times as long
-            vars(own).update(vars(config))
-            own.loaded_app = _with_connection(config.loaded_app, self._asgi_tls)
-            super().__init__(own, *args, **kwargs)
-
-        def connection_made(self, transport: asyncio.Transport) -> None:
-            self._asgi_tls.handshake = transport.get_extra_info("ssl_object")
-            super().connection_made(transport)
-
-    Observed.__name__ = Observed.__qualname__ = protocol_class.__name__
-    return Observed
+    return make
 
 
-def _with_connection(app: Any, slot: _Slot) -> Any:
-    async def connected_app(scope: Any, receive: Any, send: Any) -> None:
-        # The app runs in a task of its own, so nothing has to be restored.
-        current_connection.set(slot.handshake)
-        await app(scope, receive, send)
+def _connected(app: Any) -> Any:
+    def connected_app(scope: Any, receive: Any, send: Any) -> Any:
+        handshake = receive.__self__.transport.get_extra_info("ssl_object")
+        return connected(app, handshake)(scope, receive, send)
 
     return connected_app

@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import socket
 import ssl
 import sys
+from _ssl import txt2obj
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from cryptography.x509.oid import ExtendedKeyUsageOID
+from cryptography import x509
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from files import Files
+from hypothesis import given
+from hypothesis import strategies as st
 from launch import Launch
+from odd_clients import ODD_CLIENTS, odd_client
 from servers import Server, serve
+from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection
 from websockets.sync.client import connect as websocket
 
 from asgi_tls import PEMFiles
-from asgi_tls.middleware.identity import client_identity
+from asgi_tls.handshake.client import rfc4514
+from asgi_tls.middleware.identity import client_identity, require_client
 
 OTHERS = [Launch("uvicorn", "asyncio"), Launch("hypercorn", "uvloop"), Launch("gunicorn", "asgi")]
 LAUNCHES = [
@@ -28,6 +37,9 @@ LAUNCHES = [
     Launch("hypercorn", "asyncio"),
     *(pytest.param(each, marks=pytest.mark.system) for each in OTHERS),
 ]
+OIDS = [NameOID.COMMON_NAME, NameOID.USER_ID, NameOID.DOMAIN_COMPONENT, NameOID.EMAIL_ADDRESS, NameOID.SERIAL_NUMBER,
+        NameOID.SURNAME, NameOID.STREET_ADDRESS, NameOID.ORGANIZATIONAL_UNIT_NAME, NameOID.TITLE]  # fmt: skip
+VALUES = st.text(st.one_of(st.sampled_from('\\"+,;<># =\0ü'), st.characters(codec="utf-8")), min_size=1, max_size=8)
 
 
 @pytest.fixture(scope="module", params=LAUNCHES, ids=str)
@@ -105,6 +117,64 @@ def test_no_request_sees_the_client_of_another_connection(server: Server, files:
         await asyncio.gather(*(ask(name) for name in [*names, None] * 6))
 
     asyncio.run(everybody())
+
+
+def test_an_identity_stays_with_its_connection(server: Server, files: Files) -> None:
+    """Whatever begins within a request of a client is not that client; what goes on with the same scope is."""
+    anonymous = {"another listener": None, "a call in this process": None, "a task": None, "a thread": None}
+    assert get(server, files, "/elsewhere", files.nameless_client).json() == anonymous
+    assert get(server, files, "/below/maybe", files.nameless_client).json()["subject"] == "CN=Alice"
+    for pair, subject in ((files.nameless_client, "CN=Alice"), (None, None)):
+        with httpx.Client(verify=context(files, pair)) as client:
+            assert client.get(f"https://localhost:{server.port}/deferred").status_code == 200
+            assert client.get(f"https://localhost:{server.port}/noted").json() == [subject, subject]
+
+
+@pytest.mark.parametrize("shape", ODD_CLIENTS)
+def test_certificates_that_only_openssl_reads(server: Server, files: Files, tmp_path: Path, shape: str) -> None:
+    pair, subject = odd_client(files.pki, shape, tmp_path / shape), ODD_CLIENTS[shape]
+    answer = get(server, files, "/anyone", pair)
+    assert get(server, files, "/maybe", pair).json() == {"subject": subject}
+    assert get(server, files, "/below/maybe", pair).status_code == 200
+    if subject is None:
+        assert (answer.status_code, answer.json()) == (403, {"detail": "This client certificate cannot be read."})
+        assert "its names cannot be read" in server.text
+        assert hashlib.sha256(der_of(pair)).hexdigest() in server.text
+    else:
+        said = answer.json()
+        assert (answer.status_code, said["subject"], said["dns"]) == (200, subject, ["alice.example"])
+        assert said["fingerprint"] == hashlib.sha256(der_of(pair)).hexdigest()
+    assert "Traceback" not in server.text
+
+
+def der_of(pair: PEMFiles) -> bytes:
+    return ssl.PEM_cert_to_DER_cert(Path(pair.certfile).read_text(encoding="ascii"))
+
+
+@pytest.mark.parametrize("shape", ODD_CLIENTS)
+def test_certificates_in_another_servers_extension(
+    files: Files, tmp_path: Path, shape: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """There is but the PEM text: what cannot be parsed is nobody, and a line in the log."""
+    pem = Path(odd_client(files.pki, shape, tmp_path / shape).certfile).read_text(encoding="ascii")
+    scope = {"type": "http", "extensions": {"tls": {"client_cert_chain": [pem]}}}
+    identity = client_identity(scope)
+    if identity is None:
+        assert "cannot be read" in caplog.text
+        with pytest.raises(HTTPException, match="cannot be read") as caught:
+            require_client()(HTTPConnection(scope))
+        assert caught.value.status_code == 403
+
+
+PART = st.lists(st.tuples(st.sampled_from(OIDS), VALUES), min_size=1, max_size=2, unique_by=lambda each: each[0])
+
+
+@given(st.lists(PART, max_size=4))
+def test_names_are_written_as_the_certificates_of_the_server_have_them(parts: list[list[tuple[Any, str]]]) -> None:
+    """The subject in an identity and that of `asgi-tls` for a file are the same text."""
+    theirs = x509.Name([x509.RelativeDistinguishedName([x509.NameAttribute(*each) for each in rdn]) for rdn in parts])
+    ours = tuple(tuple((txt2obj(oid.dotted_string)[2], value) for oid, value in rdn) for rdn in parts)
+    assert rfc4514(ours) == theirs.rfc4514_string()
 
 
 def test_both_shapes_of_the_extension_are_read(files: Files) -> None:

@@ -110,7 +110,8 @@ def _read(server: Server, ready: re.Pattern[str], count: int, started: threading
     assert server.process.stdout is not None
     for line in server.process.stdout:
         server.log.append(line)
-        if (found := _PORT.search(line)) and "QUIC" not in line:
+        # Once it serves, a port is that of another server, which the application has started.
+        if not started.is_set() and (found := _PORT.search(line)) and "QUIC" not in line:
             server.port = int(found[1])
         if sum(bool(ready.search(each)) for each in server.log) >= count:
             started.set()

@@ -11,7 +11,8 @@ ASGITLSError
 |   |-- UnreadableFileError                  no permission, a directory, an I/O error
 |   |-- EmptyFileError
 |   |-- TruncatedFileError                   a PEM block that begins and does not end
-|   |-- NotPEMError                          no PEM block, or one that does not parse
+|   |-- NotPEMError                          no PEM block of the kind that is wanted
+|   |-- MalformedCertificateError            a certificate that OpenSSL cannot parse either
 |   |-- PasswordError                        the key is encrypted: password missing or wrong
 |   |-- KeyMismatchError                     the key belongs to another certificate
 |   |-- ChainOrderError                      the leaf is not first, or the issuers are shuffled
@@ -23,6 +24,7 @@ ASGITLSError
 |   |-- CAAsLeafError                        a CA certificate offered as the server's own
 |   |-- WeakKeyError                         RSA under 2048 bits, or a curve that TLS 1.3 does not know
 |   |-- WeakSignatureError                   signed with SHA-1 or MD5
+|   |-- CRLError                             a client CA without a revocation list in force
 |   `-- StaplingError                        no good OCSP response, where one is required
 |-- ConfigurationError                       settings that do not fit together
 |-- UnreachableError                         a server that was to be audited does not answer
@@ -145,9 +147,15 @@ class TruncatedFileError(CertificateError):
 
 
 class NotPEMError(CertificateError):
-    """No PEM block of the kind that was looked for, or one that does not parse."""
+    """No PEM block of the kind that was looked for, or a key that does not parse."""
 
     code = "certificate-not-pem"
+
+
+class MalformedCertificateError(CertificateError):
+    """A certificate or a CRL that is not encoded as X.509 demands, and that OpenSSL refuses for it."""
+
+    code = "certificate-malformed"
 
 
 class PasswordError(CertificateError):
@@ -214,6 +222,12 @@ class WeakSignatureError(CertificateError):
     """Signed with SHA-1 or MD5, which RFC 9155 forbids."""
 
     code = "certificate-weak-signature"
+
+
+class CRLError(CertificateError):
+    """A CA of client certificates without a revocation list in force, where revocation is checked."""
+
+    code = "crl-unavailable"
 
 
 class StaplingError(CertificateError):

@@ -55,7 +55,8 @@ class ServerTLS:
     `client_ca` is a PEM file of the CAs whose client certificates are accepted, `client_auth` says whether a client
     must have one ("required", the default with `client_ca`) or may ("optional").
 
-    `client_crl` is a PEM file of the CRLs of those CAs: then a client gets in only while its CA has one in force.
+    `client_crl` is a PEM file of the CRLs of those CAs: then a client gets in only while each CA of its chain, the root
+    included, has one in force.
 
     `directory` holds more key pairs, each served for the names in it (see `PEMDirectory`): pairs that are added to it
     or removed are taken up while the server runs. Names in `certificates` come first; it may be an empty mapping.
@@ -148,9 +149,9 @@ class ServerTLS:
         """
         stapler = Stapler(self.stapling)
         context, inventory = self._build(stapler, alpn, known)
-        secret = inventory.secret
-        if secret is not None and secret.value is not None:
-            context.notes += secret.value.warnings
+        for kept in (inventory.secret, inventory.trust):
+            if kept is not None and kept.value is not None:
+                context.notes += kept.value.warnings
         tell = receive_with(
             context.ssl_context,
             listeners=self.listeners,

@@ -3,25 +3,40 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING
+import re
+import warnings
+from typing import TYPE_CHECKING, Final
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import AuthorityInformationAccessOID as AccessOID
 from cryptography.x509.oid import ExtensionOID
 
 from asgi_tls.certificate.material import Material, read_material
 from asgi_tls.certificate.pem import CERTIFICATE_LABELS, KEY_LABELS, Block, read_blocks, wrong_label
-from asgi_tls.errors import CertificateError, ChainOrderError, LeafOnlyError, MissingIntermediateError, NotPEMError
+from asgi_tls.errors import (
+    CertificateError,
+    ChainOrderError,
+    LeafOnlyError,
+    MalformedCertificateError,
+    MissingIntermediateError,
+    NotPEMError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+# `cryptography` warns of odd serial numbers wherever they are read, in words for programmers: `Certificate.warnings`
+# has our own. A filter for our modules alone is safe with threads, as `warnings.catch_warnings` is not.
+_OURS: Final = re.compile(r"asgi_tls\.")
+_QUIET: Final = ("ignore", None, CryptographyDeprecationWarning, _OURS, 0)
 
-def load_chain(material: Material, blocks: tuple[Block, ...]) -> tuple[x509.Certificate, ...]:
-    """Every certificate among `blocks`, each part of it parsed now, so that nothing raises later."""
-    found = [block for block in blocks if block.label in CERTIFICATE_LABELS]
+
+def certificate_blocks(material: Material, blocks: Sequence[Block]) -> tuple[Block, ...]:
+    """The certificates among `blocks`. Raises NotPEMError where there are none."""
+    found = tuple(block for block in blocks if block.label in CERTIFICATE_LABELS)
     if not found and any(block.label in KEY_LABELS for block in blocks):
         raise material.error(
             NotPEMError,
@@ -30,7 +45,39 @@ def load_chain(material: Material, blocks: tuple[Block, ...]) -> tuple[x509.Cert
         )
     if not found:
         raise wrong_label(material, blocks, "a certificate")
-    return tuple(_parse(material, block, number) for number, block in enumerate(found, 1))
+    return found
+
+
+def parse_certificates(blocks: Sequence[Block]) -> tuple[x509.Certificate, ...]:
+    """Each certificate, all of its parts parsed now, so that nothing raises later. Raises ValueError."""
+    found: list[x509.Certificate] = []
+    for number, block in enumerate(blocks, 1):
+        try:
+            found.append(parse_certificate(block.der))
+        except ValueError as error:
+            raise ValueError(f"certificate {number} (line {block.line}) is not valid DER of X.509: {error}") from None
+    return tuple(found)
+
+
+def parse_certificate(der: bytes) -> x509.Certificate:
+    """One of them. Raises ValueError."""
+    if _QUIET not in warnings.filters:
+        warnings.filterwarnings("ignore", category=CryptographyDeprecationWarning, module=_OURS.pattern)
+    try:
+        certificate = x509.load_der_x509_certificate(der)
+        _ = certificate.extensions, certificate.subject.rfc4514_string(), certificate.issuer.rfc4514_string()
+        _ = certificate.version, certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    except Exception as error:
+        raise ValueError(printable(str(error))[:200]) from error
+    return certificate
+
+
+def load_chain(material: Material) -> tuple[x509.Certificate, ...]:
+    """Every certificate of a file. Raises CertificateError."""
+    try:
+        return parse_certificates(certificate_blocks(material, read_blocks(material)))
+    except ValueError as error:
+        raise material.error(MalformedCertificateError, str(error), "Have it issued again.") from None
 
 
 def check_links(material: Material, chain: Sequence[x509.Certificate]) -> None:
@@ -103,20 +150,6 @@ def name_of(certificate: x509.Certificate) -> str:
 def printable(text: str) -> str:
     """`text` on one line: a name in a certificate must not forge a line of a log."""
     return "".join(char if char.isprintable() else "?" for char in text)
-
-
-def _parse(material: Material, block: Block, number: int) -> x509.Certificate:
-    try:
-        certificate = x509.load_der_x509_certificate(block.der)
-        _ = certificate.extensions, certificate.subject.rfc4514_string(), certificate.issuer.rfc4514_string()
-        _ = certificate.version, certificate.not_valid_before_utc, certificate.not_valid_after_utc
-    except Exception as error:
-        raise material.error(
-            NotPEMError,
-            f"certificate {number} (line {block.line}) does not parse: {printable(str(error))[:200]}",
-            "Copy the file again, or have the certificate issued anew.",
-        ) from error
-    return certificate
 
 
 def _broken_link(material: Material, chain: Sequence[x509.Certificate], index: int) -> CertificateError:

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 from asgi_tls.errors import NotPEMError, TruncatedFileError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from asgi_tls.certificate.material import Material
 
 CERTIFICATE_LABELS = frozenset({"CERTIFICATE", "X509 CERTIFICATE"})
@@ -60,7 +62,7 @@ def read_blocks(material: Material) -> tuple[Block, ...]:
     return tuple(_block(material, text, start, end) for start, end in zip(starts, ends, strict=True))
 
 
-def wrong_label(material: Material, blocks: tuple[Block, ...], wanted: str) -> NotPEMError:
+def wrong_label(material: Material, blocks: Sequence[Block], wanted: str) -> NotPEMError:
     """The error for a text whose blocks hold no `wanted`, with advice by what they do hold."""
     for block in blocks:
         if block.label in _OTHER_LABELS:

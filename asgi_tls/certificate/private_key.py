@@ -111,13 +111,17 @@ def same_key(one: PublicKeyTypes, other: PublicKeyTypes) -> bool:
 
 
 def key_type(certificate: x509.Certificate) -> str | None:
-    """'ECDSA P-256', 'RSA 2048', 'Ed25519' or 'Ed448'; None for what TLS clients do not accept."""
+    """The type of its key, None for what TLS clients do not accept."""
     if certificate.public_key_algorithm_oid == _RSA_PSS:  # rsa_pss_pss_*: no browser, and the key loses its mark here
         return None
     try:
-        key = certificate.public_key()
+        return type_of_key(certificate.public_key())
     except (UnsupportedAlgorithm, ValueError):
         return None
+
+
+def type_of_key(key: PublicKeyTypes) -> str | None:
+    """'ECDSA P-256', 'RSA 2048', 'Ed25519' or 'Ed448'; None for what TLS clients do not accept."""
     if isinstance(key, rsa.RSAPublicKey):
         return f"RSA {key.key_size}" if key.key_size >= MIN_RSA_BITS else None
     if isinstance(key, ec.EllipticCurvePublicKey):

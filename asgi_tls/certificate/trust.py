@@ -7,98 +7,131 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asgi_tls.certificate.material import read_material
-from asgi_tls.certificate.pem import CERTIFICATE_LABELS, read_blocks, wrong_label
-from asgi_tls.errors import ExpiredError, NotPEMError
+from asgi_tls.certificate.material import Material, read_material
+from asgi_tls.certificate.pem import CERTIFICATE_LABELS, Block, read_blocks, wrong_label
+from asgi_tls.errors import CRLError, ExpiredError, MalformedCertificateError, NotPEMError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from cryptography import x509
+
+_AGAIN = "Copy the file again, or get it from the CA again."
 
 
 @dataclass(frozen=True)
 class ClientTrust:
     """Whose certificates a server accepts from clients: CA certificates and CRLs, as PEM text.
 
-    With `crls`, a client gets in only if the CA that signed its certificate has a CRL among them that is in force.
+    With `crls`, a client gets in only while each CA of its chain, the root included, has a CRL among them that is in
+    force, and none of them revokes a certificate of the chain.
     """
 
     authorities: str
     crls: str | None = None
+    warnings: tuple[str, ...] = ()
 
 
-def load_client_trust(client_ca: Path, client_crl: Path | None = None) -> ClientTrust:
-    """Read both files, and check them.
+@dataclass(frozen=True)
+class _Authority:
+    """A certificate that may be an anchor. `parsed` is None where only OpenSSL can parse it."""
+
+    pem: str
+    subject: str
+    not_after: datetime
+    parsed: x509.Certificate | None
+
+
+def load_client_trust(client_ca: Path, client_crl: Path | None = None, *, now: datetime | None = None) -> ClientTrust:
+    """Read both files, and check them, and whether each CA has its CRL. `now` is aware.
 
     Raises CertificateError.
     """
-    return ClientTrust(load_ca_bundle(client_ca), None if client_crl is None else load_crls(client_crl))
+    now = now or datetime.now(UTC)
+    material = read_material(client_ca, "CA bundle")
+    found = _authorities(material)
+    current = [each for each in found if each.not_after > now]
+    if not current:
+        raise _expired(material, found)
+    warnings = tuple(
+        f"{client_ca}: {each.subject} expired on {each.not_after:%Y-%m-%d}: clients of this CA are refused"
+        for each in found
+        if each not in current
+    )
+    if client_crl is None:
+        return ClientTrust(_text(found), None, warnings)
+    holder = read_material(client_crl, "CRL")
+    text, lists = _revocation_lists(holder, now)
+    current = _without_loose_ends(material, current)
+    for each in current:
+        if each.parsed is not None and not any(_is_list_of(one, each.parsed) for one in lists):
+            raise holder.error(
+                CRLError,
+                f"holds no CRL of {each.subject}, which is in {client_ca}",
+                "Fetch it from the CA and append it: each CA in {client_ca} needs one.",
+                "client_ca",
+            )
+    return ClientTrust(_text(current), text, warnings)
 
 
 def load_ca_bundle(path: Path) -> str:
-    """Read a PEM file of CA certificates once, check it, and return the certificates in it as PEM text.
+    """The CA certificates in a PEM file, which is read once, as PEM text.
 
-    Raises CertificateError: for an unreadable or damaged file, and for one without a single CA certificate.
+    Raises CertificateError: for an unreadable or damaged file, and for one without a CA certificate that is valid now.
     """
-    from cryptography import x509
-    from cryptography.hazmat.primitives.serialization import Encoding
-
     material = read_material(path, "CA bundle")
+    found = _authorities(material)
+    if all(each.not_after <= datetime.now(UTC) for each in found):
+        raise _expired(material, found)
+    return _text(found)
+
+
+def _text(authorities: Sequence[_Authority]) -> str:
+    return "".join(each.pem for each in authorities)
+
+
+def _authorities(material: Material) -> list[_Authority]:
+    """The CA certificates in a file, and the self-signed ones, which stand for themselves.
+
+    Others are left out: an anchor need not be a root, so a client's own certificate in the file would be one.
+    """
     blocks = read_blocks(material)
-    found: list[str] = []
-    authorities = 0
-    for block in blocks:
-        if block.label not in CERTIFICATE_LABELS:
-            continue
-        try:
-            certificate = x509.load_der_x509_certificate(block.der)
-            authorities += _may_sign(certificate)
-        except ValueError:
-            raise material.error(
-                NotPEMError, f"holds a certificate on line {block.line} that does not parse", "Copy the file again."
-            ) from None
-        found.append(certificate.public_bytes(Encoding.PEM).decode("ascii"))
-    if not found:
+    certificates = [block for block in blocks if block.label in CERTIFICATE_LABELS]
+    if not certificates:
         raise wrong_label(material, blocks, "a certificate")
-    if not authorities:
+    read = [_authority(material, block) for block in certificates]
+    found = [each for each in read if each is not None]
+    if not any(each.parsed is None or _may_sign(each.parsed) for each in found):
         raise material.error(
             NotPEMError, "holds no CA certificate", "Give the certificate of the CA that signs, not one that it signed."
         )
-    return "".join(found)
+    return found
 
 
-def load_crls(path: Path) -> str:
-    """Read a PEM file of certificate revocation lists once, check it, and return them as PEM text.
+def _authority(material: Material, block: Block) -> _Authority | None:
+    from asgi_tls.certificate.chain import name_of, parse_certificate
 
-    Raises CertificateError: for an unreadable or damaged file, one without a list, and one with a list that is past its
-    nextUpdate, with which every client of that CA would be refused.
-    """
-    from cryptography import x509
-    from cryptography.hazmat.primitives.serialization import Encoding
+    pem = block.text.decode("ascii").replace("X509 CERTIFICATE", "CERTIFICATE")
+    try:
+        parsed = parse_certificate(block.der)
+    except ValueError as error:
+        return _authority_by_openssl(material, block, pem, error)
+    if not _may_sign(parsed) and parsed.subject != parsed.issuer:
+        return None
+    return _Authority(pem, name_of(parsed), parsed.not_valid_after_utc, parsed)
 
-    material = read_material(path, "CRL")
-    blocks = read_blocks(material)
-    now = datetime.now(UTC)
-    found: list[str] = []
-    for block in blocks:
-        if block.label != "X509 CRL":
-            continue
-        try:
-            revoked = x509.load_der_x509_crl(block.der)
-            issuer, next_update = revoked.issuer.rfc4514_string(), revoked.next_update_utc
-        except ValueError:
-            raise material.error(
-                NotPEMError, f"holds a CRL on line {block.line} that does not parse", "Fetch it again."
-            ) from None
-        if next_update is not None and next_update <= now:
-            raise material.error(
-                ExpiredError,
-                f"holds a CRL of {issuer} that was to be replaced by {next_update:%Y-%m-%d %H:%M UTC}",
-                "Fetch the current one from the CA, and do so regularly.",
-            )
-        found.append(revoked.public_bytes(Encoding.PEM).decode("ascii"))
-    if not found:
-        raise wrong_label(material, blocks, "a CRL")
-    return "".join(found)
+
+def _authority_by_openssl(material: Material, block: Block, pem: str, why: ValueError) -> _Authority | None:
+    import ssl
+
+    from asgi_tls.certificate.by_openssl import authority_facts
+
+    try:
+        facts = authority_facts(pem)
+    except ssl.SSLError:
+        problem = f"holds a certificate on line {block.line} that does not parse: {why}"
+        raise material.error(MalformedCertificateError, problem, _AGAIN) from None
+    return None if facts is None else _Authority(pem, *facts, None)
 
 
 def _may_sign(certificate: x509.Certificate) -> bool:
@@ -109,3 +142,94 @@ def _may_sign(certificate: x509.Certificate) -> bool:
         return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
     except x509.ExtensionNotFound:
         return certificate.subject == certificate.issuer
+
+
+def _expired(material: Material, found: Sequence[_Authority]) -> ExpiredError:
+    ends = ", ".join(f"{each.subject} on {each.not_after:%Y-%m-%d}" for each in found[:3])
+    fix = "Get the current certificate from the CA, or set this machine's clock."
+    return material.error(ExpiredError, f"holds no CA certificate that is still valid; expired: {ends}", fix)
+
+
+def _revocation_lists(material: Material, now: datetime) -> tuple[str, list[x509.CertificateRevocationList]]:
+    """The lists in a file, as PEM text and parsed. Raises CertificateError, for one past its nextUpdate too."""
+    blocks = read_blocks(material)
+    found = [block for block in blocks if block.label == "X509 CRL"]
+    if not found:
+        raise wrong_label(material, blocks, "a CRL")
+    lists = [_revocation_list(material, block, now) for block in found]
+    return "".join(block.text.decode("ascii") for block in found), [each for each in lists if each is not None]
+
+
+def _revocation_list(material: Material, block: Block, now: datetime) -> x509.CertificateRevocationList | None:
+    """None for one that only OpenSSL can parse. Raises CertificateError."""
+    from cryptography import x509
+
+    from asgi_tls.certificate.chain import printable
+
+    try:
+        found = x509.load_der_x509_crl(block.der)
+        issuer, begins, ends = printable(found.issuer.rfc4514_string()), found.last_update_utc, found.next_update_utc
+    except ValueError as error:
+        if _openssl_takes(block):
+            return None
+        problem = f"holds a CRL on line {block.line} that does not parse: {printable(str(error))[:200]}"
+        raise material.error(MalformedCertificateError, problem, "Fetch it from the CA again.") from None
+    if ends is not None and ends <= now:
+        raise material.error(
+            CRLError,
+            f"holds a CRL of {issuer} that was to be replaced by {ends:%Y-%m-%d %H:%M UTC}",
+            "Fetch the current one from the CA, and do so regularly.",
+        )
+    if begins > now:
+        raise material.error(
+            CRLError,
+            f"holds a CRL of {issuer} that is not valid before {begins:%Y-%m-%d %H:%M UTC}",
+            "Compare this machine's clock with the CA's.",
+        )
+    return found
+
+
+def _openssl_takes(block: Block) -> bool:
+    import ssl
+
+    from asgi_tls.certificate.keyfile import load_crls
+
+    try:
+        load_crls(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), block.text.decode("ascii"))
+    except ssl.SSLError:
+        return False
+    return True
+
+
+def _without_loose_ends(material: Material, authorities: Sequence[_Authority]) -> list[_Authority]:
+    """Those whose chain ends with a root in the file, since OpenSSL checks revocation up to it. Raises CRLError."""
+    from asgi_tls.certificate.chain import is_self_signed, issued_by, printable
+
+    parsed = [each.parsed for each in authorities if each.parsed is not None]
+    roots = [each for each in parsed if is_self_signed(each)]
+    found: list[_Authority] = []
+    for each in authorities:
+        one = each.parsed
+        if one is None or any(issued_by(one, other) for other in parsed):
+            found.append(each)
+        # Of a cross-signed root, the half that ends the chain is enough, and OpenSSL may try the other in vain.
+        elif not any(one.subject == root.subject and one.public_key() == root.public_key() for root in roots):
+            issuer = printable(one.issuer.rfc4514_string())
+            raise material.error(
+                CRLError,
+                f"holds {each.subject} without {issuer}, which issued it, and revocation is checked up to the root",
+                "Append the certificates up to the root, and the CRL of each to {client_crl}.",
+                "client_crl",
+            )
+    return found
+
+
+def _is_list_of(one: x509.CertificateRevocationList, authority: x509.Certificate) -> bool:
+    from cryptography.exceptions import UnsupportedAlgorithm
+
+    if one.issuer != authority.subject:
+        return False
+    try:
+        return one.is_signature_valid(authority.public_key())  # type: ignore[arg-type]  # a kind that cannot sign raises
+    except (TypeError, ValueError, UnsupportedAlgorithm):
+        return True  # for OpenSSL to say

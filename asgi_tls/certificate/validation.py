@@ -13,11 +13,12 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, SignatureAlgorithmOID
 
 from asgi_tls.certificate.chain import (
     access_url,
+    certificate_blocks,
     check_links,
     is_ca,
     is_self_signed,
-    load_chain,
     name_of,
+    parse_certificates,
     printable,
     right_order,
 )
@@ -30,6 +31,7 @@ from asgi_tls.errors import (
     EmptyFileError,
     ExpiredError,
     KeyMismatchError,
+    MalformedCertificateError,
     NoSubjectAltNameError,
     NotPEMError,
     NotYetValidError,
@@ -76,7 +78,16 @@ def validate(
 ) -> Certificate:
     """Parse and check. `key` is None when the key stands beside the certificate. Raises CertificateError."""
     holder = key or certificate
-    chain, loaded = _parse(certificate, key, password)
+    blocks, loaded = _read(certificate, key, password)
+    warnings = (*loaded.warnings, *(holder.open_to_others("key") if check_mode else ()))
+    try:
+        chain = parse_certificates(blocks)
+    except ValueError as error:
+        if purpose == "client":
+            raise certificate.error(MalformedCertificateError, str(error), "Have it issued again.") from None
+        from asgi_tls.certificate.by_openssl import load_with_openssl
+
+        return load_with_openssl(source, certificate, blocks, loaded, str(error), warnings)
     leaf = chain[0]
     _check_keys(certificate, chain)
     _check_key_belongs(certificate, holder, chain, loaded.key)
@@ -87,12 +98,6 @@ def validate(
     _check_signatures(certificate, chain)
     check_links(certificate, chain)
     _check_dates(certificate, chain, datetime.now(UTC))
-    warnings = (
-        *loaded.warnings,
-        *(holder.open_to_others("key") if check_mode else ()),
-        *(_chain_warnings(chain, dns_names) if purpose == "server" else ()),
-        *_usage_warnings(leaf, purpose),
-    )
     return Certificate(
         chain_pem=b"".join(one.public_bytes(Encoding.PEM) for one in chain),
         key_pem=export_key(loaded.key),
@@ -106,24 +111,27 @@ def validate(
         key_type=key_type(leaf) or "",
         fingerprint_sha256=leaf.fingerprint(hashes.SHA256()).hex(),
         source=source,
-        warnings=warnings,
+        warnings=(
+            *warnings,
+            *(_chain_warnings(chain, dns_names) if purpose == "server" else ()),
+            *_usage_warnings(leaf, purpose),
+        ),
         ocsp_url=access_url(leaf, AccessOID.OCSP),
         must_staple=must_staple(leaf),
     )
 
 
-def _parse(
-    certificate: Material, key: Material | None, password: Password
-) -> tuple[tuple[x509.Certificate, ...], LoadedKey]:
+def _read(certificate: Material, key: Material | None, password: Password) -> tuple[tuple[Block, ...], LoadedKey]:
+    """The certificates, not parsed yet, and the key."""
     for material in (certificate, key):
         if material is not None and not material.data.strip():
             raise material.error(EmptyFileError, "is empty", "Give the PEM text.")
     blocks = read_blocks(certificate)
     if key is None:
-        return load_chain(certificate, blocks), load_key(certificate, blocks, password)
+        return certificate_blocks(certificate, blocks), load_key(certificate, blocks, password)
     key_blocks = read_blocks(key)
     _check_swapped(certificate, blocks, key, key_blocks)
-    return load_chain(certificate, blocks), load_key(key, key_blocks, password)
+    return certificate_blocks(certificate, blocks), load_key(key, key_blocks, password)
 
 
 def _check_swapped(certificate: Material, blocks: Sequence[Block], key: Material, key_blocks: Sequence[Block]) -> None:
@@ -249,6 +257,9 @@ def _chain_warnings(chain: Sequence[x509.Certificate], dns_names: Sequence[str])
         yield f"the chain ends with the root {name_of(last)}, which clients ignore; leave it out"
     if "(STAGING)" in leaf.issuer.rfc4514_string():
         yield "the certificate is from Let's Encrypt's staging environment, which no client trusts"
+    for number, one in enumerate(chain, 1):
+        if not 0 < one.serial_number < 1 << 159:  # RFC 5280 section 4.1.2.2: positive, in 20 octets at most
+            yield f"certificate {number} has the serial number {one.serial_number:x}, for which some clients refuse it"
     for name in dns_names:
         if parse_ip(name) is not None:
             yield f"{name} stands in the certificate as a DNS name; clients look for an IP address entry"
@@ -258,6 +269,9 @@ def _usage_warnings(leaf: x509.Certificate, purpose: Purpose) -> Iterator[str]:
     name, label, peers = _USAGES[purpose]
     for extension in leaf.extensions:
         usage = extension.value
+        if extension.critical and isinstance(usage, x509.UnrecognizedExtension):
+            unknown = extension.oid.dotted_string
+            yield f"the extension {unknown} is critical, and {peers} that do not know it refuse the certificate"
         if isinstance(usage, x509.ExtendedKeyUsage):
             if not {name, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE} & set(usage):
                 yield f"extendedKeyUsage lacks {label}: most {peers} refuse the certificate for a {purpose}"

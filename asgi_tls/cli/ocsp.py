@@ -52,7 +52,6 @@ def _ask(path: Path, issuer: Path | None, url: str | None) -> tuple[str, Answer]
 
     from asgi_tls.certificate.chain import access_url, load_chain
     from asgi_tls.certificate.material import read_material
-    from asgi_tls.certificate.pem import read_blocks
     from asgi_tls.errors import MissingIntermediateError, StaplingError
     from asgi_tls.stapling.fetch import FetchError, fetch
     from asgi_tls.stapling.ocsp import Answer, build_request, judge, subject_of
@@ -61,7 +60,7 @@ def _ask(path: Path, issuer: Path | None, url: str | None) -> tuple[str, Answer]
     for file in (path, issuer):
         if file is not None:
             material = read_material(file, "certificate")
-            chain += load_chain(material, read_blocks(material))
+            chain += load_chain(material)
     subject = subject_of(chain)
     if subject is None:
         raise MissingIntermediateError(

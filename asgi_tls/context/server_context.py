@@ -45,10 +45,10 @@ class ServerContext:
     `alpn` are the server's application protocols, the most wanted first. With `client_auth`, clients are asked for a
     certificate of one of the CAs given to `use`. `notes` are sentences on what this platform leaves out of the profile:
     groups that its OpenSSL lacks, and with `allow_unsupported` whatever else it cannot enforce, which raises otherwise.
-    With `check_crl`, clients are accepted only while a CRL of their CA is in force. `rotation` says when the keys of
-    session tickets change, `threaded` that several threads may shake hands at once.
-    `find_staple` takes the SHA-256
-    fingerprint of a certificate and gives the OCSP response to staple to it, DER, or None; it is asked in handshakes.
+    With `check_crl`, clients are accepted only while each CA of their chain has a CRL in force. `rotation` says when
+    the keys of session tickets change, `threaded` that several threads may shake hands at once. `find_staple` takes the
+    SHA-256 fingerprint of a certificate and gives the OCSP response to staple to it, DER, or None; it is asked in
+    handshakes.
 
     `certificates` are those that are served now. `reload` asks whoever watches their files to read them at once.
 
@@ -96,8 +96,10 @@ class ServerContext:
             notes.append("Clients resume at the worker that they came from only: ticket keys are set through libssl.")
         if check_crl:
             # OpenSSL copies the flags from the context that a connection begins with, and the lists from the one that
-            # it is handed over to.
-            context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
+            # it is handed over to. With partial chains it would ask for the CRL of whoever issued the anchor.
+            context.verify_flags |= ssl.VERIFY_CRL_CHECK_CHAIN
+        elif client_auth is not None:
+            context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # any CA may be an anchor, as for our clients
         self.notes = notes
         if self._alpn:
             context.set_alpn_protocols(list(self._alpn))

@@ -9,29 +9,12 @@ from __future__ import annotations
 import hashlib
 import logging
 import ssl
-from _ssl import txt2obj
-from typing import Any, Final
+from typing import Any
 
+from asgi_tls.certificate.distinguished import RDN, rfc4514, serial_number
 from asgi_tls.connection import ClientIdentity
 
 logger = logging.getLogger("asgi_tls")
-
-# RFC 4514 section 3. Other types are written as dotted numbers (section 2.3).
-_SHORT_NAMES: Final = {
-    "commonName": "CN",
-    "localityName": "L",
-    "stateOrProvinceName": "ST",
-    "organizationName": "O",
-    "organizationalUnitName": "OU",
-    "countryName": "C",
-    "streetAddress": "STREET",
-    "domainComponent": "DC",
-    "userId": "UID",
-}
-# RFC 4514 section 2.4.
-_ESCAPES: Final = str.maketrans({each: f"\\{each}" for each in '\\"+,;<>'} | {"\0": "\\00"})
-
-_RDN = tuple[tuple[str, str], ...]
 
 
 def client_of(connection: ssl.SSLObject | ssl.SSLSocket, certificate: bytes) -> ClientIdentity | None:
@@ -49,32 +32,15 @@ def client_of(connection: ssl.SSLObject | ssl.SSLSocket, certificate: bytes) -> 
 
 
 def _read(said: dict[str, Any], certificate: bytes, fingerprint: str) -> ClientIdentity:
-    subject: tuple[_RDN, ...] = said.get("subject", ())
+    subject: tuple[RDN, ...] = said.get("subject", ())
     names: tuple[tuple[str, str], ...] = said.get("subjectAltName", ())
-    number = said["serialNumber"].replace("\\\n", "")  # OpenSSL breaks long numbers into lines
     return ClientIdentity(
         subject=rfc4514(subject),
         common_name=next((value for rdn in subject for kind, value in rdn if kind == "commonName"), None),
         dns_names=tuple(value for kind, value in names if kind == "DNS"),
         emails=tuple(value for kind, value in names if kind == "email"),
         uris=tuple(value for kind, value in names if kind == "URI"),
-        serial_number=f"{int(number, 16):x}",
+        serial_number=serial_number(said["serialNumber"]),
         fingerprint_sha256=fingerprint,
         certificate=certificate,
     )
-
-
-def rfc4514(name: tuple[_RDN, ...]) -> str:
-    """A distinguished name in the shape of `getpeercert` as text: the last part first (RFC 4514 section 2.1)."""
-    return ",".join("+".join(f"{_type(kind)}={_escape(value)}" for kind, value in rdn) for rdn in reversed(name))
-
-
-def _type(long_name: str) -> str:
-    return _SHORT_NAMES.get(long_name) or txt2obj(long_name, name=True)[3]
-
-
-def _escape(value: str) -> str:
-    escaped = value.translate(_ESCAPES)
-    if value[:1] in {"#", " "}:
-        escaped = f"\\{escaped}"
-    return f"{escaped[:-1]}\\ " if len(value) > 1 and value.endswith(" ") else escaped

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from asgi_tls import _openssl
 from asgi_tls.certificate import Certificate
-from asgi_tls.errors import StaplingError
+from asgi_tls.errors import MalformedCertificateError, StaplingError
 from asgi_tls.stapling.cache import Attempt
 
 if TYPE_CHECKING:
@@ -52,7 +52,10 @@ def entry_for(certificate: Certificate) -> Entry | str:
         return f"libssl cannot be reached: {_openssl.capabilities().reason}"
     from asgi_tls.stapling.ocsp import subject_in
 
-    subject = subject_in(certificate.chain_pem)
+    try:
+        subject = subject_in(certificate.chain_pem)
+    except MalformedCertificateError as error:
+        return f"no request can be made for it: {error.problem}"
     return "its issuer is not in the file" if subject is None else Entry(certificate, subject, certificate.ocsp_url)
 
 

@@ -21,7 +21,6 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, SignatureAlgorithmOID
 
 from asgi_tls.certificate.chain import issued_by, load_chain, name_of
 from asgi_tls.certificate.material import Material
-from asgi_tls.certificate.pem import read_blocks
 from asgi_tls.events import StaplingStatus
 
 # How far the clock of a responder may be ahead of ours. What OpenSSL and NSS allow.
@@ -69,8 +68,7 @@ def subject_of(chain: Sequence[x509.Certificate]) -> Subject | None:
 
 def subject_in(chain_pem: bytes) -> Subject | None:
     """The same for PEM text that has been validated."""
-    material = Material("certificate", chain_pem)
-    return subject_of(load_chain(material, read_blocks(material)))
+    return subject_of(load_chain(Material("certificate", chain_pem)))
 
 
 def build_request(subject: Subject) -> bytes:

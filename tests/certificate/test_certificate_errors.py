@@ -152,7 +152,7 @@ BAD = (
     Bad("garbage", errors.NotPEMError, "holds no PEM block", lambda: os.urandom(500).replace(b"-", b"")),
     Bad("a web page", errors.NotPEMError, "holds no PEM block", lambda: b"<html>404 Not Found</html>"),
     Bad("not base64", errors.NotPEMError, "not base64", lambda: swap_case(good().chain_pem)),
-    Bad("base64 of nonsense", errors.NotPEMError, "certificate 1 .* does not parse",
+    Bad("base64 of nonsense", errors.MalformedCertificateError, "certificate 1 .* not valid DER.*OpenSSL cannot parse",
         lambda: b"-----BEGIN CERTIFICATE-----\nMAMCAQU=\n-----END CERTIFICATE-----\n"),
     Bad("UTF-16", errors.NotPEMError, "UTF-16", lambda: good().chain_pem.decode().encode("utf-16")),
     Bad("escaped line breaks", errors.NotPEMError, "line breaks", lambda: good().chain_pem.replace(b"\n", b"\\n")),

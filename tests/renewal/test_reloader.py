@@ -7,14 +7,10 @@ import ssl
 import threading
 import time
 from collections.abc import Callable
-from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from files import Files
 from handshakes import client
@@ -24,9 +20,8 @@ from renewals import Site
 
 from asgi_tls import PEMFiles, ServerTLS
 from asgi_tls.certificate import Certificate
-from asgi_tls.certificate.trust import load_crls
 from asgi_tls.context.server_context import ServerContext
-from asgi_tls.errors import CertificateError, ConfigurationError, ExpiredError, MissingFileError, NotPEMError
+from asgi_tls.errors import ConfigurationError, ExpiredError, MissingFileError, NotPEMError
 from asgi_tls.events import (
     CertificateExpiringEvent,
     CertificateLoadedEvent,
@@ -194,15 +189,6 @@ def test_a_directory_that_is_not_there_or_holds_a_bad_pair_does_not_start(tmp_pa
         ServerTLS({}, directory=tmp_path).create_context()
 
 
-def crl(issuer: Pair, *revoked: Pair, pki: PKI, next_update: datetime | None = None) -> bytes:
-    builder = x509.CertificateRevocationListBuilder().issuer_name(issuer.certificate.subject)
-    builder = builder.last_update(pki.now - 2 * DAY).next_update(next_update or pki.now + DAY)
-    for pair in revoked:
-        one = x509.RevokedCertificateBuilder().serial_number(pair.certificate.serial_number)
-        builder = builder.add_revoked_certificate(one.revocation_date(pki.now - DAY).build())
-    return builder.sign(issuer.key, hashes.SHA256()).public_bytes(Encoding.PEM)
-
-
 class Visitor:
     """A client with a certificate that resumes its session where it can."""
 
@@ -239,7 +225,8 @@ def test_a_client_that_is_not_trusted_any_more_gets_in_neither_anew_nor_by_resum
     bad = leaving.leaf("bad.example", eku=CLIENT)
 
     def lists(*revoked: Pair) -> bytes:
-        return crl(staying.intermediate, pki=staying) + crl(leaving.intermediate, *revoked, pki=leaving)
+        roots = staying.crl(staying.root) + leaving.crl(leaving.root)
+        return roots + staying.crl(staying.intermediate) + leaving.crl(leaving.intermediate, *revoked)
 
     crls.write_bytes(lists())
 
@@ -279,21 +266,6 @@ def test_a_client_that_is_not_trusted_any_more_gets_in_neither_anew_nor_by_resum
         assert "UNKNOWN_CA" in bad_one.visit(context) or what == "revoked"
 
     asyncio.run(main())
-
-
-@pytest.mark.parametrize("text", [b"", b"garbage", b"-----BEGIN X509 CRL-----\nMAA=\n-----END X509 CRL-----\n"])
-def test_lists_that_are_no_lists(tmp_path: Path, text: bytes) -> None:
-    path = tmp_path / "crl.pem"
-    path.write_bytes(text)
-    with pytest.raises(CertificateError, match=r"crl\.pem"):
-        load_crls(path)
-
-
-def test_a_list_that_is_past_its_next_update_is_refused(tmp_path: Path) -> None:
-    pki, path = PKI("Old"), tmp_path / "crl.pem"
-    path.write_bytes(crl(pki.root, pki=pki, next_update=pki.now - DAY))
-    with pytest.raises(ExpiredError, match="was to be replaced by"):
-        load_crls(path)
 
 
 def test_the_thread_ends_with_the_loop_and_with_the_context(files: Files) -> None:

@@ -91,6 +91,27 @@ def test_sessions_outlive_a_renewal_and_end_with_the_trust(
         assert [good.visit(server) for _ in range(2)] == ["new", again]
 
 
+@pytest.mark.parametrize("launch", LAUNCHES, ids=str)
+def test_a_revoked_intermediate_lets_nobody_in(files: Files, tmp_path: Path, launch: Launch) -> None:
+    """A new list of the root is taken up while the server runs."""
+    site, ca, crl = Site(files.pki, tmp_path), PKI("Clients"), tmp_path / "crl.pem"
+    bundle, lists = tmp_path / "clients.pem", ca.crl(ca.intermediate)
+    bundle.write_bytes(ca.root_pem)
+    crl.write_bytes(lists + ca.crl(ca.root))
+    settings = {"client_ca": str(bundle), "client_crl": str(crl), "reload_interval": "0.3"}
+    with launch.start(site.source, settings) as server:
+        visitor = Visitor(ca, tmp_path / "visitor", ssl.TLSVersion.TLSv1_3)
+        assert visitor.visit(server) == "new"
+        crl.write_bytes(lists + ca.crl(ca.root, ca.intermediate))
+        reaches(visitor, server, "refused", 10)
+        deadline = time.monotonic() + 3
+        while "certificate verify failed: certificate revoked" not in server.text:
+            assert time.monotonic() < deadline, server.text
+            time.sleep(0.05)
+        crl.write_bytes(lists + ca.crl(ca.root))
+        reaches(visitor, server, "new", 10)
+
+
 def exchange(raw: socket.socket, end: ssl.SSLObject, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO) -> None:
     """Go on with a handshake until it waits for the server, without sending what the client has to say last."""
     raw.sendall(outgoing.read())

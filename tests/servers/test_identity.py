@@ -28,7 +28,7 @@ from starlette.requests import HTTPConnection
 from websockets.sync.client import connect as websocket
 
 from asgi_tls import PEMFiles
-from asgi_tls.handshake.client import rfc4514
+from asgi_tls.certificate.distinguished import rfc4514
 from asgi_tls.middleware.identity import client_identity, require_client
 
 OTHERS = [Launch("uvicorn", "asyncio"), Launch("hypercorn", "uvloop"), Launch("gunicorn", "asgi")]

@@ -130,7 +130,7 @@ class PKI:
         self,
         common_name: str,
         *,
-        key: str = "ecdsa",
+        key: str | Any = "ecdsa",
         issuer: Pair | None = None,
         path_length: int | None = None,
         basic_constraints: bool = True,
@@ -139,7 +139,7 @@ class PKI:
         signature: str = "sha256",
     ) -> Pair:
         """A CA certificate, self-signed without an issuer."""
-        subject, private = _name(common_name), make_key(key)
+        subject, private = _name(common_name), make_key(key) if isinstance(key, str) else key
         named = issuer if signature == "sha256" else None
         builder = self._builder(subject, private, named, not_before, not_after or self.now + 3650 * DAY)
         if basic_constraints:
@@ -206,6 +206,15 @@ class PKI:
             certificate = _sign_again(certificate, signer, private if signer is None else signer.key, signature)
         above = () if signer is None else (signer.certificate, *signer.issuers)
         return Pair(certificate, private, tuple(one for one in above if one.subject != one.issuer))
+
+    def crl(self, issuer: Pair, *revoked: Pair, begins: datetime | None = None, ends: datetime | None = None) -> bytes:
+        """A revocation list of `issuer`, PEM."""
+        builder = x509.CertificateRevocationListBuilder().issuer_name(issuer.certificate.subject)
+        builder = builder.last_update(begins or self.now - 2 * DAY).next_update(ends or self.now + DAY)
+        for pair in revoked:
+            one = x509.RevokedCertificateBuilder().serial_number(pair.certificate.serial_number)
+            builder = builder.add_revoked_certificate(one.revocation_date(self.now - DAY).build())
+        return builder.sign(issuer.key, hashes.SHA256()).public_bytes(Encoding.PEM)
 
     def expired(self, *names: str) -> Pair:
         return self.leaf(*names, not_before=self.now - 90 * DAY, not_after=self.now - DAY)

@@ -1,0 +1,141 @@
+"""Certificates that `cryptography` refuses to parse and OpenSSL takes: T61 text in names, encoded DEFAULT values, odd
+subjectAltNames, versions that there are not.
+
+OpenSSL serves and verifies, so what it reads counts. It is asked through `ssl` alone: a handshake in memory proves that
+a client which trusts the last certificate of the file accepts the first, and tells what is in that one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ssl
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from asgi_tls.certificate.chain import printable
+from asgi_tls.certificate.distinguished import RDN, rfc4514, serial_number
+from asgi_tls.certificate.keyfile import load_pair
+from asgi_tls.certificate.loaded import Certificate
+from asgi_tls.certificate.material import Material
+from asgi_tls.certificate.pem import Block
+from asgi_tls.certificate.private_key import LoadedKey, export_key, type_of_key
+from asgi_tls.errors import (
+    CertificateError,
+    ExpiredError,
+    KeyMismatchError,
+    MalformedCertificateError,
+    MissingIntermediateError,
+    NoSubjectAltNameError,
+    NotYetValidError,
+)
+from asgi_tls.hostnames import parse_ip
+from asgi_tls.profile import INTERMEDIATE, cipher_string
+
+_AGAIN: Final = "Copy the file again, or have the certificate issued again, encoded as RFC 5280 demands."
+
+# X509_V_ERR_…, by number.
+_REFUSALS: Final[Mapping[int, tuple[type[CertificateError], str]]] = {
+    9: (NotYetValidError, "Wait until it is valid, or set this machine's clock."),
+    10: (ExpiredError, "Renew it, or set this machine's clock."),
+    **dict.fromkeys((2, 7, 20, 21), (MissingIntermediateError, "Use the CA's full chain file (fullchain.pem).")),
+}
+
+
+def load_with_openssl(
+    source: str, material: Material, blocks: Sequence[Block], key: LoadedKey, why: str, warnings: Iterable[str]
+) -> Certificate:
+    """A server's certificate by what OpenSSL reads in it. `why` is what `cryptography` said of it.
+
+    Raises CertificateError.
+    """
+    chain_pem, key_pem = b"".join(block.text for block in blocks), export_key(key.key)
+    facts = _shake_hands(material, chain_pem, key_pem, blocks[-1].text.decode("ascii"), why)
+    dns_names = tuple(dict.fromkeys(name.lower() for name in _names(facts, "DNS") if name))
+    addresses = tuple(dict.fromkeys(filter(None, map(parse_ip, _names(facts, "IP Address")))))
+    subject = _text(facts["subject"])
+    if not dns_names and not addresses:
+        raise material.error(
+            NoSubjectAltNameError,
+            f"the certificate of {subject} has no host name in subjectAltName, and clients ignore the common name",
+            "Have it issued with its names.",
+        )
+    odd = f"{why}: OpenSSL serves it, and clients that are stricter may refuse it"
+    return Certificate(
+        chain_pem=chain_pem,
+        key_pem=key_pem,
+        dns_names=dns_names,
+        ip_addresses=addresses,
+        subject=subject,
+        issuer=_text(facts["issuer"]),
+        serial_number=serial_number(facts["serialNumber"]),
+        not_before=_moment(facts["notBefore"]),
+        not_after=_moment(facts["notAfter"]),
+        key_type=type_of_key(key.key.public_key()) or "",
+        fingerprint_sha256=hashlib.sha256(blocks[0].der).hexdigest(),
+        source=source,
+        warnings=(*warnings, odd),
+        ocsp_url=next((url for url in facts.get("OCSP", ()) if url.lower().startswith(("http://", "https://"))), None),
+    )
+
+
+def authority_facts(pem: str) -> tuple[str, datetime] | None:
+    """The subject of a CA certificate, PEM text, and when it ends; None for one that is not a CA's.
+
+    Raises ssl.SSLError where OpenSSL cannot parse it either.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(cadata=pem)
+    found: Sequence[Any] = context.get_ca_certs()
+    return (_text(found[0]["subject"]), _moment(found[0]["notAfter"])) if found else None
+
+
+def _shake_hands(material: Material, chain_pem: bytes, key_pem: bytes, anchor: str, why: str) -> Mapping[str, Any]:
+    """What `ssl` says of the certificate that a client got. Raises CertificateError."""
+    server, client = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    for context in (server, client):
+        context.set_ciphers(cipher_string(INTERMEDIATE))
+    client.check_hostname = False
+    client.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    try:
+        load_pair(server, chain_pem, key_pem)
+        client.load_verify_locations(cadata=anchor)
+        return _exchange(server, client)
+    except UnicodeDecodeError:  # bytes that are not the text that they claim to be
+        problem = f"{why}, and OpenSSL cannot read its names"
+        raise material.error(MalformedCertificateError, problem, _AGAIN) from None
+    except ssl.SSLCertVerificationError as error:
+        kind, fix = _REFUSALS.get(error.verify_code, (MalformedCertificateError, _AGAIN))
+        raise material.error(kind, f"{why}, and OpenSSL refuses it: {error.verify_message}", fix) from None
+    except ssl.SSLError as error:
+        if error.reason == "KEY_VALUES_MISMATCH":
+            fix = "Use the key that the certificate was requested with."
+            raise material.error(KeyMismatchError, "the key does not belong to the certificate", fix) from None
+        reason = f"refuses it: {error.reason}" if error.reason else "cannot parse it"
+        raise material.error(MalformedCertificateError, f"{why}, and OpenSSL {reason}", _AGAIN) from None
+
+
+def _exchange(server: ssl.SSLContext, client: ssl.SSLContext) -> Mapping[str, Any]:
+    to_client, to_server = ssl.MemoryBIO(), ssl.MemoryBIO()
+    near = client.wrap_bio(to_client, to_server)
+    far = server.wrap_bio(to_server, to_client, server_side=True)
+    for _ in range(3):  # hello and answer, Finished, and once more where a hello was retried
+        for end in (near, far):
+            try:
+                end.do_handshake()
+            except ssl.SSLWantReadError:
+                continue
+    found: Mapping[str, Any] | None = near.getpeercert()
+    return found or {}
+
+
+def _names(facts: Mapping[str, Any], kind: str) -> list[str]:
+    return [value for name, value in facts.get("subjectAltName", ()) if name == kind]
+
+
+def _text(name: Sequence[RDN]) -> str:
+    return printable(rfc4514(name))
+
+
+def _moment(text: str) -> datetime:
+    return datetime.fromtimestamp(ssl.cert_time_to_seconds(text), UTC)

@@ -1,0 +1,235 @@
+"""Whom a server accepts as clients: bundles of CAs and revocation lists, by handshakes and by their errors."""
+
+from __future__ import annotations
+
+import base64
+import logging
+import ssl
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from pathlib import Path
+
+import pytest
+from cryptography.x509.oid import ExtendedKeyUsageOID
+from files import Files
+from handshakes import client
+from memory import handshake
+from odd_certificates import Odd, OddPair
+from pki import DAY, PKI, Pair
+
+from asgi_tls import ServerTLS, create_client_context
+from asgi_tls.certificate.trust import load_client_trust
+from asgi_tls.errors import CertificateError, CRLError, ExpiredError, MalformedCertificateError, NotPEMError
+
+CLIENT = (ExtendedKeyUsageOID.CLIENT_AUTH,)
+NOW = datetime.now(UTC)
+
+
+@cache
+def pki() -> PKI:
+    return PKI("Clients")
+
+
+@cache
+def other() -> PKI:
+    return PKI("Others")
+
+
+@cache
+def person() -> Pair:
+    return pki().leaf("person.example", eku=CLIENT)
+
+
+class Door:
+    """A server that asks for client certificates, and whoever knocks."""
+
+    def __init__(self, files: Files, directory: Path, bundle: bytes, crls: bytes | None = None) -> None:
+        self.directory, ca, crl = directory, directory / "ca.pem", directory / "crl.pem"
+        ca.write_bytes(bundle)
+        crl.write_bytes(crls or b"")
+        tls = ServerTLS(files.ecdsa, client_ca=ca, client_crl=None if crls is None else crl, listeners=[])
+        self.context = tls.create_context()
+
+    def knock(self, pair: Pair | OddPair, version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3) -> str:
+        """What the server makes of this client: "in", or why not."""
+        visitor = client(minimum=version, maximum=version)
+        visitor.set_ciphers("DEFAULT:@SECLEVEL=0")  # a client that shows whatever it has
+        visitor.load_cert_chain(*pair.write(self.directory / "client"))
+        try:
+            handshake(self.context, visitor)
+        except ssl.SSLError as error:
+            return str(error)
+        return "in"
+
+
+def crls(*revoked: Pair, of: PKI | None = None) -> bytes:
+    """The lists of both CAs of a PKI; of the root and of the intermediate alike."""
+    of = of or pki()
+    return of.crl(of.root, *revoked) + of.crl(of.intermediate, *revoked)
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_the_whole_chain_is_checked(files: Files, tmp_path: Path, version: ssl.TLSVersion) -> None:
+    bundle = pki().root_pem
+    assert Door(files, tmp_path, bundle, crls()).knock(person(), version) == "in"
+    for revoked in (person(), pki().intermediate):
+        said = Door(files, tmp_path, bundle, crls(revoked)).knock(person(), version)
+        assert "REVOKED" in said.upper(), revoked
+    # The intermediate came from the client, so only the handshake can tell that its list is missing.
+    without = Door(files, tmp_path, bundle, pki().crl(pki().root)).knock(person(), version)
+    assert without != "in"
+
+
+def test_the_ca_without_a_list_is_named_at_the_start(tmp_path: Path) -> None:
+    ca, crl = tmp_path / "ca.pem", tmp_path / "crl.pem"
+    ca.write_bytes(pki().root_pem + pki().intermediate_pem + other().root_pem)
+    table = {
+        "CN=Clients Intermediate": [pki().crl(pki().root), other().crl(other().root)],
+        "CN=Clients Root": [pki().crl(pki().intermediate), other().crl(other().root)],
+        "CN=Others Root": [pki().crl(pki().root), pki().crl(pki().intermediate)],
+    }
+    for name, lists in table.items():
+        crl.write_bytes(b"".join(lists))
+        with pytest.raises(CRLError, match=f"holds no CRL of {name}, which is in {ca}. .*client_ca") as caught:
+            load_client_trust(ca, crl)
+        assert caught.value.path == crl
+    # One with the same name and another key is another CA's.
+    crl.write_bytes(crls(of=PKI("Clients")) + other().crl(other().root))
+    with pytest.raises(CRLError, match="no CRL of CN=Clients Root"):
+        load_client_trust(ca, crl)
+
+
+def test_with_lists_an_intermediate_needs_its_root(tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_bytes(pki().intermediate_pem)
+    (tmp_path / "crl.pem").write_bytes(crls())
+    with pytest.raises(CRLError, match="holds CN=Clients Intermediate without CN=Clients Root, which issued it"):
+        load_client_trust(tmp_path / "ca.pem", tmp_path / "crl.pem")
+
+
+def test_both_halves_of_a_cross_signed_root(files: Files, tmp_path: Path) -> None:
+    old = other().root
+    cross = pki().ca("Clients Root", issuer=old, key=pki().root.key)
+    for bundle in (cross.cert_pem + pki().root_pem, pki().root_pem + cross.cert_pem):
+        assert Door(files, tmp_path, bundle, crls()).knock(person()) == "in"
+        assert Door(files, tmp_path, bundle).knock(person()) == "in"
+
+
+def test_an_intermediate_may_be_the_anchor(files: Files, tmp_path: Path) -> None:
+    door = Door(files, tmp_path, pki().intermediate_pem)
+    assert door.knock(person()) == "in"
+    assert door.knock(person(), ssl.TLSVersion.TLSv1_2) == "in"
+    assert door.knock(pki().leaf("neighbour.example", eku=CLIENT, intermediate=False)) != "in"
+
+
+def test_a_leaf_in_the_bundle_is_no_anchor(files: Files, tmp_path: Path) -> None:
+    """A server's fullchain.pem as the bundle would let in whoever has its key."""
+    door = Door(files, tmp_path, person().cert_pem + other().root_pem)
+    assert door.knock(person()) != "in"
+    assert door.knock(other().leaf("other.example", eku=CLIENT)) == "in"
+
+
+def test_a_small_key_of_a_client_is_refused(files: Files, tmp_path: Path) -> None:
+    """RFC 9325 section 4.5, by OpenSSL's security level 2."""
+    rsa = PKI("RSA", key="rsa")
+    door = Door(files, tmp_path, rsa.root_pem)
+    assert door.knock(rsa.leaf("new.example", key="rsa", eku=CLIENT)) == "in"
+    for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+        assert door.knock(rsa.leaf("old.example", key="rsa1024", eku=CLIENT), version) != "in"
+
+
+def test_bundles_that_have_expired(files: Files, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    ca = tmp_path / "ca.pem"
+    old = [PKI(name).ca(name, not_before=NOW - 9 * DAY, not_after=NOW - DAY) for name in ("One", "Two")]
+    ca.write_bytes(b"".join(each.cert_pem for each in old))
+    said = r"no CA certificate that is still valid; expired: CN=One on \d{4}-\d\d-\d\d, CN=Two on"
+    with pytest.raises(ExpiredError, match=said):
+        ServerTLS(files.ecdsa, client_ca=ca).create_context()
+    with pytest.raises(ExpiredError, match=said):
+        create_client_context(cafile=ca)
+    with caplog.at_level(logging.WARNING, "asgi_tls"):
+        assert Door(files, tmp_path, old[0].cert_pem + pki().root_pem).knock(person()) == "in"
+    assert f"{ca}: CN=One expired on {NOW - DAY:%Y-%m-%d}: clients of this CA are refused" in caplog.messages
+    # One that has expired needs no list.
+    assert Door(files, tmp_path, old[0].cert_pem + pki().root_pem, crls()).knock(person()) == "in"
+
+
+def test_a_ca_ends_with_its_last_second(tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_bytes(pki().root_pem)
+    end = pki().root.certificate.not_valid_after_utc
+    assert load_client_trust(tmp_path / "ca.pem", now=end - timedelta(seconds=1)).warnings == ()
+    with pytest.raises(ExpiredError, match="no CA certificate that is still valid"):
+        load_client_trust(tmp_path / "ca.pem", now=end)
+
+
+BAD_BUNDLES: dict[str, tuple[type[CertificateError], str, Callable[[], bytes]]] = {
+    "a leaf": (NotPEMError, "holds no CA certificate", lambda: person().cert_pem),
+    "a key": (NotPEMError, "holds no certificate, only PRIVATE KEY", lambda: person().key_pem),
+    "a CRL": (NotPEMError, "holds no certificate, only X509 CRL", crls),
+    "nonsense": (NotPEMError, "holds no PEM block", lambda: b"nonsense"),
+    "no certificate": (
+        MalformedCertificateError,
+        "a certificate on line 1 that does not parse",
+        lambda: b"-----BEGIN CERTIFICATE-----\nMAMCAQU=\n-----END CERTIFICATE-----\n",
+    ),
+}
+
+
+@pytest.mark.parametrize(("error", "words", "make"), BAD_BUNDLES.values(), ids=BAD_BUNDLES)
+def test_bundles_that_are_useless(
+    files: Files, tmp_path: Path, error: type[CertificateError], words: str, make: Callable[[], bytes]
+) -> None:
+    (tmp_path / "ca.pem").write_bytes(make())
+    for load in (
+        lambda: ServerTLS(files.ecdsa, client_ca=tmp_path / "ca.pem").check(),
+        lambda: create_client_context(cafile=tmp_path / "ca.pem"),
+    ):
+        with pytest.raises(error, match=f"ca.pem: .*{words}"):
+            load()
+
+
+def test_cas_that_only_openssl_can_parse(files: Files, tmp_path: Path) -> None:
+    """Names in T61 were usual in company CAs of the nineties, whose roots are renewed as they are."""
+    odd = Odd(root_name=Odd.t61("Zürich CA"))
+    pair = odd.pair("person.example")
+    assert Door(files, tmp_path, odd.root_pem + pki().root_pem).knock(pair) == "in"
+    assert Door(files, tmp_path, odd.root_pem).knock(person()) != "in"
+    assert Door(files, tmp_path, odd.root_pem, odd.crl()).knock(pair) == "in"
+    assert "REVOKED" in Door(files, tmp_path, odd.root_pem, odd.crl(pair)).knock(pair).upper()
+
+
+def encoded(kind: str, der: bytes) -> bytes:
+    return f"-----BEGIN {kind}-----\n{base64.encodebytes(der).decode()}-----END {kind}-----\n".encode()
+
+
+BAD_LISTS: dict[str, tuple[type[CertificateError], str, Callable[[], bytes]]] = {
+    "empty": (CertificateError, "is empty", lambda: b""),
+    "nonsense": (NotPEMError, "holds no PEM block", lambda: b"nonsense"),
+    "a certificate": (NotPEMError, "holds no CRL, only CERTIFICATE", lambda: pki().root_pem),
+    "no CRL": (MalformedCertificateError, "CRL on line 1 that does not parse", lambda: encoded("X509 CRL", b"0\0")),
+    "past its end": (
+        CRLError, "CRL of CN=Clients Root that was to be replaced by", lambda: pki().crl(pki().root, ends=NOW - DAY),
+    ),
+    "ahead of its time": (
+        CRLError, "CN=Clients Root that is not valid before", lambda: pki().crl(pki().root, begins=NOW + DAY / 2),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("error", "words", "make"), BAD_LISTS.values(), ids=BAD_LISTS)
+def test_lists_that_are_useless(
+    tmp_path: Path, error: type[CertificateError], words: str, make: Callable[[], bytes]
+) -> None:
+    (tmp_path / "ca.pem").write_bytes(pki().root_pem)
+    (tmp_path / "crl.pem").write_bytes(make())
+    with pytest.raises(error, match=f"crl.pem: .*{words}"):
+        load_client_trust(tmp_path / "ca.pem", tmp_path / "crl.pem")
+
+
+def test_a_list_ends_with_its_last_second(tmp_path: Path) -> None:
+    end = (NOW + DAY).replace(microsecond=0)
+    (tmp_path / "ca.pem").write_bytes(pki().root_pem)
+    (tmp_path / "crl.pem").write_bytes(pki().crl(pki().root, ends=end))
+    load_client_trust(tmp_path / "ca.pem", tmp_path / "crl.pem", now=end - timedelta(seconds=1))
+    with pytest.raises(CRLError, match="was to be replaced by"):
+        load_client_trust(tmp_path / "ca.pem", tmp_path / "crl.pem", now=end)

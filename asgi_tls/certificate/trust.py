@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +13,7 @@ from asgi_tls.certificate.pem import CERTIFICATE_LABELS, Block, read_blocks, wro
 from asgi_tls.errors import CRLError, ExpiredError, MalformedCertificateError, NotPEMError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from cryptography import x509
 
@@ -233,3 +234,29 @@ def _is_list_of(one: x509.CertificateRevocationList, authority: x509.Certificate
         return one.is_signature_valid(authority.public_key())  # type: ignore[arg-type]  # a kind that cannot sign raises
     except (TypeError, ValueError, UnsupportedAlgorithm):
         return True  # for OpenSSL to say
+
+
+def lists_in(crls: str) -> dict[bytes, datetime | None]:
+    """The nextUpdate of each list in PEM text, by its issuer (DER). Lists that only OpenSSL can parse are left out."""
+    from cryptography import x509
+
+    found: dict[bytes, datetime | None] = {}
+    for block in read_blocks(Material("CRL", crls.encode("ascii"))) if crls else ():
+        with contextlib.suppress(ValueError):
+            one = x509.load_der_x509_crl(block.der)
+            found[one.issuer.public_bytes()] = one.next_update_utc
+    return found
+
+
+def issuer_without_list(chain: Sequence[bytes], lists: Mapping[bytes, datetime | None], now: datetime) -> str | None:
+    """The first CA that issued one of these certificates (DER) and has no list in force, None where each has one."""
+    from asgi_tls.certificate.chain import parse_certificate, printable
+
+    for der in chain:
+        with contextlib.suppress(ValueError):
+            issuer = parse_certificate(der).issuer
+            name = issuer.public_bytes()
+            end = lists.get(name)
+            if name not in lists or (end is not None and end <= now):
+                return printable(issuer.rfc4514_string())
+    return None

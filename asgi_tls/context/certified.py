@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import ssl
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
 
+from asgi_tls.certificate.trust import issuer_without_list, lists_in
 from asgi_tls.handshake.ssl_object import TLSObject
+
+_NO_CRL: Final = 3  # X509_V_ERR_UNABLE_TO_GET_CRL
+_CRL_EXPIRED: Final = 12  # X509_V_ERR_CRL_HAS_EXPIRED
 
 
 @dataclass(eq=False)
@@ -15,6 +23,17 @@ class Trust:
     client_ca: str | None = None
     client_crl: str | None = None
     over: bool = False
+
+    @functools.cached_property
+    def _lists(self) -> dict[bytes, datetime | None]:
+        return lists_in(self.client_crl or "")
+
+    def explain(self, verify_code: int, chain: Sequence[bytes]) -> str:
+        """More on why OpenSSL refused a client's chain (DER, leaf first): which CA's revocation list it lacks."""
+        if verify_code not in {_NO_CRL, _CRL_EXPIRED}:
+            return ""
+        name = issuer_without_list(chain, self._lists, datetime.now(UTC))
+        return "" if name is None else f" (issuer {name})"
 
 
 class CertifiedContext(ssl.SSLContext):
@@ -26,6 +45,10 @@ class CertifiedContext(ssl.SSLContext):
     leaf: bytes | None = None
     trust: Trust | None = None
     stapling: object = None
+
+    def explain(self, verify_code: int, chain: Sequence[bytes]) -> str:
+        """What to add to the words in which OpenSSL refused a client."""
+        return "" if self.trust is None else self.trust.explain(verify_code, chain)
 
 
 class TrustedObject(TLSObject):

@@ -82,7 +82,7 @@ class TLSSocket(ssl.SSLSocket):
         except ssl.SSLEOFError as error:
             raise _Failed(error, *_left(first)) from None
         except ssl.SSLError as error:
-            code, msg = reason_of(error, name_refused=self.name_refused)
+            code, msg = reason_of(error, self)
             if last_words := alert_for_garbage(error, first[0] if first else None):
                 with contextlib.suppress(OSError):
                     socket.socket.send(self, last_words)

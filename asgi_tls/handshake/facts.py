@@ -17,7 +17,8 @@ def describe(connection: ssl.SSLObject | ssl.SSLSocket) -> TLSConnection | None:
     protocol = connection.version()
     if cipher is None or protocol is None:
         return None
-    chain = _verified_chain(connection)
+    leaf = connection.getpeercert(binary_form=True)
+    chain = () if leaf is None else verified_chain(connection) or (leaf,)
     return TLSConnection(
         protocol=protocol,
         cipher=cipher[0],
@@ -31,19 +32,14 @@ def describe(connection: ssl.SSLObject | ssl.SSLSocket) -> TLSConnection | None:
     )
 
 
-def _verified_chain(connection: ssl.SSLObject | ssl.SSLSocket) -> tuple[bytes, ...]:
-    """The client's certificates in DER, leaf first, empty without one."""
-    leaf = connection.getpeercert(binary_form=True)
-    if leaf is None:
-        return ()
+def verified_chain(connection: ssl.SSLObject | ssl.SSLSocket) -> tuple[bytes, ...]:
+    """The client's certificates in DER, leaf first, empty without one. Where they do not verify: as far as they led."""
     if hasattr(connection, "get_verified_chain"):  # Python 3.13
         return tuple(connection.get_verified_chain())
+    # Python 3.11 and 3.12 have the method on the inner object only, which gives certificates that export themselves.
     inner: Any = getattr(connection, "_sslobj", None)
     chain = inner.get_verified_chain() if hasattr(inner, "get_verified_chain") else None
-    if not chain:
-        return (leaf,)
-    # Python 3.10 to 3.12 have the method on the inner object only, which gives certificates that export themselves.
-    return tuple(ssl.PEM_cert_to_DER_cert(certificate.public_bytes()) for certificate in chain)
+    return tuple(ssl.PEM_cert_to_DER_cert(certificate.public_bytes()) for certificate in chain or ())
 
 
 def session_fields(

@@ -21,7 +21,7 @@ from asgi_tls._openssl.client_hello import current_handshake
 from asgi_tls.connection import TLSConnection
 from asgi_tls.events import ClientErrorEvent, Event, SilentClientEvent
 from asgi_tls.handshake import alerts, plain_http
-from asgi_tls.handshake.facts import describe, session_fields
+from asgi_tls.handshake.facts import describe, session_fields, verified_chain
 from asgi_tls.handshake.peer import Peer, current_peer, local_port, part
 
 # RFC 8446 section 5.1: the content type of the first byte of every handshake.
@@ -190,7 +190,7 @@ class TLSObject(ssl.SSLObject):
         last_words = self._outgoing.read() if self._outgoing is not None else b""
         last_words = last_words or alerts.alert_for_garbage(error, self._first)
         self._is_tls = False  # `_look` raises from now on
-        self._tell_error(*reason_of(error, name_refused=self.name_refused), alerts.alert_in(last_words, error))
+        self._tell_error(*reason_of(error, self), alerts.alert_in(last_words, error))
         self._part(last_words, error)
 
     def _part(self, last_words: bytes, error: ssl.SSLError) -> None:
@@ -245,10 +245,13 @@ def tell_error(
     reception.tell(kind(ip=ip, port=port, code=code, msg=msg, alert=alert, sni=sni))
 
 
-def reason_of(error: ssl.SSLError, *, name_refused: bool) -> tuple[str, str]:
-    """A code and a sentence for what OpenSSL raised."""
-    if name_refused:
+def reason_of(error: ssl.SSLError, connection: ssl.SSLObject | ssl.SSLSocket) -> tuple[str, str]:
+    """A code and a sentence for what OpenSSL raised. A context may add to it, by `explain`."""
+    if getattr(connection, "name_refused", False):
         return "UNRECOGNIZED_NAME", "the client asked for a name that is not served"
     text = str(error.args[1]) if len(error.args) > 1 else str(error)
     words = _MESSAGE.fullmatch(text)
-    return error.reason or "UNKNOWN", text if words is None else words[1]
+    msg = text if words is None else words[1]
+    if isinstance(error, ssl.SSLCertVerificationError) and (explain := getattr(connection.context, "explain", None)):
+        msg += explain(error.verify_code, verified_chain(connection))
+    return error.reason or "UNKNOWN", msg

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import logging
+import socket
 import ssl
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -21,6 +25,7 @@ from pki import DAY, PKI, Pair
 from asgi_tls import ServerTLS, create_client_context
 from asgi_tls.certificate.trust import load_client_trust
 from asgi_tls.errors import CertificateError, CRLError, ExpiredError, MalformedCertificateError, NotPEMError
+from asgi_tls.events import ClientErrorEvent, Event, Listener
 
 CLIENT = (ExtendedKeyUsageOID.CLIENT_AUTH,)
 NOW = datetime.now(UTC)
@@ -44,11 +49,19 @@ def person() -> Pair:
 class Door:
     """A server that asks for client certificates, and whoever knocks."""
 
-    def __init__(self, files: Files, directory: Path, bundle: bytes, crls: bytes | None = None) -> None:
+    def __init__(
+        self,
+        files: Files,
+        directory: Path,
+        bundle: bytes,
+        crls: bytes | None = None,
+        *,
+        listeners: Sequence[Listener] = (),
+    ) -> None:
         self.directory, ca, crl = directory, directory / "ca.pem", directory / "crl.pem"
         ca.write_bytes(bundle)
         crl.write_bytes(crls or b"")
-        tls = ServerTLS(files.ecdsa, client_ca=ca, client_crl=None if crls is None else crl, listeners=[])
+        tls = ServerTLS(files.ecdsa, client_ca=ca, client_crl=None if crls is None else crl, listeners=listeners)
         self.context = tls.create_context()
 
     def knock(self, pair: Pair | OddPair, version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3) -> str:
@@ -61,6 +74,19 @@ class Door:
         except ssl.SSLError as error:
             return str(error)
         return "in"
+
+    def knock_at_a_socket(self, pair: Pair) -> str:
+        """The same on blocking sockets, as gunicorn's workers have them."""
+        visitor = client()
+        visitor.load_cert_chain(*pair.write(self.directory / "client"))
+        near, far = socket.socketpair()
+        with near, ThreadPoolExecutor() as pool:
+            there = pool.submit(self.context.wrap_socket, far, server_side=True)
+            with contextlib.suppress(ssl.SSLError), visitor.wrap_socket(near, server_hostname="localhost") as secure:
+                secure.settimeout(10)
+                secure.recv(1)
+            error = there.exception(10)
+        return "in" if error is None else str(error)
 
 
 def crls(*revoked: Pair, of: PKI | None = None) -> bytes:
@@ -76,9 +102,25 @@ def test_the_whole_chain_is_checked(files: Files, tmp_path: Path, version: ssl.T
     for revoked in (person(), pki().intermediate):
         said = Door(files, tmp_path, bundle, crls(revoked)).knock(person(), version)
         assert "REVOKED" in said.upper(), revoked
-    # The intermediate came from the client, so only the handshake can tell that its list is missing.
-    without = Door(files, tmp_path, bundle, pki().crl(pki().root)).knock(person(), version)
-    assert without != "in"
+
+
+@pytest.mark.parametrize("blocking", [False, True])
+def test_the_ca_without_a_list_is_named_in_the_event(files: Files, tmp_path: Path, blocking: bool) -> None:
+    """The intermediate comes from the client, so only the handshake can tell that its list is missing."""
+    heard: list[Event] = []
+    came = threading.Event()
+
+    def listen(event: Event) -> None:
+        if isinstance(event, ClientErrorEvent):
+            heard.append(event)
+            came.set()
+
+    door = Door(files, tmp_path, pki().root_pem, pki().crl(pki().root), listeners=[listen])
+    assert (door.knock_at_a_socket if blocking else door.knock)(person()) != "in"
+    assert came.wait(10)
+    (event,) = heard
+    assert isinstance(event, ClientErrorEvent)
+    assert event.msg == "certificate verify failed: unable to get certificate CRL (issuer CN=Clients Intermediate)"
 
 
 def test_the_ca_without_a_list_is_named_at_the_start(tmp_path: Path) -> None:

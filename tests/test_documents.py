@@ -8,6 +8,7 @@ import inspect
 import re
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -41,9 +42,11 @@ def test_a_page_keeps_the_convention(page: Path) -> None:
 def test_python_compiles_and_uses_what_is_there(page: Path, block: Block) -> None:
     tree = compile(block.text, f"{page}:{block.line}", "exec", ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
     known: dict[str, Any] = {}
+    # Modules that are blocks of the page themselves.
+    own = {found[1] for each in blocks(page) if (found := re.match(r"# (\w+)\.py\n", each.text))}
     for earlier in blocks(page):  # names that an earlier block of the page has imported
         if earlier.info[:1] == ("python",) and earlier.line <= block.line:
-            known |= imports(ast.parse(earlier.text))
+            known |= imports(ast.parse(earlier.text), own)
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in known:
             check_arguments(known[node.func.id], node)
@@ -51,18 +54,24 @@ def test_python_compiles_and_uses_what_is_there(page: Path, block: Block) -> Non
             check_method(known, node)
 
 
-def imports(tree: ast.AST) -> dict[str, Any]:
+def imports(tree: ast.AST, own: set[str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what a page imports may have news for its readers
+        _import(tree, own, found)
+    return found
+
+
+def _import(tree: ast.AST, own: set[str], found: dict[str, Any]) -> None:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 module = importlib.import_module(alias.name)
                 found[alias.asname or alias.name.partition(".")[0]] = module
-        elif isinstance(node, ast.ImportFrom):
+        elif isinstance(node, ast.ImportFrom) and node.module not in own:
             module = importlib.import_module(str(node.module))
             for alias in node.names:
                 found[alias.asname or alias.name] = getattr(module, alias.name)
-    return found
 
 
 def check_arguments(function: Any, call: ast.Call) -> None:

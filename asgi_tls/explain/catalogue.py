@@ -19,6 +19,7 @@ THEMES: Final = (
     "records",
     "files",
     "settings",
+    "application",
 )
 
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from typing import Final, Literal
 
-from asgi_tls.hostnames import bracketed, parse_authority
+from asgi_tls.hostnames import bracketed, is_loopback, parse_authority
 
 PlainHTTP = Literal["redirect", "reject"]
 
@@ -46,13 +46,19 @@ def answer(data: bytes, *, mode: PlainHTTP, covers: Callable[[str], bool], port:
     """
     head_only = data.startswith(b"HEAD ")
     if mode == "redirect":
-        location = _location(data, covers, port)
-        if location is not None:
-            return _response(b"308 Permanent Redirect", (b"location: " + location + b"\r\n"), head_only=head_only)
+        found = _location(data, covers, port)
+        if found is not None:
+            host, location = found
+            fields = b"location: " + location + b"\r\n"
+            if is_loopback(host):  # browsers keep a permanent redirect for whatever is developed there next
+                status, fields = b"307 Temporary Redirect", fields + b"cache-control: no-store\r\n"
+            else:
+                status = b"308 Permanent Redirect"
+            return _response(status, fields, head_only=head_only)
     return _response(b"400 Bad Request", head_only=head_only)
 
 
-def _location(data: bytes, covers: Callable[[str], bool], port: int | None) -> bytes | None:
+def _location(data: bytes, covers: Callable[[str], bool], port: int | None) -> tuple[str, bytes] | None:
     head, end, _ = data.partition(b"\r\n\r\n")
     if not end or len(head) > HEAD_LIMIT:
         return None
@@ -71,7 +77,7 @@ def _location(data: bytes, covers: Callable[[str], bool], port: int | None) -> b
         return None
     wanted = authority.port or port
     suffix = "" if wanted in {None, _HTTPS} else f":{wanted}"
-    return f"https://{bracketed(authority.host)}{suffix}".encode("ascii") + request[2]
+    return authority.host, f"https://{bracketed(authority.host)}{suffix}".encode("ascii") + request[2]
 
 
 def _response(status: bytes, fields: bytes = b"", *, head_only: bool) -> bytes:

@@ -6,9 +6,10 @@ import logging
 from typing import TYPE_CHECKING
 
 from asgi_tls.errors import ConfigurationError
-from asgi_tls.hostnames import Authority, bracketed, checked_host, checked_port, parse_authority
+from asgi_tls.hostnames import Authority, bracketed, checked_host, checked_port, is_loopback, parse_authority
 from asgi_tls.middleware.acme import CHALLENGE_PATH, ChallengeFiles, challenge_token
 from asgi_tls.middleware.answer import Answer, is_secure
+from asgi_tls.middleware.forwarded import loop_of
 from asgi_tls.middleware.hosts import AllowedHosts
 from asgi_tls.middleware.location import Target, request_target
 from asgi_tls.middleware.paths import PathTable
@@ -23,8 +24,33 @@ _log = logging.getLogger("asgi_tls")
 
 _STATUSES = (301, 302, 307, 308)
 _HTTP_PORT, _HTTPS_PORT = 80, 443
-_BAD_HOST = Answer.text(400, "Invalid host header")
-_BAD_TARGET = Answer.text(400, "Invalid request target")
+# The host of starlette.testclient, for which no name server has an address.
+_TEST_HOST = "testserver"
+
+_MORE = "More: asgi-tls explain redirect-refused"
+_BAD_TARGET = Answer.text(400, f"Not redirected to https: the request target is not a path. {_MORE}")
+_BAD_HOST = Answer.text(
+    400, f"Not redirected to https: the Host field is missing, repeated or not a valid host. {_MORE}"
+)
+_FOREIGN_HOST = Answer.text(
+    400,
+    "Not redirected to https: the host is not among the hosts=[…] of TLSMiddleware. Add it there, or ask by https. "
+    f"In tests and development: TLSMiddleware(…, development=True). {_MORE}",
+)
+_NO_STORE = (b"cache-control", b"no-store")
+
+_REFUSED = (
+    "A plain HTTP request got 400 and no redirect to https: %s. If this application should answer for it, add the host "
+    "to hosts=[…] of TLSMiddleware. In tests and development, set development=True, or ask by https. (Reported once.)"
+)
+_IN_PLAIN = (
+    "TLSMiddleware(development=True): plain HTTP requests to %s are served without a redirect to https, as are those "
+    "to localhost, loopback addresses and testserver. Leave the setting out in production. (Reported once.)"
+)
+_LOOP = (
+    "A plain HTTP request has %s: if that comes from a proxy that terminates TLS, the redirect to https loops. %s "
+    "More: asgi-tls explain redirect-loop (Reported once.)"
+)
 
 
 class HTTPSRedirectMiddleware:
@@ -39,6 +65,10 @@ class HTTPSRedirectMiddleware:
     webroot: the directory that ACME challenges are served from, over http and https. Without it they reach the
         application. They are never redirected.
 
+    development: serve plain HTTP and WebSocket requests to localhost, names below it, loopback addresses and testserver
+        (the host of starlette.testclient) where they would be redirected. Requests to other hosts are redirected.
+
+    Loopback hosts are redirected by 307, which no browser keeps, whatever redirect_status says.
     Only `scope["scheme"]` decides. Whether a forwarded header is to be believed is the server's business.
     Raises ConfigurationError when a setting is wrong.
     """
@@ -54,6 +84,7 @@ class HTTPSRedirectMiddleware:
         redirect_status: int = 308,
         exempt: Iterable[str] = (),
         webroot: str | os.PathLike[str] | None = None,
+        development: bool = False,
     ) -> None:
         self.app = app
         self._hosts = AllowedHosts(hosts)
@@ -74,7 +105,8 @@ class HTTPSRedirectMiddleware:
         self._exempt = PathTable(dict.fromkeys(exempt, True), False)
         self._challenges = None if webroot is None else ChallengeFiles(webroot)
         self.serves_challenges = webroot is not None
-        self._warned = False
+        self._development = development
+        self._logged: set[str] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         app = self.app
@@ -91,51 +123,45 @@ class HTTPSRedirectMiddleware:
         target = request_target(scope)
         if target is None:
             return _BAD_TARGET
-        authority = _authority(scope, target)
-        if authority is None or not self._hosts.allows(authority.host):
-            return _BAD_HOST
-        self._warn_of_loop(scope)
-        return Answer(self._status, ((b"location", self._location(scope, authority, target)),))
+        authority = self._authority(scope, target)
+        if authority is None:
+            return self._refused(_BAD_HOST, "its Host field is missing, repeated or not a valid host")
+        is_local = is_loopback(authority.host)
+        if self._development and (is_local or authority.host == _TEST_HOST):
+            self._log_once("development", _IN_PLAIN, authority.host)
+            return None
+        if authority.host != self._canonical and not self._hosts.allows(authority.host):
+            return self._refused(_FOREIGN_HOST, f"its host, {authority.host}, is not among hosts=[…]")
+        if (loop := loop_of(scope)) is not None:
+            self._log_once(loop.kind, _LOOP, loop.seen, loop.fix)
+        location = (b"location", self._location(scope, authority, target))
+        # Browsers keep a permanent redirect of localhost for whatever is developed there next.
+        return Answer(307, (location, _NO_STORE)) if is_local else Answer(self._status, (location,))
+
+    def _authority(self, scope: Scope, target: Target) -> Authority | None:
+        fields = [value for name, value in scope["headers"] if name.lower() == b"host"]
+        if not fields and self._canonical is not None and scope.get("http_version") == "1.0":
+            return Authority(self._canonical, None)  # HTTP/1.0 has no Host (RFC 9112 section 3.2 asks for it since 1.1)
+        # RFC 9112 section 3.2: no Host, or more than one, is a bad request whatever the target says.
+        if len(fields) != 1:
+            return None
+        return parse_authority(fields[0] if target.authority is None else target.authority)
 
     def _location(self, scope: Scope, authority: Authority, target: Target) -> bytes:
-        scheme = b"wss://" if scope["type"] == "websocket" else b"https://"
+        # Over HTTP/2 and HTTP/3, a WebSocket is asked for by https (RFC 8441 section 5, RFC 9220 section 3).
+        is_upgrade = scope["type"] == "websocket" and str(scope.get("http_version", "1.1")).startswith("1")
         host = bracketed(self._canonical or authority.host).encode("ascii")
         port = self._port_suffixes.get(authority.port or _HTTP_PORT, self._default_suffix)
-        return b"".join((scheme, host, port, target.path, target.query))
+        return b"".join((b"wss://" if is_upgrade else b"https://", host, port, target.path, target.query))
 
-    def _warn_of_loop(self, scope: Scope) -> None:
-        """Say, once, that a proxy seems to end TLS for us and is not trusted: each redirect comes back as http."""
-        if self._warned or not _claims_https(scope):
-            return
-        self._warned = True
-        client = scope.get("client")
-        peer = client[0] if client else "a socket without an address"
-        _log.warning(
-            "A request from %s came over plain HTTP, yet its forwarded header says https, and the server did not trust "
-            "that header. If this is your proxy, the redirect to https loops. Let the server trust the proxy: "
-            "uvicorn --proxy-headers --forwarded-allow-ips=%s, or wrap the application in "
-            "hypercorn.middleware.ProxyFixMiddleware. (This is said once.)",
-            peer,
-            client[0] if client else "'*'",
-        )
+    def _refused(self, answer: Answer, why: str) -> Answer:
+        self._log_once("refused", _REFUSED, why)
+        return answer
 
-
-def _authority(scope: Scope, target: Target) -> Authority | None:
-    # RFC 9112 section 3.2: no Host, or more than one, is a bad request whatever the target says.
-    fields = [value for name, value in scope["headers"] if name.lower() == b"host"]
-    if len(fields) != 1:
-        return None
-    return parse_authority(fields[0] if target.authority is None else target.authority)
-
-
-def _claims_https(scope: Scope) -> bool:
-    for name, value in scope["headers"]:
-        match name.lower():
-            case b"x-forwarded-proto" if value.rpartition(b",")[2].strip().lower() in (b"https", b"wss"):
-                return True
-            case b"forwarded" if b"proto=https" in value.lower().replace(b'"', b""):
-                return True
-    return False
+    def _log_once(self, kind: str, message: str, *details: str) -> None:
+        """Strangers cause these: each kind is a warning once, and for debugging from then on."""
+        _log.log(logging.DEBUG if kind in self._logged else logging.WARNING, message, *details)
+        self._logged.add(kind)
 
 
 def _port_suffix(port: int) -> bytes:

@@ -30,7 +30,8 @@ class TLSMiddleware:
     Use it as `app.add_middleware(TLSMiddleware, hosts=["example.com"])`, or, to cover the framework's own error pages
     as well, as `app = TLSMiddleware(app, hosts=["example.com"])`. Only `hosts` is needed.
 
-    hosts, canonical_host, https_port, port_map, redirect_status, exempt, webroot: see HTTPSRedirectMiddleware.
+    hosts, canonical_host, https_port, port_map, redirect_status, exempt, webroot, development: see
+        HTTPSRedirectMiddleware.
     content, hsts, secure, headers, paths, override: see SecurityHeadersMiddleware.
     safe_methods: see EarlyDataMiddleware.
 
@@ -48,6 +49,7 @@ class TLSMiddleware:
         redirect_status: int = 308,
         exempt: Iterable[str] = (),
         webroot: str | os.PathLike[str] | None = None,
+        development: bool = False,
         content: Content = "api",
         hsts: HSTS | None = DEFAULT_HSTS,
         secure: Secure | None = None,
@@ -69,6 +71,7 @@ class TLSMiddleware:
             redirect_status=redirect_status,
             exempt=exempt,
             webroot=webroot,
+            development=development,
         )
         self._early_data = EarlyDataMiddleware(app, safe_methods=safe_methods)
         self._wrap = headers_part.wrap

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from asgi_tls.errors import ConfigurationError
 from asgi_tls.middleware import HTTPSRedirectMiddleware, redirect_app
 
-HOSTS = ["example.com", "*.example.org", "::1", "127.0.0.1"]
+HOSTS = ["example.com", "*.example.org", "2001:db8::1", "192.0.2.1"]
 
 
 def redirecting(**settings: Any) -> HTTPSRedirectMiddleware:
@@ -45,8 +45,9 @@ def host(value: bytes) -> dict[str, Any]:
         ({"query_string": b"?"}, "https://example.com/??"),
         (host(b"EXAMPLE.com."), "https://example.com/"),
         (host(b"a.b.example.org:80"), "https://a.b.example.org/"),
-        (host(b"[0::1]:8080"), "https://[::1]/"),
-        (host(b"127.0.0.1:"), "https://127.0.0.1/"),
+        (host(b"example.com:000080"), "https://example.com/"),
+        (host(b"[2001:DB8:0::1]:8080"), "https://[2001:db8::1]/"),
+        (host(b"192.0.2.1:"), "https://192.0.2.1/"),
         ({"headers": [(b"Host", b"example.com")]}, "https://example.com/"),
         ({"method": "POST"}, "https://example.com/"),
         ({"scheme": "HTTP"}, "https://example.com/"),
@@ -128,9 +129,10 @@ def test_the_status_can_be_chosen(status: int) -> None:
         ({"port_map": {80: 443, 8080: 8443}}, b"example.com:8080", "https://example.com:8443/"),
         ({"port_map": {80: 443, 8080: 8443}}, b"example.com", "https://example.com/"),
         ({"port_map": {8080: 8443}}, b"example.com:9999", "https://example.com/"),
-        ({"port_map": {80: 8443}}, b"[::1]", "https://[::1]:8443/"),
+        ({"port_map": {80: 8443}}, b"[2001:db8::1]", "https://[2001:db8::1]:8443/"),
         ({"canonical_host": "www.example.com"}, b"example.com", "https://www.example.com/"),
         ({"canonical_host": "münchen.example"}, b"a.example.org", "https://xn--mnchen-3ya.example/"),
+        ({"canonical_host": "www.example.com"}, b"www.example.com", "https://www.example.com/"),
         ({"canonical_host": "www.example.com"}, b"evil.example", None),
     ],
 )
@@ -208,7 +210,7 @@ def test_a_challenge_is_fetched_and_nothing_else() -> None:
     ],
 )
 def test_settings_that_make_no_sense_are_refused(settings: dict[str, Any]) -> None:
-    with pytest.raises(ConfigurationError):
+    with pytest.raises(ConfigurationError, match=next(iter(settings)) + "|host|port|path rule"):
         redirecting(**settings)
 
 
@@ -228,41 +230,137 @@ def test_a_websocket_is_closed_where_the_server_cannot_deny(extensions: dict[str
     assert message["type"] == "websocket.close"
 
 
-LOOPS = [
-    [(b"x-forwarded-proto", b"https")],
-    [(b"X-Forwarded-Proto", b"HTTPS")],
-    [(b"x-forwarded-proto", b"http, https")],
-    [(b"x-forwarded-proto", b"wss")],
-    [(b"forwarded", b'for=192.0.2.1;proto="https"')],
+XFP, XFF = b"x-forwarded-proto", b"x-forwarded-for"
+OPTIONS = ("--forwarded-allow-ips=10.0.0.2", "--proxy-headers", "ProxyFixMiddleware")
+# What a plain request has, who is connected, and what the warning must name.
+LOOPS: list[tuple[list[tuple[bytes, bytes]], str, tuple[str, ...]]] = [
+    ([(XFP, b"https")], "10.0.0.2", OPTIONS),
+    ([(b"X-Forwarded-Proto", b" https ")], "10.0.0.2", OPTIONS),
+    ([(XFP, b"wss"), (XFF, b"192.0.2.7")], "10.0.0.2", OPTIONS),
+    # What stands in a field is the visitor's address, or what the visitor claims: never one to trust.
+    ([(XFP, b"https"), (XFF, b"192.0.2.7")], "192.0.2.7", ("--forwarded-allow-ips=PROXY_ADDRESS",)),
+    ([(XFP, b"https"), (b"x-real-ip", b"192.0.2.7")], "192.0.2.7", ("--forwarded-allow-ips=PROXY_ADDRESS",)),
+    ([(XFP, b"HTTPS")], "10.0.0.2", ("'HTTPS'", "single word https", "proxy_set_header X-Forwarded-Proto $scheme")),
+    ([(XFP, b"https,https")], "192.0.2.7", ("'https,https'", "single word https", "trusted_hops")),
+    ([(XFP, b"https, http"), (XFF, b"192.0.2.7")], "192.0.2.7", ("'https, http'", "single word https")),
+    ([(XFP, b"https"), (XFP, b"https")], "10.0.0.2", ("'https, https'", "single word https")),
+    ([(XFP, b"http, https")], "10.0.0.2", ("'http, https'", "single word https")),
+    ([(b"forwarded", b'for=192.0.2.1;proto="https"')], "10.0.0.2", ("do not read Forwarded", 'mode="modern"')),
+    ([(XFF, b"192.0.2.7")], "10.0.0.2", ("X-Forwarded-For, but not X-Forwarded-Proto", "$scheme")),
+    ([(b"X-Real-IP", b"192.0.2.7")], "10.0.0.2", ("X-Real-Ip, but not X-Forwarded-Proto", "$scheme")),
+    ([(b"Forwarded", b"for=192.0.2.1")], "10.0.0.2", ("Forwarded, but not X-Forwarded-Proto", "$scheme")),
 ]
 
 
-@pytest.mark.parametrize("claim", LOOPS)
-def test_the_loop_behind_an_untrusted_proxy_is_explained_once(
-    claim: list[tuple[bytes, bytes]], caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(("fields", "client", "named"), LOOPS)
+def test_a_loop_behind_a_proxy_is_explained_once(
+    fields: list[tuple[bytes, bytes]], client: str, named: tuple[str, ...], caplog: pytest.LogCaptureFixture
 ) -> None:
     app = redirecting()
-    headers = [(b"host", b"example.com"), *claim]
+    headers = [(b"host", b"example.com"), *fields]
     with caplog.at_level(logging.WARNING, logger="asgi_tls"):
         for _ in range(3):
-            # The header is not believed: it redirects as before.
-            assert call(app, http_scope(headers=headers, client=("10.0.0.2", 1))).status == 308
+            # The field is not believed: it redirects as before.
+            assert call(app, http_scope(headers=headers, client=(client, 1))).status == 308
     (record,) = caplog.records
     assert record.name == "asgi_tls"
-    for expected in ("10.0.0.2", "--proxy-headers", "--forwarded-allow-ips=10.0.0.2", "ProxyFixMiddleware"):
+    for expected in (*named, "explain redirect-loop"):
         assert expected in record.getMessage()
+    # Each names the options of uvicorn and gunicorn, and hypercorn's way.
+    assert "--forwarded-allow-ips" in record.getMessage()
+    assert "ProxyFixMiddleware" in record.getMessage()
+    assert "allow-ips=192" not in record.getMessage()
 
 
-@pytest.mark.parametrize("claim", [[], [(b"x-forwarded-proto", b"http")], [(b"x-forwarded-proto", b"https, http")]])
-def test_no_loop_no_warning(claim: list[tuple[bytes, bytes]], caplog: pytest.LogCaptureFixture) -> None:
-    call(redirecting(), http_scope(headers=[(b"host", b"example.com"), *claim]))
+@pytest.mark.parametrize(
+    "fields", [[], [(XFP, b"http")], [(XFP, b"http"), (XFF, b"192.0.2.7")], [(b"forwarded", b"for=a;proto=http")]]
+)
+def test_no_loop_no_warning(fields: list[tuple[bytes, bytes]], caplog: pytest.LogCaptureFixture) -> None:
+    assert call(redirecting(), http_scope(headers=[(b"host", b"example.com"), *fields])).status == 308
     assert not caplog.records
+
+
+def test_each_kind_of_loop_has_its_warning(caplog: pytest.LogCaptureFixture) -> None:
+    app = redirecting()
+    for fields, *_ in LOOPS:
+        call(app, http_scope(headers=[(b"host", b"example.com"), *fields]))
+    assert len([each for each in caplog.records if each.levelno == logging.WARNING]) == 4
 
 
 def test_a_loop_over_a_unix_socket_has_no_address(caplog: pytest.LogCaptureFixture) -> None:
     headers = [(b"host", b"example.com"), (b"x-forwarded-proto", b"https")]
     call(redirecting(), http_scope(headers=headers, client=None))
     assert "--forwarded-allow-ips='*'" in caplog.text
+
+
+LOCAL = [b"localhost", b"LOCALHOST.:8000", b"app.localhost", b"127.0.0.1:8000", b"127.9.9.9", b"[::1]:8000"]
+
+
+@pytest.mark.parametrize("field", LOCAL)
+@pytest.mark.parametrize("settings", [{}, {"redirect_status": 301}, {"canonical_host": "example.com"}])
+def test_loopback_hosts_get_a_redirect_that_no_browser_keeps(field: bytes, settings: dict[str, Any]) -> None:
+    app = redirecting(hosts=["localhost", "*.localhost", "127.0.0.1", "127.9.9.9", "::1"], **settings)
+    reply = call(app, http_scope(**host(field)))
+    assert (reply.status, reply["cache-control"]) == (307, "no-store")
+    assert reply["location"].startswith("https://")
+
+
+@pytest.mark.parametrize("field", [*LOCAL, b"testserver"])
+def test_in_development_loopback_hosts_are_served(field: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    app = redirecting(development=True)
+    for _ in range(2):
+        assert call(app, http_scope(**host(field))).body == b"hello\n"
+    (record,) = caplog.records
+    assert record.levelno == logging.WARNING
+    assert "development=True" in record.getMessage()
+    assert "Leave the setting out in production" in record.getMessage()
+
+
+def test_in_development_other_hosts_are_redirected_as_ever() -> None:
+    app = redirecting(development=True)
+    assert call(app, http_scope()).status == 308
+    for field in (b"evil.example", b"testserver.example", b"localhost.evil.example", b"128.0.0.1"):
+        assert call(app, http_scope(**host(field))).status == 400
+    assert call(redirecting(), http_scope(**host(b"testserver"))).status == 400
+
+
+@pytest.mark.parametrize(
+    ("scope", "says", "logged"),
+    [
+        (host(b"testserver"), ["hosts=[", "development=True"], "testserver"),
+        (host(b"a b\r\n"), ["Host field is missing, repeated or not a valid host"], "not a valid host"),
+        ({"headers": []}, ["Host field is missing"], "missing"),
+    ],
+)
+def test_a_refusal_names_the_fix_and_is_logged_once(
+    scope: dict[str, Any], says: list[str], logged: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = redirecting()
+    for _ in range(3):
+        reply = call(app, http_scope(**scope))
+        assert reply.status == 400
+        for each in (*says, "asgi-tls explain redirect-refused"):
+            assert each in reply.body.decode()
+    warnings = [each for each in caplog.records if each.levelno == logging.WARNING]
+    assert len(warnings) == 1
+    for each in (logged, "hosts=[", "development=True"):
+        assert each in warnings[0].getMessage()
+    assert "\r" not in caplog.text
+
+
+def test_http_1_0_has_no_host_and_goes_to_the_canonical_one() -> None:
+    app = redirecting(canonical_host="www.example.com")
+    assert call(app, http_scope(http_version="1.0", headers=[]))["location"] == "https://www.example.com/"
+    assert call(app, http_scope(http_version="1.1", headers=[])).status == 400
+    twice = [(b"host", b"example.com")] * 2
+    assert call(app, http_scope(http_version="1.0", headers=twice)).status == 400
+    assert call(redirecting(), http_scope(http_version="1.0", headers=[])).status == 400
+
+
+@pytest.mark.parametrize(("version", "scheme"), [("1.1", "wss"), ("2", "https"), ("3", "https")])
+def test_the_target_of_a_websocket_is_what_its_client_asks_for(version: str, scheme: str) -> None:
+    reply = call(redirecting(), websocket_scope(http_version=version))
+    assert reply["location"] == f"{scheme}://example.com/"
 
 
 def test_redirect_app_redirects_and_has_nothing_else() -> None:
@@ -280,7 +378,9 @@ BYTES = st.one_of(st.binary(max_size=30), st.lists(PIECES, max_size=6).map(b"".j
 
 
 @given(
-    host_field=st.one_of(BYTES, st.sampled_from([b"example.com", b"a.example.org:8080", b"[::1]:1", b"127.0.0.1"])),
+    host_field=st.one_of(
+        BYTES, st.sampled_from([b"example.com", b"a.example.org:8080", b"[2001:db8::1]:1", b"192.0.2.1"])
+    ),
     path=st.one_of(BYTES, BYTES.map(b"/".__add__)),
     query=BYTES,
     root=st.one_of(st.just(""), st.text(max_size=8)),
@@ -299,7 +399,7 @@ def test_no_location_leaves_the_allowed_hosts_and_none_splits(
         assert scheme == ("wss" if kind is websocket_scope else "https")
         authority = rest.split("/", 1)[0]
         name = authority.removesuffix(":8443")
-        assert name in ("example.com", "[::1]", "127.0.0.1") or name.endswith(".example.org")
+        assert name in ("example.com", "[2001:db8::1]", "192.0.2.1") or name.endswith(".example.org")
         assert urlsplit(location).netloc == authority
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
+import sys
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -23,6 +24,7 @@ from asgi_servers import (
     running_uvicorn,
 )
 from hypercorn.middleware import ProxyFixMiddleware
+from servers import serve
 from websockets.exceptions import InvalidStatus
 
 from asgi_tls.middleware import TLSMiddleware, redirect_app
@@ -166,7 +168,7 @@ def test_a_websocket_is_denied_over_http_and_served_over_tls(plain_port: int, tl
     upgrade = [b"Upgrade: websocket", b"Sec-WebSocket-Version: 13", b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="]
     head = b"\r\n".join([b"GET /chat?a=1 HTTP/1.1", b"Host: localhost", b"Connection: Upgrade", *upgrade])
     reply = raw_request(plain_port, head + b"\r\n\r\n")
-    assert (reply.status, reply["location"]) == (308, "wss://localhost/chat?a=1")
+    assert (reply.status, reply["location"]) == (307, "wss://localhost/chat?a=1")
     assert HSTS not in reply
     with connect(f"wss://localhost:{tls_port}/chat", ssl=key_pair.client_context()) as websocket:
         assert websocket.recv(timeout=PATIENCE) == "hello"
@@ -197,7 +199,7 @@ def test_a_challenge_is_served_on_both_sides_of_the_redirect(server: Any, key_pa
             assert (reply.status, reply.body) == (200, b"token.thumbprint")
         for climb in (b"..%2f..%2fsecret", b"../../secret", b"%2e%2e/%2e%2e/secret", b"token%00", b"..%5csecret"):
             reply = request(plain, CHALLENGE_PATH.encode() + climb, b"Host: localhost")
-            assert reply.status == 308
+            assert reply.status == 307
             assert b"secret" not in reply.body
 
 
@@ -246,6 +248,55 @@ def test_an_untrusted_proxy_is_not_and_the_loop_is_explained(name: str, caplog: 
     warnings = [record for record in caplog.records if record.name == "asgi_tls"]
     assert len(warnings) == 1
     assert "--forwarded-allow-ips=127.0.0.1" in warnings[0].getMessage()
+
+
+# What a trusted proxy may send in X-Forwarded-Proto, and who takes it for https. The others redirect, and say why.
+SPELLINGS = {b"https": {"uvicorn", "hypercorn", "gunicorn"}, b"HTTPS": {"hypercorn"}, b"https,https": {"hypercorn"},
+             b"https, http": set[str]()}  # fmt: skip
+
+
+def spellings(port: int, name: str, visitor: bytes) -> int:
+    """Send each of them, and count those that were redirected."""
+    redirected = 0
+    for value, servers in SPELLINGS.items():
+        fields = [b"Host: example.com", b"X-Forwarded-Proto: " + value, b"X-Forwarded-For: " + visitor]
+        understood = name in servers
+        assert request(port, b"/", *fields).status == (200 if understood else 308)
+        redirected += not understood
+    return redirected
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_a_value_that_the_server_does_not_understand_is_explained(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    with behind_proxy(name, TLSMiddleware(echo, **SETTINGS), trusted=True) as port:
+        assert spellings(port, name.partition("-")[0], b"192.0.2.7") > 0
+    (warning,) = [record.getMessage() for record in caplog.records if record.name == "asgi_tls"]
+    assert "single word https" in warning
+    assert "trusted_hops" in warning
+    assert "192.0.2.7" not in warning
+
+
+def gunicorn(*options: str) -> Any:
+    command = [sys.executable, "-m", "gunicorn", "-k", "asgi", "--bind=127.0.0.1:0", *options, "behind_app:canonical"]
+    return serve(command, ready="ASGI server listening")
+
+
+def test_a_proxy_before_gunicorn() -> None:
+    with gunicorn() as running:
+        assert spellings(running.port, "gunicorn", b"192.0.2.7") == 3
+        reply = raw_request(running.port, b"GET /a?b HTTP/1.0\r\n\r\n")
+        assert (reply.status, reply["location"]) == (308, "https://example.com/a?b")
+    assert running.text.count("single word https") == 1
+    with gunicorn("--forwarded-allow-ips=192.0.2.1") as running:
+        for _ in range(3):
+            assert request(running.port, b"/", *FORWARDED).status == 308
+    assert running.text.count("gunicorn by --forwarded-allow-ips=127.0.0.1") == 1
+
+
+def test_http_1_0_without_a_host_goes_to_the_canonical_one(server: Any) -> None:
+    with server(TLSMiddleware(echo, **SETTINGS, canonical_host="www.example.com")) as port:
+        reply = raw_request(port, b"GET /a?b HTTP/1.0\r\n\r\n")
+    assert (reply.status, reply["location"]) == (308, "https://www.example.com/a?b")
 
 
 @pytest.mark.parametrize("http2", [True, False])

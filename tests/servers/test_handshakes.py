@@ -17,6 +17,8 @@ from launch import Launch, split
 from servers import Server
 from wire import Said, events, hello, say
 
+from asgi_tls.handshake import plain_http
+
 LAUNCHES = [
     *(Launch(server, loop) for server in ("uvicorn", "hypercorn") for loop in ("asyncio", "uvloop")),
     *(Launch("gunicorn", kind) for kind in ("asgi", "gthread", "sync")),
@@ -279,8 +281,8 @@ def test_nothing_is_left_unhandled(modern: Server, intermediate: Server, mutual:
         assert "never retrieved" not in server.text
 
 
-def head_of(said: Said) -> tuple[bytes, dict[bytes, bytes], bytes]:
-    head, _, body = said.data.partition(b"\r\n\r\n")
+def head_of(data: bytes) -> tuple[bytes, dict[bytes, bytes], bytes]:
+    head, _, body = data.partition(b"\r\n\r\n")
     status, *lines = head.split(b"\r\n")
     return status, dict(line.lower().split(b": ", 1) for line in lines), body
 
@@ -304,13 +306,23 @@ def test_plain_http_is_redirected(
     data = request_.replace(b"{port}", port)
     size = len(data) // pieces + 1
     said = say(modern.port, *[data[at : at + size] for at in range(0, len(data), size)], pause=0.02)
-    status, fields, body = head_of(said)
-    assert status == b"HTTP/1.1 308 Permanent Redirect"
+    status, fields, body = head_of(said.data)
+    # No browser keeps it for what is developed on this machine next.
+    assert (status, fields[b"cache-control"]) == (b"HTTP/1.1 307 Temporary Redirect", b"no-store")
     assert fields[b"location"] == location.replace(b"{port}", port)
     assert bool(body) == (not data.startswith(b"HEAD"))
     assert said.ending == "end"
     assert said.seconds < SLACK
     assert told(modern, said.port, launch)["code"] == "HTTP_REQUEST"
+
+
+def test_other_hosts_than_this_machine_are_redirected_for_ever() -> None:
+    request = b"GET /a HTTP/1.1\r\nHost: EXAMPLE.com.:08443\r\n\r\n"
+    status, fields, _ = head_of(
+        plain_http.answer(request, mode="redirect", covers={"example.com"}.__contains__, port=443)
+    )
+    assert (status, fields[b"location"]) == (b"HTTP/1.1 308 Permanent Redirect", b"https://example.com:8443/a")
+    assert b"cache-control" not in fields
 
 
 REFUSED = [
@@ -335,7 +347,7 @@ REFUSED = [
 @pytest.mark.parametrize("request_", REFUSED, ids=lambda value: repr(value[:40]))
 def test_plain_http_that_is_refused(modern: Server, launch: Launch, request_: bytes) -> None:
     said = say(modern.port, request_)
-    status, fields, body = head_of(said)
+    status, fields, body = head_of(said.data)
     assert status == b"HTTP/1.1 400 Bad Request"
     assert b"location" not in fields
     assert body == b"This port speaks HTTPS, and the request came in plain HTTP.\n"

@@ -301,7 +301,7 @@ def test_gunicorn_speaks_tls_with_the_hook_alone(files: Files, tmp_path: Path) -
         command = [sys.executable, "-m", "gunicorn", "-c", str(configuration), "-k", kind, "-b", "127.0.0.1:0", app]
         with serve(command, ready=ready) as server:
             assert connect(server.port, client(ca=files.ca_text)).protocol == "TLSv1.3"
-            assert httpx.get(f"http://127.0.0.1:{server.port}/").status_code == 308
+            assert httpx.get(f"http://127.0.0.1:{server.port}/").status_code == 307
 
 
 def test_names_and_two_kinds_of_keys_from_the_command_line(files: Files) -> None:

@@ -43,4 +43,5 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
 
 
 guarded = TLSMiddleware(app, hosts=["localhost"])
+canonical = TLSMiddleware(app, hosts=["example.com"], canonical_host="example.com")
 proxied = ProxyFixMiddleware(guarded)  # type: ignore[arg-type]

@@ -169,7 +169,7 @@ def test_the_unit_is_one_that_systemd_takes_and_its_command_serves(
     pair = {"ASGI_TLS_CERTFILE": str(files.ecdsa.certfile), "ASGI_TLS_KEYFILE": str(files.ecdsa.keyfile)}
     with project.serve(settings["ExecStart"], **pair) as server:
         status, answer = project.run("curl -sS -o /dev/null -w '%{http_code} %{redirect_url}' http://localhost/tls")
-        assert answer == "308 https://localhost/tls"
+        assert answer == "307 https://localhost/tls"
         reload = settings["ExecReload"].replace("$MAINPID", str(server.process.pid))
         assert run(shlex.split(reload))[0] == 0
         status, answer = project.run(f"curl -sS --cacert {files.ca} https://localhost/tls")

@@ -53,6 +53,9 @@ GROUPS: Final[dict[str, tuple[tuple[str, ...], int]]] = {
     "P-521": (("secp521r1",), 0x0019),
 }
 
+TLS13_GROUPS: Final = frozenset({"X25519MLKEM768", "SecP256r1MLKEM768", "SecP384r1MLKEM1024"})
+"""Those that TLS 1.2 does not have (draft-ietf-tls-ecdhe-mlkem section 3): a client of both versions lists them too."""
+
 _CIPHER_BY_SPELLING: Final = {
     spelling.lower(): name for name, (iana, _) in TLS12_CIPHERS.items() for spelling in (name, iana)
 }
@@ -108,6 +111,11 @@ class TLSProfile:
             )
         if not self.groups:
             raise ProfileError(f"profile {self.name!r} has no group", fix='Name at least one, "X25519" for instance.')
+        if self.speaks("TLSv1.2") and TLS13_GROUPS.issuperset(self.groups):
+            raise ProfileError(
+                f"profile {self.name!r} speaks TLS 1.2, and has groups of TLS 1.3 only",
+                fix='Name "X25519" as well, or set minimum_version="TLSv1.3".',
+            )
         if type(self.hsts_max_age) is not int or self.hsts_max_age < 0:
             raise ProfileError(
                 f"hsts_max_age is {self.hsts_max_age!r}", fix="Give whole seconds; 63072000 is two years."

@@ -4,6 +4,7 @@ Python's own method is preferred where it has one (3.15). Otherwise libssl is ca
 reach, functions raise UnsupportedError, and `capabilities()` says why.
 """
 
+from asgi_tls._openssl.alpn import set_protocols
 from asgi_tls._openssl.capabilities import Capabilities, capabilities
 from asgi_tls._openssl.ciphersuites import set_ciphersuites
 from asgi_tls._openssl.client_ca import name_client_authorities
@@ -25,6 +26,7 @@ __all__ = [
     "request_staple",
     "set_ciphersuites",
     "set_groups",
+    "set_protocols",
     "set_ticket_keys",
     "staple",
     "stapled_response",

@@ -39,9 +39,19 @@ def supported_groups() -> tuple[str, ...] | None:
     return tuple(name for name in GROUPS if _set(scratch(), name))
 
 
+def keeps_order() -> bool:
+    """Whether OpenSSL itself keeps a server's order of groups in TLS 1.3, by tuples of one group each (from 3.5 on).
+
+    Of each tuple in turn, a server takes what the client has sent a key share for, else asks for one
+    (SSL_CTX_set1_groups_list(3)).
+    """
+    return ssl.OPENSSL_VERSION_INFO >= (3, 5)
+
+
 def set_groups(context: ssl.SSLContext, groups: Iterable[str]) -> None:
     """Offer and accept these groups only. Raises UnsupportedError: one unknown name fails the whole list."""
-    names = ":".join(groups)
+    ordered = context.protocol is ssl.PROTOCOL_TLS_SERVER and keeps_order()
+    names = ("/" if ordered else ":").join(groups)
     if not _set(context, names):
         raise UnsupportedError(
             f"OpenSSL refused the groups {names}",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import ssl
+import struct
 import sys
 from collections.abc import Callable
 from typing import Any, Final
@@ -20,8 +21,10 @@ _HEAD: Final = object.__basicsize__
 _GET_GROUP: Final = 134  # SSL_CTRL_GET_NEGOTIATED_GROUP
 
 _PointerAndSize = ctypes.c_size_t * 2  # one object for both, since this runs in each handshake
+_pointer_and_size = struct.Struct("@NN").unpack_from
 HelloFunction = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
 StatusFunction = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
+ProtocolFunction = ctypes.CFUNCTYPE(ctypes.c_int, *[ctypes.c_void_p] * 4, ctypes.c_uint, ctypes.c_void_p)
 TicketKeyFunction = ctypes.CFUNCTYPE(ctypes.c_int, *[ctypes.c_void_p] * 5, ctypes.c_int)
 
 
@@ -37,6 +40,7 @@ class LibSSL(ctypes.PyDLL):
         declare("SSL_CTX_ctrl", ctypes.c_long, [pointer, integer, ctypes.c_long, text])
         declare("SSL_CTX_set_ciphersuites", integer, [pointer, text])
         declare("SSL_CTX_set_client_hello_cb", None, [pointer, HelloFunction, pointer])
+        declare("SSL_CTX_set_alpn_select_cb", None, [pointer, ProtocolFunction, pointer])
         declare("SSL_CTX_set_timeout", ctypes.c_long, [pointer, ctypes.c_long])
         declare("SSL_client_hello_get0_ext", integer, [pointer, ctypes.c_uint, pointer, pointer])
         declare("SSL_set_options", ctypes.c_uint64, [pointer, ctypes.c_uint64])
@@ -98,7 +102,7 @@ class LibSSL(ctypes.PyDLL):
         found = _PointerAndSize()
         address = ctypes.addressof(found)
         if self.SSL_client_hello_get0_ext(connection, number, address, address + _WORD):
-            return ctypes.string_at(*found)
+            return ctypes.string_at(*_pointer_and_size(found))
         return b""
 
 

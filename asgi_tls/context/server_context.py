@@ -101,8 +101,6 @@ class ServerContext:
         elif client_auth is not None:
             context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # any CA may be an anchor, as for our clients
         self.notes = notes
-        if self._alpn:
-            context.set_alpn_protocols(list(self._alpn))
         context.sslobject_class = TLSObject if client_auth is None else TrustedObject
         context.sslsocket_class = TLSSocket
         context.sni_callback = self._on_server_name
@@ -191,7 +189,7 @@ class ServerContext:
         if self.profile.ciphersuites and _openssl.capabilities().ciphersuites:
             _openssl.set_ciphersuites(context, self.profile.ciphersuites)
         if self._alpn:
-            context.set_alpn_protocols(list(self._alpn))
+            _openssl.set_protocols(context, self._alpn)
         for certificate in certificates:
             load_cert_chain(context, certificate)
         if len(certificates) == 1:
@@ -212,6 +210,9 @@ class ServerContext:
     def _on_server_name(
         self, connection: ssl.SSLObject | ssl.SSLSocket, server_name: str | None, _context: ssl.SSLContext
     ) -> int | None:
+        if (widen := connection.widen) is not None:  # type: ignore[union-attr]
+            connection.widen = None  # type: ignore[union-attr]
+            widen()
         context = self._only or self._find(server_name)
         connection.server_name = server_name  # type: ignore[union-attr]
         if context is None:

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Final, NoReturn
 
 from asgi_tls import _openssl
+from asgi_tls._openssl.client_hello import current
 from asgi_tls.events import ClientErrorEvent, SilentClientEvent
 from asgi_tls.handshake import plain_http
 from asgi_tls.handshake.alerts import NAMES, UNEXPECTED, alert_by_reason, alert_for_garbage, alert_in, is_stun
@@ -32,6 +33,8 @@ class TLSSocket(ssl.SSLSocket):
 
     server_name: str | None = None
     name_refused = False
+    group: str | None = None  # see `_openssl.client_hello`
+    widen: Callable[[], object] | None = None
     _seen = _spoke = False
 
     def do_handshake(self, block: bool = False) -> None:
@@ -74,7 +77,11 @@ class TLSSocket(ssl.SSLSocket):
             if first and plain_http.may_be_http(first):
                 self._answer(reception, limit)
             limit()
-            super().do_handshake()
+            current.handshake = self
+            try:
+                super().do_handshake()
+            finally:
+                current.handshake = None
         except TimeoutError:
             # gunicorn logs a traceback for a timeout, and nothing for a connection that is gone: this has been told.
             gone = ConnectionResetError(errno.ECONNRESET, "the handshake took too long")

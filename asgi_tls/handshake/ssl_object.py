@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
 from asgi_tls import _openssl
-from asgi_tls._openssl.client_hello import current_handshake
+from asgi_tls._openssl.client_hello import current
 from asgi_tls.connection import TLSConnection
 from asgi_tls.events import ClientErrorEvent, Event, SilentClientEvent
 from asgi_tls.handshake import alerts, plain_http
@@ -93,8 +93,8 @@ class TLSObject(ssl.SSLObject):
 
     server_name: str | None = None
     name_refused = False
-    hello = b""  # see `_hello`: while OpenSSL reads it
     group: str | None = None  # the one that was left to it, None where it was left them all
+    widen: Callable[[], object] | None = None  # see `_openssl.client_hello`
 
     _reception: Reception | None = None
     _peer: Peer | None = None
@@ -110,15 +110,17 @@ class TLSObject(ssl.SSLObject):
         """Go on with it. What OpenSSL raises is told, and the alert sent, before it goes on to the loop."""
         if not self._is_tls:
             self._look()
+        current.handshake = self
         # `_sslobj` is what SSLObject's own methods call, since Python 3.5; these two are called for every connection.
         try:
             self._sslobj.do_handshake()  # type: ignore[attr-defined]
         except _AGAIN:
-            self.hello = b""
             raise
         except ssl.SSLError as error:
             self._fail(error)
             raise
+        finally:
+            current.handshake = None
         if (why := self.refusal()) is not None:
             self._refuse(why)
         if self._reception is not None:
@@ -165,8 +167,7 @@ class TLSObject(ssl.SSLObject):
         if alerts.is_stun(data):
             self._turn_away(alerts.UNEXPECTED, "STUN_REQUEST", "a STUN request came to the TLS port", alerts.NAMES[10])
         elif data[0] == _HANDSHAKE_RECORD or not plain_http.may_be_http(data):
-            self._is_tls, self._head, self._first, self.hello = True, b"", data[0], data
-            current_handshake.set(self)
+            self._is_tls, self._head, self._first = True, b"", data[0]
             incoming.write(data)
         elif plain_http.is_complete(data):
             self._answer(data)

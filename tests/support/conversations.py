@@ -265,7 +265,7 @@ CONVERSATIONS: tuple[Conversation, ...] = (
         10: u16(numbers(UNKNOWN_GROUP, X25519)), 51: u16(numbers(UNKNOWN_GROUP) + u16(bytes(20)))})), HELLO),
     first("a name that ends with a dot", lambda: record(hello(also={0: u16(b"\x00" + u16(b"localhost."))})), HELLO,
           A.unrecognized_name),
-    first("ALPN that nobody speaks", lambda: record(hello(also={16: u16(u8(b"spdy/9"))})), HELLO,
+    first("ALPN that nobody speaks", lambda: record(hello(also={16: u16(u8(b"spdy/9"))})),
           A.no_application_protocol),
     first("heartbeat extension", lambda: record(hello(also={15: b"\x01"})), HELLO),
     first("padding", lambda: record(hello(also={21: bytes(300)})), HELLO),

@@ -46,7 +46,6 @@ DIFFERENCES = {
     "fatal alert first": NO_HANDSHAKE,
     "an alert of one byte": NO_HANDSHAKE,
     "record version 5.5": "OpenSSL hangs up without an alert; here protocol_version is sent in its place",
-    "ALPN that nobody speaks": "CPython's ssl goes on without a protocol, where RFC 7301 asks for an alert",
     "a name that is no ASCII": "CPython cannot decode it, and ends the handshake",
 }
 

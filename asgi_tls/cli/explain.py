@@ -1,4 +1,4 @@
-"""`asgi-tls explain`: what does this error mean, and what to do?"""
+"""`asgi-tls explain`: what an error means, and what to do about it."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ _WIDEST: Final = 100
 # Pasted text may hold words that look like options.
 @click.command("explain", context_settings={"ignore_unknown_options": True})
 @click.argument("text", nargs=-1)
-@click.option("--list", "show_list", is_flag=True, help="Every code, with a title.")
+@click.option("--list", "show_list", is_flag=True, help="List every code with its title.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def explain_command(text: tuple[str, ...], show_list: bool, as_json: bool) -> None:
-    """Cause and fix of a TLS error, by its code or by pasted TEXT: a message, a traceback, a log.
+    """Explain a TLS error: cause and fix, for a code or a pasted TEXT (a message, a traceback, a log).
 
-    Without TEXT, or with -, it is read from standard input. Codes are ours, OpenSSL's, curl's, Node's and those of
-    browsers. The exit status is 1 when nothing in it is known.
+    Without TEXT, or with -, the text is read from standard input. It knows the codes of asgi-tls, OpenSSL, curl, Node
+    and browsers. The exit status is 1 when the text contains no known error.
     """
     if show_list:
         _show_list(as_json=as_json)
         return
     whole = _read() if text in {(), ("-",)} else " ".join(text)
     if len(whole) > MAX_TEXT:
-        click.echo(f"Only the last {MAX_TEXT} characters are looked at.", err=True)
+        click.echo(f"The text is long: only its last {MAX_TEXT} characters are searched.", err=True)
     matches = explain(whole)
     alike = () if matches else near(whole)
     if as_json:
@@ -42,15 +42,15 @@ def explain_command(text: tuple[str, ...], show_list: bool, as_json: bool) -> No
     elif matches:
         _show(matches)
     else:
-        click.echo("Nothing in it is known. `asgi-tls explain --list` shows every code.", err=True)
+        click.echo("No known error in this text. `asgi-tls explain --list` lists every code.", err=True)
         if alike:
-            click.echo(f"Near to it: {', '.join(alike)}", err=True)
+            click.echo(f"Did you mean: {', '.join(alike)}?", err=True)
     sys.exit(0 if matches else 1)
 
 
 def _read() -> str:
     if sys.stdin.isatty():
-        raise click.UsageError("Give a code or a text, or pipe one in. `asgi-tls explain --list` shows every code.")
+        raise click.UsageError("Give a code or a text, or pipe one in. `asgi-tls explain --list` lists every code.")
     kept = b""
     while chunk := sys.stdin.buffer.read(MAX_TEXT):
         kept = (kept + chunk)[-4 * MAX_TEXT :]
@@ -71,7 +71,7 @@ def _show(matches: tuple[Match, ...]) -> None:
     first, *others = matches
     _show_one(first.trouble, first.clues)
     if others:
-        click.echo("\nAlso in this text:")
+        click.echo("\nThe text also matches:")
         width = max(len(match.trouble.code) for match in others)
         for match in others:
             click.echo(f"  {match.trouble.code:{width}}  {match.trouble.title}")

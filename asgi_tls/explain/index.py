@@ -23,10 +23,8 @@ Found = tuple[str, str]
 
 @dataclass(frozen=True)
 class Index:
-    """Names as of `as_name`, numbers as "curl 60", wording as of `squeezed`, in parts that follow each other, longest
-    first.
-
-    `ours` are codes of our exceptions that cannot be taken for prose.
+    """Names in the form of `as_name`; numbers like "curl 60"; wording in the form of `squeezed`, split at …, the
+    longest first. `ours` are codes of our exceptions that no ordinary text contains by chance.
     """
 
     names: dict[str, Found]
@@ -36,18 +34,18 @@ class Index:
 
 
 def as_name(text: str) -> str:
-    """How names are compared: in lower case, with underscores."""
+    """The form in which names are compared: lower case, with underscores."""
     return text.lower().replace("-", "_")
 
 
 def squeezed(text: str) -> str:
-    """How wording is compared: its letters and digits alone, in lower case."""
+    """The form in which wording is compared: letters and digits only, in lower case."""
     return _NOT_LETTERS.sub("", text.lower())
 
 
 @functools.cache
 def index() -> Index:
-    """Made once, when it is first asked for."""
+    """Made once, at the first search."""
     names: dict[str, Found] = {}
     numbers: dict[str, Found] = {}
     wording: dict[tuple[str, ...], Found] = {}
@@ -75,11 +73,12 @@ def reason(code: int) -> str | int | None:
 
 
 def _names(trouble: Trouble) -> Iterator[str]:
-    yield trouble.code  # first, so that a name that is the same is what is shown
+    yield trouble.code  # first, so that an equal name replaces it as the clue
     for number in trouble.alerts:
         if number in ALERTS:
             yield ALERTS[number]
-            yield from (f"{prefix}_ALERT_{ALERTS[number].upper()}" for prefix in ("SSLV3", "TLSV1", "TLSV13"))
+            # OpenSSL 4.0 writes TLS_ALERT_… where the versions before it write SSLV3_ALERT_….
+            yield from (f"{prefix}_ALERT_{ALERTS[number].upper()}" for prefix in ("SSLV3", "TLS", "TLSV1", "TLSV13"))
             yield f"TLSV1_{ALERTS[number].upper()}"
     yield from trouble.names
 
@@ -96,7 +95,7 @@ def _wording(trouble: Trouble) -> Iterator[tuple[str, str]]:
         if number in ALERTS:
             words = ALERTS[number].replace("_", " ")
             yield f"alert {words}", f"alert {words}"
-            yield f"tlsv1 {words}", words  # those of extensions (RFC 6066) come without the word
+            yield f"tlsv1 {words}", words  # OpenSSL leaves out "alert" for those of RFC 6066
     # OpenSSL writes NO_SHARED_CIPHER as "SSL routines::no shared cipher".
     for name in filter(str.isupper, trouble.names):
         yield f"SSL routines {name}", name.replace("_", " ").lower()

@@ -18,7 +18,7 @@ from asgi_tls.explain.index import Found, as_name, index, reason, squeezed
 from asgi_tls.handshake.alerts import NAMES as ALERTS
 
 MAX_TEXT: Final = 256 * 1024
-"""Characters; what comes before the last of them is left out, since logs end with what is new."""
+"""Characters. Only the end of a longer text is searched, because that is where a log has its latest lines."""
 
 _FEW: Final = 5
 _LETTERS: Final = re.compile(r"[a-z]{3,}")
@@ -34,31 +34,32 @@ _NUMBERED: Final = (
     ("net_error", re.compile(r"\bnet_error (-[0-9]{1,4})\b")),
 )
 _NUMBER_ALONE: Final = re.compile(r"(?:(alert|curl|verify|net_error)[ :=]*)?\(?(-?[0-9]{1,4})\)?")
-# What our own errors end with.
+# Our own errors end with this.
 _POINTER: Final = re.compile(r"\basgi-tls explain ([a-z0-9-]+)")
 # How programs write OpenSSL's names: Node's ERR_SSL_WRONG_VERSION_NUMBER, C's SSL_R_WRONG_VERSION_NUMBER.
 _PREFIXES: Final = ("err_ssl_", "err_ossl_x509_", "err_ossl_pem_", "err_ossl_evp_", "err_ossl_", "ssl_r_", "x509_r_",
                     "pem_r_", "x509_v_err_", "err_")  # fmt: skip
-# Names that are words as well: "connection refused".
+# Names that are ordinary words too: "connection refused".
 _PROSE: Final = frozenset({"REFUSED"})
 _LONGEST_NAME: Final = 100
-# Letters and digits: a path, or a frame of a traceback.
+# In letters and digits: room for a path, or for a frame of a traceback.
 _NOT_FAR: Final = 500
 _SEPARATE: Final = "\0"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Match:
-    """A trouble, and by what it was found: the catalogue's own words, the most telling first, never the text's."""
+    """An entry, and what it was found by: words of the catalogue, the longest first, and nothing of the text."""
 
     trouble: Trouble
     clues: tuple[str, ...]
 
 
 def explain(text: str) -> tuple[Match, ...]:
-    """What a code or a pasted text of any length tells of, the most specific first; empty where nothing is known.
+    """The entries that a code or a pasted text of any length matches, the most specific first; empty without a match.
 
-    The most specific is what was found by the longest wording or name. What only says that something failed comes last.
+    An entry found by a longer wording or name is more specific. General ones, which only say that something failed,
+    come last.
     """
     text = _COLOUR.sub("", text[-MAX_TEXT:]).lower()
     found: dict[str, dict[str, None]] = {}
@@ -72,8 +73,8 @@ def explain(text: str) -> tuple[Match, ...]:
 
 
 def near(text: str) -> tuple[str, ...]:
-    """Up to five codes and names that this may mean, as the catalogue writes them: those that are about its words,
-    then those that look alike."""
+    """Up to five codes and names that the text may mean: first entries whose title has all its words, then names that
+    are spelt alike."""
     start = text[:_LONGEST_NAME].lower()
     known = {as_name(name): name for trouble in catalogue().values() for name in (trouble.code, *trouble.names)}
     known |= {name: name for name in ALERTS.values()}
@@ -99,7 +100,7 @@ def _lookup(name: str) -> Found | None:
 
 
 def _exact(text: str) -> tuple[Found, ...]:
-    """The text is one code, name or number, and nothing else."""
+    """For a text that is one code, name or number and nothing else."""
     words = text.strip().strip("\"'`[]().,;:").replace("net::", "").replace("ssl: ", "")
     if number := _NUMBER_ALONE.fullmatch(words):
         kinds = (number[1],) if number[1] else ("verify", "alert", "curl", "net_error")
@@ -115,7 +116,7 @@ def _exact(text: str) -> tuple[Found, ...]:
 
 
 def _coded(text: str) -> Iterator[Found]:
-    """The `code` of each JSON object that stands on a line of its own: our events."""
+    """The `code` of each line that is a JSON object: our events."""
     for line in text.splitlines():
         if not line.lstrip().startswith("{"):
             continue
@@ -147,7 +148,7 @@ def _numbered(text: str) -> Iterator[Found]:
 
 def _named(text: str) -> Iterator[Found]:
     for word in _WORD.findall(text):
-        # "self-signed" and "certificate" are codes, and words of any text; "certificate-expired" is a code of ours.
+        # "self-signed" and "certificate" are codes and ordinary words; "certificate-expired" can only be our code.
         found = _lookup(word.strip("-_"))
         if found and found[1] not in _PROSE and (found[1] not in catalogue() or found[1] in index().ours):
             yield found
@@ -163,13 +164,13 @@ def _worded(text: str) -> Iterator[Found]:
             if _in_order(parts, rest):
                 yield found
         elif parts[0] in rest:
-            # A shorter phrase inside this one says less: "self-signed certificate" in "self-signed certificate in…".
+            # No shorter phrase inside this one may match: "self-signed certificate" in "self-signed certificate in…".
             rest = rest.replace(parts[0], _SEPARATE)
             yield found
 
 
 def _in_order(parts: tuple[str, ...], text: str) -> bool:
-    """Whether the parts follow each other, with little in between."""
+    """Whether the parts follow each other closely."""
     first, *others = parts
     start = text.find(first)
     while start >= 0:

@@ -35,6 +35,7 @@ NAMES: Final = {
     115: "unknown_psk_identity",
     116: "certificate_required",
     120: "no_application_protocol",
+    121: "ech_required",
 }
 
 _ALERT: Final = 0x15

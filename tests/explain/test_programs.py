@@ -231,6 +231,18 @@ def redirecting(world: World) -> str:
         return world.curl(port, "-L", "--max-redirs", "3", url="http://localhost:{}/")
 
 
+def page(body: str, *fields: str) -> Callable[[World], str]:
+    """What Chromium says to a page, to itself in a frame included, with these fields."""
+    head = "\r\n".join(["HTTP/1.1 200 OK", "Content-Type: text/html", "Connection: close", *fields])
+
+    def provoke(world: World) -> str:
+        answer = f"{head}\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
+        with listening(answering(world.context(), answer)) as port:
+            return world.chromium(port)
+
+    return provoke
+
+
 def s_server(*options: str, client: tuple[str, ...] = ()) -> Callable[[World], str]:
     """What s_server and s_client say to each other, the port being s_server's choice."""
 
@@ -381,6 +393,9 @@ CASES: list[tuple[str, str, Callable[[World], str]]] = [
     ("chromium", "not-tls", met(World.chromium, answering(None))),
     ("chromium", "unrecognized-name", served(World.chromium, named)),
     ("chromium", "client-certificate-required", served(World.chromium, mutual)),
+    ("chromium", "csp-blocked", page("<script>1</script>", "Content-Security-Policy: default-src 'none'")),
+    ("chromium", "framing-blocked", page("<iframe src=/x></iframe>", "X-Frame-Options: DENY")),
+    ("chromium", "mixed-content", page("<script src='http://a.example/x.js'></script>")),
 ]  # fmt: skip
 
 

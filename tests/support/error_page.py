@@ -7,8 +7,8 @@ from asgi_tls.explain import CATALOGUE, Trouble
 _HEAD = """\
 # Errors
 
-What users of TLS meet, each with its causes, what to do about it, and a command that shows whether it helped.
-`asgi-tls explain` finds the right one from whatever a program printed:
+Errors that users of TLS meet, each with its causes, what to do, and commands that show whether it helped.
+`asgi-tls explain` finds the entry for whatever a program printed:
 
 ```console
 $ asgi-tls explain UNSUPPORTED_PROTOCOL
@@ -19,12 +19,13 @@ $ echo "[SSL: NO_SHARED_CIPHER] no shared cipher (_ssl.c:1006)" | asgi-tls expla
 …
 ```
 
-It knows our own codes, OpenSSL's reasons (`error:0A000102`) and verify errors (`num=20`), TLS alerts, curl's exit
-statuses, and the names that Python, Node, Chromium, Firefox, GnuTLS, nginx and git give their errors; wrapped, coloured
-and in any case. The most specific comes first. The exit status is 1 when nothing is known; `--list` shows all codes,
-`--json` is for programs. Errors of asgi-tls itself end with the code to ask for.
+It knows the codes of asgi-tls, OpenSSL's reasons (`error:0A000102`, OpenSSL 1.1 to 4.0) and verify errors (`num=20`),
+TLS alerts, curl's exit statuses, and the errors of Python, Node, Chromium, Firefox, GnuTLS, nginx and git; the text may
+be wrapped or coloured, in upper or lower case. The most specific entry comes first. The exit status is 1 when the text
+contains no known error; `--list` lists all codes, `--json` is for programs. Errors of asgi-tls itself end with the code
+to look up.
 
-In commands HOST stands for the server's name.
+In the commands, replace HOST by the server's name.
 """
 
 

@@ -10,9 +10,10 @@ import pytest
 from asgi_tls import PEMFiles, ServerTLS
 from asgi_tls.errors import ConfigurationError
 from asgi_tls.server import CHOICES
+from asgi_tls.servers.given import read
 from asgi_tls.servers.settings import SETTINGS
 
-OPTIONS = {setting.name: setting.option for setting in SETTINGS}
+WORDS = read({}, environ={}).words
 
 # Settings, what Python says of them, and what the command line does.
 WRONG: dict[str, tuple[dict[str, object], str, str]] = {
@@ -40,7 +41,7 @@ WRONG: dict[str, tuple[dict[str, object], str, str]] = {
     "plain_http None": ({"plain_http": None}, "plain_http is None", "--tls-plain-http is None"),
     "stapling": ({"stapling": "on"}, "stapling is 'on'", "--tls-stapling is 'on'"),
     **{
-        f"{name} {value}": ({name: value}, f"{name} is {value!r}. Set it to seconds", f"{OPTIONS[name]} is {value!r}")
+        f"{name} {value}": ({name: value}, f"{name} is {value!r}. Set it to seconds", f"{WORDS[name]} is {value!r}")
         for name in ("reload_interval", "handshake_timeout", "ticket_rotation")
         for value in (0, -1, math.inf, math.nan)
     },
@@ -61,7 +62,7 @@ def test_an_error_names_the_setting_as_it_was_typed(
         ServerTLS(PEMFiles("a"), **settings)  # type: ignore[arg-type]
     error = caught.value
     assert str(error).startswith(in_python)
-    error.spell(lambda name: OPTIONS.get(name, f"ASGI_TLS_{name.upper()}"))
+    error.spell(WORDS.__getitem__)
     for same in (error, pickle.loads(pickle.dumps(error))):
         assert str(same).startswith(on_the_command_line)
     error.spell(str)
@@ -69,7 +70,8 @@ def test_an_error_names_the_setting_as_it_was_typed(
 
 
 def test_the_choices_stand_in_one_table() -> None:
-    listed = {setting.name: setting.choices for setting in SETTINGS if setting.choices and setting.name != "profile"}
+    listed = {setting.name: setting.kind.choices for setting in SETTINGS if setting.kind.choices}
+    del listed["profile"]
     assert listed == CHOICES
     for name, choices in CHOICES.items():
         for choice in choices:

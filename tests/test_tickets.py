@@ -245,21 +245,22 @@ def test_copies_keep_the_secret_and_others_have_their_own(files: Files) -> None:
 
 
 def test_the_settings(files: Files, tmp_path: Path) -> None:
-    from asgi_tls.servers.environment import from_environment, server_tls
+    from asgi_tls.servers.build import server_tls
+    from asgi_tls.servers.given import read
 
     path = tmp_path / "ticket.key"
     path.write_bytes(SECRET)
     files_of = {"ASGI_TLS_CERTFILE": str(files.ecdsa.certfile), "ASGI_TLS_KEYFILE": str(files.ecdsa.keyfile)}
 
     def made(**variables: str) -> ServerTLS:
-        return server_tls(from_environment({**files_of, **variables}))
+        return server_tls(read(environ={**files_of, **variables}))
 
     assert made(ASGI_TLS_TICKET_SECRET_FILE=str(path)).ticket_secret == TicketSecretFile(str(path))
     assert made(ASGI_TLS_TICKET_SECRET=SECRET.hex()).ticket_secret == SECRET.hex().encode()
     assert made(ASGI_TLS_TICKET_ROTATION="600").ticket_rotation == 600
     assert made().ticket_secret is None
     for bad in ({"ASGI_TLS_TICKET_ROTATION": "a day"}, {"ASGI_TLS_TICKET_SECRET": "short"}):
-        with pytest.raises(ConfigurationError, match="ticket_rotation is 'a day'|has 5 bytes"):
+        with pytest.raises(ConfigurationError, match="ASGI_TLS_TICKET_ROTATION is 'a day'|has 5 bytes"):
             made(**bad)
     with pytest.raises(ConfigurationError, match="Keep one of them"):
         made(ASGI_TLS_TICKET_SECRET=SECRET.hex(), ASGI_TLS_TICKET_SECRET_FILE=str(path))

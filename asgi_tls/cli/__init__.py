@@ -15,6 +15,7 @@ from asgi_tls.servers import STARTUP_FAILURE
 COMMANDS: Final = {
     "uvicorn": ("serve", "uvicorn_command", "Serve APP with uvicorn, over TLS."),
     "hypercorn": ("serve", "hypercorn_command", "Serve APP with hypercorn, over TLS: HTTP/1.1, 2 and 3."),
+    "gunicorn": ("serve", "gunicorn_command", "Serve APP with gunicorn, over TLS."),
     "new": ("new", "new", "Copy the demo application into DIR, ready to run."),
     "cert": ("development", "cert", "Make a development certificate for NAMEs from a local CA."),
     "ca": ("authority", "ca", "The local CA: where it is, and who trusts it."),

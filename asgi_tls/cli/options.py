@@ -1,24 +1,28 @@
-"""What several commands share: help in groups, the options of a profile, and files that are written."""
+"""What several commands share: help in groups, options made of the table of settings, and files that are written."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
 from asgi_tls.errors import ConfigurationError
-from asgi_tls.profile import PROFILES, TLSProfile
-from asgi_tls.servers import environment
+from asgi_tls.servers.build import profile_for
+from asgi_tls.servers.given import read
+from asgi_tls.servers.settings import FLAG, GROUPS, SETTINGS, Setting
 
 _F = TypeVar("_F", bound=Callable[..., Any])
+# The settings that make a profile.
+_PROFILE: Final = ("profile", "groups", "ciphersuites", "ciphers")
 
 
 class GroupedCommand(click.Command):
-    """A command whose help lists its options under the headings of `grouped`."""
+    """A command whose help lists its options under their headings."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         sections: dict[str, list[tuple[str, str]]] = {}
@@ -45,25 +49,53 @@ def grouped(heading: str) -> Callable[..., Callable[[_F], _F]]:
     return option
 
 
-_policy: Final = grouped("Profile")
+def options(names: Iterable[str] | None = None) -> list[click.Option]:
+    """An option for each setting of these names that has one, or of all. They check nothing: `servers.given` does."""
+    return [
+        _option(heading, setting)
+        for heading, settings in GROUPS.items()
+        for setting in settings
+        if setting.on_command_line and (names is None or setting.name in names)
+    ]
+
+
+def _option(heading: str, setting: Setting) -> click.Option:
+    is_flag = setting.kind is FLAG
+    default = "" if setting.default is None else f" [default: {setting.default}]"
+    return _GroupedOption(
+        [_parameter(setting), f"{setting.option}/--tls-no-{setting.key}" if is_flag else setting.option],
+        heading=heading,
+        metavar=None if is_flag else setting.kind.metavar,
+        multiple=setting.multiple,
+        default=None,
+        help=f"{setting.help}{default} [env: {setting.variable}]",
+        allow_from_autoenv=False,  # not UVICORN_TLS_PROFILE
+        shell_complete=lambda *_: [CompletionItem(choice) for choice in setting.kind.choices],
+    )
+
+
+def _parameter(setting: Setting) -> str:
+    return f"tls_{setting.name}"
+
+
+def taken(parameters: dict[str, Any]) -> dict[str, Any]:
+    """Ours out of the parsed parameters, by setting."""
+    return {
+        setting.name: parameters.pop(_parameter(setting)) for setting in SETTINGS if _parameter(setting) in parameters
+    }
 
 
 def profile_options(function: Callable[..., None]) -> Callable[..., None]:
     """The options that choose a profile: the command gets `profile`. Raises ConfigurationError, ProfileError."""
 
     @functools.wraps(function)
-    def with_profile(*arguments: Any, **options: Any) -> None:
-        names = ("profile", "groups", "ciphersuites", "ciphers")
-        chosen: TLSProfile = environment.profile_for({name: options.pop(f"tls_{name}") for name in names})
-        function(*arguments, profile=chosen, **options)
+    def with_profile(*arguments: Any, **parameters: Any) -> None:
+        given = read(taken(parameters))
+        with given.spelled():
+            profile = profile_for(given.values)
+        function(*arguments, profile=profile, **parameters)
 
-    for option in (
-        _policy("--tls-ciphers", metavar="LIST", help="TLS 1.2 suites."),
-        _policy("--tls-ciphersuites", metavar="LIST", help="TLS 1.3 suites."),
-        _policy("--tls-groups", metavar="LIST", help="Groups for the key exchange, the preferred first."),
-        _policy("--tls-profile", type=click.Choice(list(PROFILES)), default="intermediate", help="The base."),
-    ):
-        with_profile = option(with_profile)
+    with_profile.__click_params__ = [*getattr(function, "__click_params__", ()), *reversed(options(_PROFILE))]  # type: ignore[attr-defined]
     return with_profile
 
 

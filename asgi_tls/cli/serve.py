@@ -1,192 +1,115 @@
-"""`asgi-tls uvicorn` and `asgi-tls hypercorn`: the server's own command, with every option it has, plus ours.
+"""`asgi-tls uvicorn`, `hypercorn` and `gunicorn`: the server's own command, with every option it has, plus ours.
 
-Both servers keep the way from their command line to `run(...)` in one function, which looks `run` up by name. That
-function is copied here with another `run`; nothing of the server's is changed. It would break if `run` were called by
-another name, which is checked before each start.
+uvicorn and hypercorn keep the way from their command line to `run(...)` in one function, which looks `run` up by name.
+That function is copied here with another `run`; nothing of the server's is changed. It would break if `run` were called
+by another name, which is checked before each start.
 """
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from types import FunctionType
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any, Final
 
 import click
 
-from asgi_tls.errors import ConfigurationError, UnsupportedError
+from asgi_tls.cli.options import GroupedCommand, options, taken
+from asgi_tls.errors import UnsupportedError
 from asgi_tls.renewal.sighup import forward_sighup
-from asgi_tls.servers import environment
-from asgi_tls.servers.settings import SETTINGS
+from asgi_tls.servers import addresses, plain
+from asgi_tls.servers.build import server_tls
+from asgi_tls.servers.given import Given, read
+from asgi_tls.servers.ignored import POLICY, option_error
+from asgi_tls.servers.logs import to_stderr
 
-if TYPE_CHECKING:
-    from asgi_tls.server import ServerTLS
-
-# uvicorn's and hypercorn's options that a context of ours would silently ignore, and what to use instead.
-_INSTEAD: Final = {
-    "ssl_version": "--tls-profile",
-    "ssl_ciphers": "--tls-ciphersuites and --tls-ciphers",
-    "ssl_cert_reqs": "--tls-client-auth",
-    "ssl_ca_certs": "--tls-client-ca",
-    "ciphers": "--tls-ciphersuites and --tls-ciphers",
-    "cert_reqs": "--tls-client-auth",
-    "verify_mode": "--tls-client-auth",
-    "verify_flags": "--tls-client-auth",
-    "ca_certs": "--tls-client-ca",
-}
+_HELP: Final = {"-h", "--help"}
 
 
-def _tls_options() -> list[click.Option]:
-    return [
-        click.Option(
-            [setting.option],
-            type=click.Choice(setting.choices) if setting.choices else None,
-            metavar=None if setting.is_flag or setting.choices else setting.metavar,
-            is_flag=setting.is_flag,
-            multiple=setting.multiple,
-            default=None,
-            help=f"{setting.help} [env: {setting.variable}]",
-        )
-        for setting in SETTINGS
-    ]
-
-
-def _take_tls_values(parameters: dict[str, Any]) -> dict[str, Any]:
-    """Ours out of the parsed parameters, over what the environment says."""
-    values = environment.from_environment()
-    for setting in SETTINGS:
-        given = parameters.pop(setting.option.lstrip("-").replace("-", "_"))
-        if given:
-            values[setting.name] = given
-    return values
-
-
-def _with_run(function: Any, run: Callable[..., Any], server: str) -> Callable[..., Any]:
-    """A copy of a server's command function that calls our `run`."""
-    if not isinstance(function, FunctionType) or "run" not in function.__code__.co_names:
+def _with(function: Any, server: str, **replaced: Callable[..., Any]) -> Callable[..., Any]:
+    """A copy of a server's function that calls ours by these names."""
+    if not isinstance(function, FunctionType) or not replaced.keys() <= {*function.__code__.co_names}:
         raise UnsupportedError(
             f"this version of {server} starts in a way that is not known here",
             fix=f"Use `{server}` from Python with ServerTLS, or the version that the README names.",
         )
-    names = {**function.__globals__, "run": run}
+    names = {**function.__globals__, **replaced}
     copied = FunctionType(function.__code__, names, function.__name__, function.__defaults__, function.__closure__)
     copied.__kwdefaults__ = function.__kwdefaults__
     return copied
+
+
+def _not_installed(server: str) -> UnsupportedError:
+    return UnsupportedError(f"{server} is not installed", fix=f"pip install 'asgi-tls[{server}]'.")
 
 
 def _uvicorn_command() -> click.Command:
     try:
         from uvicorn import main as theirs
     except ImportError:
-        raise UnsupportedError("uvicorn is not installed", fix="pip install 'asgi-tls[uvicorn]'.") from None
-
-    context_settings = {**theirs.context_settings, "help_option_names": ["-h", "--help"]}
+        raise _not_installed("uvicorn") from None
 
     @click.pass_context
     def serve(context: click.Context, /, **parameters: Any) -> None:
-        import uvicorn
-
-        from asgi_tls.servers.uvicorn import UvicornContextFactory
-
-        _log_to_stderr()
-        tls_values = _take_tls_values(parameters)
-        for name, instead in _INSTEAD.items():
-            if name in parameters and context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT:
-                raise ConfigurationError(f"--{name.replace('_', '-')} would have no effect here", fix=f"Use {instead}.")
-        tls = environment.server_tls(
-            tls_values,
-            certfile=parameters["ssl_certfile"],
-            keyfile=parameters["ssl_keyfile"],
-            password=parameters["ssl_keyfile_password"],
+        to_stderr()
+        _load_env_file(parameters["env_file"])
+        password = parameters["ssl_keyfile_password"]
+        given = read(
+            taken(parameters),
+            own={
+                "certfile": ("--ssl-certfile", parameters["ssl_certfile"]),
+                "keyfile": ("--ssl-keyfile", parameters["ssl_keyfile"]),
+                "password": ("--ssl-keyfile-password", password),
+            },
         )
-        tls.check()
-        beside = _plain_port("uvicorn", tls, tls_values, parameters["host"], parameters["port"])
+        default = click.core.ParameterSource.DEFAULT
+        changed = [name for name in parameters if context.get_parameter_source(name) is not default]
+        with given.spelled():
+            _run_uvicorn(theirs.callback, parameters, changed, given)
 
-        def run(app: Any, **settings: Any) -> None:
-            if settings["reload"] or _workers(settings["workers"]) > 1:
-                forward_sighup()  # before there is another thread, which would inherit its mask too late
-            with beside:
-                uvicorn.run(app, **settings, ssl_context_factory=UvicornContextFactory(tls))
-
-        _with_run(theirs.callback, run, "uvicorn")(**parameters)
-
-    return click.Command(
+    return GroupedCommand(
         "uvicorn",
-        context_settings=context_settings,
-        params=[*_tls_options(), *theirs.params],
+        context_settings={**theirs.context_settings, "help_option_names": sorted(_HELP)},
+        params=[*options(), *theirs.params],
         callback=serve,
         help="Serve APP with uvicorn, over TLS. Every option of uvicorn works.",
     )
 
 
-def _hypercorn_command() -> click.Command:
-    @click.pass_context
-    def serve(context: click.Context, /, arguments: Sequence[str], **parameters: Any) -> None:
-        try:
-            from hypercorn import __main__ as theirs
-        except ImportError:
-            raise UnsupportedError("hypercorn is not installed", fix="pip install 'asgi-tls[hypercorn]'.") from None
+def _run_uvicorn(command: Any, parameters: dict[str, Any], changed: Sequence[str], given: Given) -> None:
+    import uvicorn
 
-        _log_to_stderr()
-        tls_values = _take_tls_values(parameters)
-        if not arguments or {"-h", "--help"} & {*arguments}:
-            click.echo(context.get_help())
-            click.echo("\nhypercorn's own options:\n")
-            sys.argv[0] = "asgi-tls hypercorn"  # what its usage line says
-            theirs.main(["--help"])
-        sys.exit(_with_run(theirs.main, lambda config: _run_hypercorn(config, tls_values), "hypercorn")([*arguments]))
+    from asgi_tls.servers.uvicorn import UvicornContextFactory
 
-    return click.Command(
-        "hypercorn",
-        context_settings={"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []},
-        params=[
-            *_tls_options(),
-            click.Argument(["arguments"], nargs=-1, type=click.UNPROCESSED, metavar="APP [OPTION]..."),
-        ],
-        callback=serve,
-        help="Serve APP with hypercorn, over TLS. Every option of hypercorn works.",
-    )
+    for name in changed:
+        if name in POLICY:
+            raise option_error(f"--{name.replace('_', '-')}", name)
+    tls = server_tls(given, parameters["ssl_keyfile_password"])
+    tls.check()
+    listening_on = addresses.of_uvicorn(parameters)
+    listeners = plain.listeners(given.values, tls, listening_on)
+    addresses.check_free(listening_on)
+
+    def run(app: Any, **settings: Any) -> None:
+        settings = {name: value for name, value in settings.items() if not name.startswith("ssl_")}
+        if settings["reload"] or _workers(settings["workers"]) > 1:
+            forward_sighup()  # before there is another thread, which would inherit its mask too late
+        with plain.in_thread(listeners):
+            uvicorn.run(app, **settings, ssl_context_factory=UvicornContextFactory(tls))
+
+    _with(command, "uvicorn", run=run)(**parameters)
 
 
-def _run_hypercorn(config: Any, tls_values: dict[str, Any]) -> int:
-    import hypercorn.run
-    from hypercorn.config import Config
-
-    from asgi_tls.servers.hypercorn import TLSConfig
-
-    for name, instead in _INSTEAD.items():
-        if hasattr(Config, name) and name in vars(config):
-            raise ConfigurationError(f"--{name.replace('_', '-')} would have no effect here", fix=f"Use {instead}.")
-    tls_config = TLSConfig()
-    vars(tls_config).update(vars(config))
-    tls = environment.server_tls(
-        tls_values, certfile=config.certfile, keyfile=config.keyfile, password=config.keyfile_password
-    )
-    tls_config.adopt(tls)
-    if tls_config.workers:
-        forward_sighup()
-    host, _, port = tls_config.bind[0].rpartition(":")
-    with _plain_port("hypercorn", tls, tls_values, host.strip("[]"), int(port) if port.isdecimal() else 0):
-        return hypercorn.run.run(tls_config)
-
-
-def _plain_port(
-    server: Literal["uvicorn", "hypercorn"], tls: ServerTLS, tls_values: environment.Values, host: str, https_port: int
-) -> AbstractContextManager[None]:
-    """The plain port that the settings ask for, already bound, or nothing."""
-    wanted = environment.plain_port(tls_values)
-    if wanted is None:
-        return contextlib.nullcontext()
-    from asgi_tls.servers import plain
-
-    port, webroot = wanted
-    app = plain.leading_to(tls, https_port=https_port, webroot=webroot)
-    sock = plain.bound(host, port)
-    return plain.on_uvicorn(app, sock) if server == "uvicorn" else plain.on_hypercorn(app, sock)
+def _load_env_file(path: str | None) -> None:
+    """As uvicorn does it later, so that our settings and WEB_CONCURRENCY in it count."""
+    if path is None:
+        return
+    try:
+        from dotenv import load_dotenv
+    except ImportError:
+        raise UnsupportedError("--env-file needs the package python-dotenv", fix="pip install python-dotenv.") from None
+    load_dotenv(dotenv_path=path)
 
 
 def _workers(given: int | None) -> int:
@@ -194,18 +117,100 @@ def _workers(given: int | None) -> int:
     return given or int(os.environ.get("WEB_CONCURRENCY", 1))
 
 
-def _log_to_stderr() -> None:
-    """Our own records, in the style of the servers' lines, unless the application has set up logging."""
-    logger = logging.getLogger("asgi_tls")
-    if not logger.handlers and not logging.getLogger().handlers:
-        handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
-        logger.addHandler(handler)
-        logger.setLevel(logging.INFO)
+def _passing_on(server: str, serve: Callable[[Sequence[str], dict[str, Any]], Any]) -> click.Command:
+    """A command that has our options, and leaves the others to the server."""
+
+    @click.pass_context
+    def run(context: click.Context, /, arguments: Sequence[str], **parameters: Any) -> None:
+        to_stderr()
+        if not _HELP.isdisjoint(arguments):
+            click.echo(context.get_help())
+            click.echo(f"\nOptions of {server}:\n")
+            sys.argv[0] = f"asgi-tls {server}"  # what its usage line says
+        sys.exit(serve(arguments, taken(parameters)))
+
+    return GroupedCommand(
+        server,
+        context_settings={"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []},
+        params=[
+            *options(),
+            click.Argument(["arguments"], nargs=-1, type=click.UNPROCESSED, metavar="APP [OPTION]..."),
+        ],
+        callback=run,
+        help=f"Serve APP with {server}, over TLS. Every option of {server} works.",
+    )
+
+
+def _hypercorn(arguments: Sequence[str], ours: dict[str, Any]) -> Any:
+    try:
+        from hypercorn import __main__ as theirs
+    except ImportError:
+        raise _not_installed("hypercorn") from None
+
+    def run(config: Any) -> int:
+        given = read(
+            ours,
+            own={
+                "certfile": ("--certfile", config.certfile),
+                "keyfile": ("--keyfile", config.keyfile),
+                "password": ("--keyfile-password", config.keyfile_password),
+                "quic_bind": ("--quic-bind", None),
+            },
+        )
+        with given.spelled():
+            return _run_hypercorn(config, given)
+
+    return _with(theirs.main, "hypercorn", run=run)([*arguments] or ["--help"])
+
+
+def _run_hypercorn(config: Any, given: Given) -> int:
+    from hypercorn.config import Config
+
+    from asgi_tls.servers.hypercorn import TLSConfig
+
+    for name in vars(config):
+        if name in POLICY and hasattr(Config, name):
+            raise option_error(f"--{name.replace('_', '-')}", name)
+    tls_config = TLSConfig()
+    vars(tls_config).update(vars(config))
+    tls = server_tls(given, config.keyfile_password)
+    tls_config.adopt(tls)
+    listening_on = addresses.of_hypercorn(config.bind)
+    listeners = plain.listeners(given.values, tls, listening_on)
+    addresses.check_free(listening_on)
+    if tls_config.workers:
+        forward_sighup()
+    with plain.in_thread(listeners):
+        return _status_of_hypercorn(tls_config)
+
+
+def _status_of_hypercorn(config: Any) -> int:
+    """Run it. Its own status is 0 where the first worker to fail was the last one."""
+    import hypercorn.run
+
+    statuses: list[int] = []
+
+    def join_exited(processes: Any) -> int:
+        statuses.append(hypercorn.run._join_exited(processes))
+        return statuses[-1]
+
+    statuses.append(_with(hypercorn.run.run, "hypercorn", _join_exited=join_exited)(config))
+    first = next(filter(None, statuses), 0)
+    return first if first >= 0 else 128 - first  # as a shell has it for a worker that a signal ended
+
+
+def _gunicorn(arguments: Sequence[str], ours: dict[str, Any]) -> Any:
+    try:
+        from asgi_tls.servers.gunicorn import Application
+    except ImportError:
+        raise _not_installed("gunicorn") from None
+
+    Application(arguments, ours).run()
 
 
 uvicorn_command: click.Command
-hypercorn_command = _hypercorn_command()
+hypercorn_command = _passing_on("hypercorn", _hypercorn)
+gunicorn_command = _passing_on("gunicorn", _gunicorn)
 
 
 def __getattr__(name: str) -> click.Command:

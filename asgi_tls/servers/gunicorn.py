@@ -1,11 +1,14 @@
 """gunicorn: its `ssl_context` hook, and the module for `gunicorn -c python:asgi_tls.servers.gunicorn APP`.
 
-Three things in gunicorn would quietly serve something else than what was asked for, and are closed here:
+gunicorn has no hook that sees its whole configuration before it listens and again at SIGHUP, and three things in it
+would quietly serve something else than what was asked for. So two of its methods get a step of ours:
 
-- gunicorn speaks TLS only when `certfile` or `keyfile` is set, whatever the hook says: `is_ssl` is widened to be true
-  for our hook. It would break if gunicorn decided about TLS by another property; tests/servers would show plain HTTP.
+- `Arbiter.setup` runs at the start and at each SIGHUP, as the user that gunicorn was started by, before workers are
+  forked. There the certificates are loaded and checked. A worker that may not read them serves what was loaded.
+- `Config.is_ssl` decides about TLS, and asks for `certfile` and `keyfile` alone: it is true for our hook as well. It
+  would break if gunicorn decided by another property; tests/servers would show plain HTTP.
 - Its ASGI worker logs an exception of the hook and goes on in plain HTTP: the hook exits instead, with the status at
-  which the arbiter stops. The certificates are checked in the arbiter as well, before it listens.
+  which the arbiter stops.
 - uvicorn's worker for gunicorn ignores the hook: it is refused.
 
 The ASGI worker makes an `ASGIProtocol` for each connection, a name in its module: a subclass stands there whose
@@ -15,95 +18,129 @@ way; tests/servers would show it: the application would learn nothing of its con
 
 from __future__ import annotations
 
+import abc
 import asyncio
+import errno
 import functools
 import logging
 import os
 import secrets
 import ssl
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final
 
+import gunicorn.arbiter
 import gunicorn.config
+import gunicorn.util
+from gunicorn.app.wsgiapp import WSGIApplication
 
 from asgi_tls import _openssl
 from asgi_tls.connection import connected
 from asgi_tls.errors import ASGITLSError, ConfigurationError
 from asgi_tls.handshake.ssl_object import TLSObject
-from asgi_tls.servers import STARTUP_FAILURE, environment
-from asgi_tls.servers.logs import follow
+from asgi_tls.servers import addresses, plain
+from asgi_tls.servers.build import server_tls
+from asgi_tls.servers.given import Given, read
+from asgi_tls.servers.ignored import IGNORED, POLICY, option_error, python_error
+from asgi_tls.servers.logs import follow, stop
+from asgi_tls.servers.worker import ContextMaker
 from asgi_tls.tickets import MIN_SECRET
 
 if TYPE_CHECKING:
     from asgi_tls.server import ServerTLS
 
-_WORKERS_WITHOUT_THE_HOOK = ("uvicorn", "UvicornWorker", "UvicornH11Worker")
+_LOGGER: Final = "gunicorn.error"
+# Set where the sockets come from systemd, or from the arbiter before SIGUSR2.
+_INHERITED: Final = {"LISTEN_FDS", "GUNICORN_FD"}
+_WORKERS_WITHOUT_THE_HOOK: Final = ("uvicorn", "UvicornWorker", "UvicornH11Worker")
 
 
-# What was good when the arbiter last looked, by source: at its start and at each SIGHUP. Workers are forked from it, so
-# those that are started again have it where the files have gone bad since. At SIGHUP gunicorn may make new factories
-# out of its configuration, so it stands here.
-_known: Final[dict[str, Any]] = {}
+class _Factory(ContextMaker):
+    """A value of `ssl_context`. gunicorn's sync and threaded workers call it for each connection: it caches."""
 
-# What session tickets are made with where the configuration gives no secret: SIGHUP and new workers keep it.
-_secret: Final = secrets.token_bytes(MIN_SECRET)
+    server_logger = _LOGGER
 
-
-class GunicornContextFactory:
-    """The value of `ssl_context`. gunicorn's sync and threaded workers call it for each connection: it caches.
-
-    `tls` None means: from the environment and from gunicorn's own `certfile` and `keyfile`.
-    """
-
-    def __init__(self, tls: ServerTLS | None) -> None:
-        _widen_is_ssl()
-        self._tls = tls
-        self._checked = False
+    def __init__(self) -> None:
+        _extend_gunicorn()
+        self._known = {}
+        self._secret = secrets.token_bytes(MIN_SECRET)
         self._context: tuple[int, ssl.SSLContext] | None = None
 
+    def prepare(self, config: gunicorn.config.Config, previous: _Factory | None) -> None:
+        """In the arbiter, before it forks: check and load what the workers serve, and what they fall back to.
+
+        `previous` is what was served until this SIGHUP. Raises ASGITLSError, and changes nothing then.
+        """
+        _refuse_foreign_worker(config.worker_class_str)
+        if previous is None and _INHERITED.isdisjoint(os.environ):
+            # Of a port in use gunicorn says so itself, and tries again.
+            addresses.check_free(addresses.of_gunicorn(config.address), but_for=errno.EADDRINUSE)
+        known, secret = ({}, self._secret) if previous is None else (previous._known, previous._secret)
+        tls = self._checked(config, known)
+        if tls.ticket_secret is None and _openssl.can_set_ticket_keys():
+            tls = replace(tls, ticket_secret=secret)  # session tickets outlive a SIGHUP
+        self.tls, self._known, self._secret = tls, tls.good(known), secret
+
+    @abc.abstractmethod
+    def _checked(self, config: gunicorn.config.Config, known: Mapping[str, Any]) -> ServerTLS:
+        """The ServerTLS. Raises ASGITLSError where it cannot serve, even with what is `known` to be good."""
+
     def __call__(self, config: gunicorn.config.Config, _default: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
-        """The context of this process."""
+        """The context of this process. Exits with status 3 where it cannot be made."""
         # A context made before a fork would share its session secrets by accident, so each process makes its own.
         if self._context is None or self._context[0] != os.getpid():
-            follow("gunicorn.error")
-            try:
-                # SIGHUP stays gunicorn's: it makes new workers, and those load what is there.
-                context = (
-                    self._server_tls(config)
-                    .create_server_context(alpn=_alpn(config), watch=True, known=_known)
-                    .ssl_context
-                )
-            except ASGITLSError as error:
-                _exit(error)
-            self._context = os.getpid(), context
+            # SIGHUP stays gunicorn's: it makes new workers.
+            self._context = os.getpid(), self.make(_alpn(config)).ssl_context
             asgi: Any = sys.modules.get("gunicorn.workers.gasgi")
             if asgi is not None:
                 asgi.ASGIProtocol = _connected(asgi.ASGIProtocol)
         return self._context[1]
 
-    def check(self, config: gunicorn.config.Config) -> None:
-        """Once, in the arbiter, before it listens: exit where a worker could not serve TLS."""
-        if self._checked:
-            return
-        self._checked = True
-        try:
-            _refuse_foreign_worker(config.worker_class_str)
-            tls = self._server_tls(config)
-            tls.check(_known)
-            _known.update(tls.good(_known))
-        except ASGITLSError as error:
-            _exit(error)
 
-    def _server_tls(self, config: gunicorn.config.Config) -> ServerTLS:
-        if self._tls is None:
-            values = environment.from_environment()
-            environment.refuse_plain_port(values, "gunicorn")
-            self._tls = environment.server_tls(values, certfile=config.certfile, keyfile=config.keyfile)
-        if self._tls.ticket_secret is None and _openssl.can_set_ticket_keys():
-            self._tls = replace(self._tls, ticket_secret=_secret)
-        return self._tls
+class GunicornContextFactory(_Factory):
+    """For a ServerTLS that was made in gunicorn.conf.py."""
+
+    def __init__(self, tls: ServerTLS) -> None:
+        super().__init__()
+        self.tls = tls
+
+    def _checked(self, config: gunicorn.config.Config, known: Mapping[str, Any]) -> ServerTLS:
+        for name in _changed(config, IGNORED):
+            raise python_error("gunicorn", name)
+        self.tls.check(known)
+        return self.tls
+
+
+class SettingsContextFactory(_Factory):
+    """For settings of our command line (`options`), of gunicorn, the environment and a file: read again at SIGHUP."""
+
+    def __init__(self, options: Mapping[str, Any] | None = None) -> None:
+        super().__init__()
+        self._options = options
+        self.given = Given({}, {})
+        self.replaces: object = None
+        """The hook of a gunicorn.conf.py, which would have no effect beside this one."""
+
+    def _checked(self, config: gunicorn.config.Config, known: Mapping[str, Any]) -> ServerTLS:
+        given = read(
+            self._options, own={name: (f"--{name}", getattr(config, name)) for name in ("certfile", "keyfile")}
+        )
+        with given.spelled():
+            for name in _changed(config, POLICY):
+                raise option_error(f"gunicorn's {name}", name)
+            if not (self.replaces is None or isinstance(self.replaces, SettingsContextFactory)):
+                raise ConfigurationError(
+                    "the ssl_context of gunicorn's configuration would have no effect",
+                    fix="Remove it, or start `gunicorn` itself.",
+                )
+            if self._options is None:
+                plain.refuse(given.values, "gunicorn")
+            tls = server_tls(given)
+            tls.check(known)
+            self.given = given
+        return tls
 
 
 @functools.cache
@@ -123,21 +160,43 @@ def _connected(base: Any) -> Any:
     return Connected
 
 
-def _widen_is_ssl() -> None:
-    configuration: Any = gunicorn.config.Config
-    original = configuration.is_ssl.fget
-    if getattr(original, "asgi_tls", False):
+def _changed(config: gunicorn.config.Config, names: Mapping[str, Any]) -> list[str]:
+    """Which of these settings of gunicorn's have another value than its default."""
+    settings = gunicorn.config.make_settings()
+    return [name for name in names if name in settings and config.settings[name].get() != settings[name].get()]
+
+
+def _extend_gunicorn() -> None:
+    if hasattr(gunicorn.arbiter.Arbiter.setup, "asgi_tls"):
         return
+    their_setup, their_is_ssl = gunicorn.arbiter.Arbiter.setup, gunicorn.config.Config.is_ssl.fget
+
+    def setup(self: Any, app: Any) -> None:
+        their_setup(self, app)
+        follow(_LOGGER)
+        hook, previous = app.cfg.ssl_context, vars(self).get("asgi_tls")
+        if not isinstance(hook, _Factory):
+            return
+        try:
+            hook.prepare(app.cfg, previous)
+        except ASGITLSError as error:
+            if previous is None and isinstance(app, Application):
+                raise
+            if previous is None:
+                stop(error, _LOGGER)
+            logging.getLogger(_LOGGER).error("kept the previous TLS settings: %s %s", error, error.more)  # noqa: TRY400
+            app.cfg.set("ssl_context", previous)
+        else:
+            self.asgi_tls = hook
+            if previous is None and isinstance(app, Application):
+                app.open_plain_port()
 
     def is_ssl(self: Any) -> bool:
-        hook = self.settings["ssl_context"].get()
-        if isinstance(hook, GunicornContextFactory):
-            hook.check(self)
-            return True
-        return bool(original(self))
+        return isinstance(self.settings["ssl_context"].get(), _Factory) or bool(their_is_ssl(self))
 
-    is_ssl.asgi_tls = True  # type: ignore[attr-defined]
-    configuration.is_ssl = property(is_ssl)
+    setup.asgi_tls = True  # type: ignore[attr-defined]
+    gunicorn.arbiter.Arbiter.setup = setup
+    gunicorn.config.Config.is_ssl = property(is_ssl)
 
 
 def _refuse_foreign_worker(worker_class: str) -> None:
@@ -154,10 +213,50 @@ def _alpn(config: gunicorn.config.Config) -> list[str]:
     return [names[protocol] for protocol in protocols or ["h1"] if protocol in names]
 
 
-def _exit(error: ASGITLSError) -> NoReturn:
-    logging.getLogger("gunicorn.error").error("TLS cannot start: %s %s", error, error.more)
-    sys.exit(STARTUP_FAILURE)
+class Application(WSGIApplication):  # type: ignore[misc]  # gunicorn has no types
+    """`asgi-tls gunicorn`: gunicorn's command with these arguments of its own, and `options` of ours."""
+
+    def __init__(self, arguments: Sequence[str], options: Mapping[str, Any]) -> None:
+        self._arguments = arguments
+        self._hook = SettingsContextFactory(options)
+        super().__init__("%(prog)s [OPTIONS] [APP_MODULE]", prog="asgi-tls gunicorn")
+
+    def load_default_config(self) -> None:
+        """gunicorn's defaults, but for the worker: its own default cannot serve ASGI."""
+        super().load_default_config()
+        self.cfg.set("worker_class", "asgi")
+
+    def load_config(self) -> None:
+        """Called again at SIGHUP."""
+        full = sys.argv  # gunicorn starts itself by it at SIGUSR2
+        sys.argv = ["gunicorn", *self._arguments]
+        try:
+            super().load_config()
+        finally:
+            sys.argv = full
+        self._hook.replaces = self.cfg.ssl_context if _changed(self.cfg, {"ssl_context": ()}) else None
+        self.cfg.set("ssl_context", self._hook)
+
+    def open_plain_port(self) -> None:
+        """In a process of its own: the arbiter forks workers, which would inherit the connections of a thread here.
+
+        At SIGUSR2 it serves on for the new arbiter.
+        """
+        if "GUNICORN_FD" not in os.environ:
+            with self._hook.given.spelled():
+                listeners = plain.listeners(
+                    self._hook.given.values, self._hook.tls, addresses.of_gunicorn(self.cfg.address)
+                )
+            plain.in_process(
+                listeners, lambda: gunicorn.util.set_owner_process(self.cfg.uid, self.cfg.gid, self.cfg.initgroups)
+            )
+
+    def run(self) -> None:
+        """Also with --check-config, which makes no arbiter."""
+        if self.cfg.check_config:
+            self._hook.prepare(self.cfg, None)
+        super().run()
 
 
 # What gunicorn reads of this module as a configuration file.
-ssl_context = GunicornContextFactory(None)
+ssl_context = SettingsContextFactory()

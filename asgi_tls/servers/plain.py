@@ -1,89 +1,138 @@
 """The plain port beside the TLS port: redirects to https, and ACME challenges.
 
-It runs in a thread of the process that was started, on the same server software, so that workers come and go without
-it. Signals stay with the main thread.
+A small server of its own, the same beside every server: one request on each connection, a limit on their time and on
+their number. Connections that say nothing cannot use up the descriptors that the TLS port needs.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
+import signal
 import socket
 import threading
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote
 
 from asgi_tls.errors import ConfigurationError
 from asgi_tls.middleware import redirect_app
+from asgi_tls.servers.addresses import Address, bound
 
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp
+    from starlette.types import ASGIApp, Message, Scope
 
     from asgi_tls.server import ServerTLS
 
+logger = logging.getLogger("asgi_tls")
 
-def leading_to(tls: ServerTLS, *, https_port: int, webroot: str | None) -> ASGIApp:
-    """An application that redirects to the hosts that the served certificates name, and refuses others.
+# Seconds for a request and its answer. A redirect needs one packet each way.
+LIMIT: Final = 10.0
+# Connections at the same time; one more closes the one that has been open for longest.
+CONNECTIONS: Final = 64
+_BACKLOG: Final = 128
+_CHUNK: Final = 65536
+# No descriptor left: how long to wait before the next try.
+_RETRY: Final = 1.0
+_WILDCARDS: Final = {"0.0.0.0": socket.AF_INET, "::": socket.AF_INET6}  # noqa: S104 -- compared, not listened on
+
+Listener = tuple[socket.socket, "ASGIApp"]
+
+
+def listeners(values: Mapping[str, Any], tls: ServerTLS, addresses: Sequence[Address]) -> list[Listener]:
+    """The sockets of the plain port that the settings ask for, bound, each with its application.
+
+    `addresses` are the server's own: the plain port listens on the same hosts, and each redirects to the port there.
 
     Raises ConfigurationError, CertificateError.
     """
-    if https_port == 0:
+    port = values.get("redirect_port")
+    if port is None:
+        for name in ("redirect_webroot", "public_port"):
+            if name in values:
+                raise ConfigurationError(
+                    f"{{{name}}} is set without {{redirect_port}}",
+                    fix="Set {redirect_port} to the port for plain HTTP, usually 80, or remove {" + name + "}.",
+                    settings=(name, "redirect_port"),
+                )
+        return []
+    if any(address.port == port for address in addresses):
         raise ConfigurationError(
-            "the plain port has to know the TLS port to lead to it", fix="Give the TLS port a fixed number."
+            f"{{redirect_port}} is {port}, and so is the TLS port",
+            fix="Choose another port for plain HTTP, usually 80.",
+            settings=("redirect_port",),
         )
+    webroot = values.get("redirect_webroot")
     if webroot is not None and not os.path.isdir(webroot):  # noqa: PTH112 -- a path as the user wrote it
-        raise ConfigurationError(f"the webroot {webroot} is no directory", fix="Make it, or name another.")
-    hosts = {name for group in tls.load().values() for one in group for name in one.subject_alt_names}
-    return redirect_app(hosts=hosts, https_port=https_port, webroot=webroot)
-
-
-def bound(host: str, port: int) -> socket.socket:
-    """A socket that has the port. Raises ConfigurationError."""
-    sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind((host, port))
-    except OSError as error:
-        sock.close()
         raise ConfigurationError(
-            f"cannot listen on {host} port {port}: {error.strerror}",
-            fix="Choose another port, or stop what uses it; ports below 1024 need CAP_NET_BIND_SERVICE.",
-        ) from None
-    return sock
+            f"{{redirect_webroot}} is {webroot}, which is not a directory",
+            fix="Create it, or name another.",
+            settings=("redirect_webroot",),
+        )
+    hosts = {name for group in tls.load().values() for one in group for name in one.subject_alt_names}
+    return [
+        (sock, redirect_app(hosts=hosts, https_port=https_port, webroot=webroot))
+        for host, https_port in _targets(values.get("public_port"), addresses).items()
+        for sock in listening(Address(host, port))
+    ]
+
+
+def listening(address: Address) -> list[socket.socket]:
+    """Sockets that listen there. Raises ConfigurationError."""
+    sockets = bound(address)
+    for sock in sockets:
+        sock.setblocking(False)
+        sock.listen(_BACKLOG)
+    return sockets
+
+
+def _targets(public_port: int | None, addresses: Sequence[Address]) -> dict[str, int]:
+    """Which port the redirects of each host lead to."""
+    targets: dict[str, int] = {}
+    for address in addresses or [Address("127.0.0.1", 0)]:
+        https_port = public_port or address.port
+        if https_port == 0:
+            raise ConfigurationError(
+                "the redirect cannot know the TLS port: the server listens on "
+                + ("a port that the system chooses" if addresses else "a Unix socket"),
+                fix="Set {public_port} to the port that clients connect to.",
+                settings=("public_port",),
+            )
+        targets.setdefault(address.host, https_port)
+    everywhere = {_WILDCARDS[host] for host in targets if host in _WILDCARDS}
+    return {host: port for host, port in targets.items() if host in _WILDCARDS or _family(host) not in everywhere}
+
+
+def _family(host: str) -> int:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
+
+
+def refuse(values: Mapping[str, Any], server: str) -> None:
+    """Raise ConfigurationError where a server has no plain port beside the TLS port."""
+    if "redirect_port" in values:
+        raise ConfigurationError(
+            f"{{redirect_port}} is set, and {server} cannot open that port",
+            fix=f"Use `asgi-tls {server}`, or run asgi_tls.middleware.redirect_app in a process of its own.",
+            settings=("redirect_port",),
+        )
 
 
 @contextlib.contextmanager
-def on_uvicorn(app: ASGIApp, sock: socket.socket) -> Iterator[None]:
-    """Serve the application on the socket with uvicorn, until the block is left."""
-    import uvicorn
-
-    config = uvicorn.Config(app, lifespan="off", log_config=None, proxy_headers=False, server_header=False)
-    server = uvicorn.Server(config)  # outside the main thread, it leaves signals alone
-    thread = threading.Thread(target=server.run, args=([sock],), name="asgi_tls plain port", daemon=True)
-    thread.start()
-    try:
+def in_thread(listeners: Sequence[Listener], *, limit: float = LIMIT) -> Iterator[None]:
+    """Serve until the block is left, in a thread: workers come and go without it, signals stay with the main one."""
+    if not listeners:
         yield
-    finally:
-        server.should_exit = True
-        thread.join(5)
-
-
-@contextlib.contextmanager
-def on_hypercorn(app: ASGIApp, sock: socket.socket) -> Iterator[None]:
-    """Serve the application on the socket with hypercorn, until the block is left."""
-    import hypercorn.asyncio
-    from hypercorn.config import Config
-
-    config = Config()
-    config.bind = [f"fd://{sock.detach()}"]
-    config.include_server_header = False
-    config.errorlog = None
-    loop, stop = asyncio.new_event_loop(), asyncio.Event()
+        return
+    loop = asyncio.new_event_loop()
+    serving = loop.create_task(serve(listeners, limit=limit))
 
     def run() -> None:
-        with contextlib.closing(loop):
-            loop.run_until_complete(hypercorn.asyncio.serve(app, config, shutdown_trigger=stop.wait))  # type: ignore[arg-type]
+        with contextlib.closing(loop), contextlib.suppress(asyncio.CancelledError):
+            loop.run_until_complete(serving)
 
     thread = threading.Thread(target=run, name="asgi_tls plain port", daemon=True)
     thread.start()
@@ -91,5 +140,149 @@ def on_hypercorn(app: ASGIApp, sock: socket.socket) -> Iterator[None]:
         yield
     finally:
         with contextlib.suppress(RuntimeError):  # the loop has ended by itself
-            loop.call_soon_threadsafe(stop.set)
+            loop.call_soon_threadsafe(serving.cancel)
         thread.join(5)
+
+
+def in_process(listeners: Sequence[Listener], drop_privileges: Callable[[], None]) -> None:
+    """Serve in a child process, until this one and all its other children have ended, and what they executed."""
+    if not listeners:
+        return
+    reading, writing = os.pipe()
+    os.set_inheritable(writing, True)
+    if os.fork():
+        os.close(reading)  # the other end stays open for as long as one of us runs
+        for sock, _ in listeners:
+            sock.close()
+        return
+    try:
+        os.close(writing)
+        for number in (signal.SIGINT, signal.SIGHUP):  # they are for the parent
+            signal.signal(number, signal.SIG_IGN)
+        drop_privileges()
+        asyncio.run(_serve_until_closed(listeners, reading))
+    except BaseException:
+        logger.exception("the plain port has failed")
+    finally:
+        os._exit(0)
+
+
+async def _serve_until_closed(listeners: Sequence[Listener], reading: int) -> None:
+    serving = asyncio.ensure_future(serve(listeners))
+    asyncio.get_running_loop().add_reader(reading, serving.cancel)
+    with contextlib.suppress(asyncio.CancelledError):
+        await serving
+
+
+async def serve(listeners: Sequence[Listener], *, limit: float = LIMIT) -> None:
+    """Serve until this is cancelled. A connection is closed after `limit` seconds."""
+    under_way: dict[asyncio.Task[None], None] = {}
+    async with asyncio.TaskGroup() as group:
+        for sock, app in listeners:
+            group.create_task(_accept(sock, app, limit, under_way, group))
+
+
+async def _accept(
+    sock: socket.socket, app: ASGIApp, limit: float, under_way: dict[asyncio.Task[None], None], group: asyncio.TaskGroup
+) -> None:
+    loop = asyncio.get_running_loop()
+    with contextlib.closing(sock):
+        while True:
+            try:
+                connection, _ = await loop.sock_accept(sock)
+            except OSError:
+                await asyncio.sleep(_RETRY)
+                continue
+            if len(under_way) >= CONNECTIONS:
+                oldest = next(iter(under_way))
+                del under_way[oldest]
+                oldest.cancel()
+            task = group.create_task(_answer(connection, app, limit))
+            under_way[task] = None
+            task.add_done_callback(lambda done: under_way.pop(done, None))
+            await asyncio.sleep(0)  # it takes the socket over
+
+
+async def _answer(connection: socket.socket, app: ASGIApp, limit: float) -> None:
+    reader, writer = await asyncio.open_connection(sock=connection)
+    try:
+        async with asyncio.timeout(limit):
+            await _Exchange(reader, writer).run(app)
+            # Closed with bytes unread, TCP would reset the connection, and the client might lose the answer.
+            writer.write_eof()
+            while await reader.read(_CHUNK):
+                pass
+    except OSError:  # a timeout is one
+        pass
+    except Exception:
+        logger.exception("the plain port failed to answer a request")
+    finally:
+        writer.transport.abort()
+
+
+class _Exchange:
+    """One request and its response."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        import h11
+
+        self._reader, self._writer, self._h11 = reader, writer, h11
+        self._connection = h11.Connection(h11.SERVER)
+        self._method = b""
+
+    async def run(self, app: ASGIApp) -> None:
+        try:
+            scope = await self._scope()
+        except self._h11.RemoteProtocolError as error:
+            status = error.error_status_hint
+            await self._send({"type": "http.response.start", "status": status, "headers": []})
+            await self._send({"type": "http.response.body"})
+            return
+        if scope is not None:
+            await app(scope, self._receive, self._send)
+
+    async def _scope(self) -> Scope | None:
+        """The request, None where the client left without one."""
+        while (event := self._connection.next_event()) is self._h11.NEED_DATA:
+            self._connection.receive_data(await self._reader.read(_CHUNK))
+        if not isinstance(event, self._h11.Request):
+            return None
+        self._method = event.method
+        raw_path, _, query = event.target.partition(b"?")
+        return {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.3"},
+            "http_version": event.http_version.decode("ascii"),
+            "method": event.method.decode("ascii"),
+            "scheme": "http",
+            "path": unquote(raw_path.decode("ascii")),
+            "raw_path": raw_path,
+            "query_string": query,
+            "root_path": "",
+            "headers": [(name.lower(), value) for name, value in event.headers],
+            "client": self._writer.get_extra_info("peername")[:2],
+            "server": self._writer.get_extra_info("sockname")[:2],
+            "state": {},
+        }
+
+    async def _receive(self) -> Message:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def _send(self, message: Message) -> None:
+        h11 = self._h11
+        if message["type"] == "http.response.start":
+            status = message["status"]
+            headers = [
+                *message["headers"],
+                (b"date", formatdate(usegmt=True).encode("ascii")),
+                (b"connection", b"close"),
+            ]
+            self._write(h11.Response(status_code=status, headers=headers, reason=HTTPStatus(status).phrase.encode()))
+            return
+        if (body := message.get("body")) and self._method != b"HEAD":
+            self._write(h11.Data(data=body))
+        if not message.get("more_body"):
+            self._write(h11.EndOfMessage())
+
+    def _write(self, event: Any) -> None:
+        self._writer.write(self._connection.send(event) or b"")

@@ -33,20 +33,17 @@ from asgi_tls.handshake.ssl_object import Reception
 
 logger = logging.getLogger("asgi_tls")
 
-_contexts: Final[weakref.WeakKeyDictionary[object, ServerContext]] = weakref.WeakKeyDictionary()
-
 
 # The handshake of the connection whose events are handled.
 _served: Final[ContextVar[QuicHandshake | None]] = ContextVar("asgi_tls.quic", default=None)
 
 
-def follow(owner: object, context: ServerContext) -> None:
-    """Serve HTTP/3 with this context's certificate. `owner` is hypercorn's configuration, or its create_ssl_context."""
+def install() -> None:
+    """Serve HTTP/3 with the certificate of each configuration's live context."""
     try:
         from hypercorn.protocol import quic
     except ImportError:  # without aioquic there is no HTTP/3
         return
-    _contexts[owner] = context
     quic.QuicProtocol = _following(quic.QuicProtocol)  # type: ignore[misc]
 
 
@@ -60,7 +57,7 @@ def _following(base: Any) -> Any:
 
         def __init__(self, app: Any, config: Any, *args: Any, **kwargs: Any) -> None:
             super().__init__(_connected(app), config, *args, **kwargs)
-            self._live = _contexts.get(config) or _contexts.get(config.create_ssl_context)
+            self._live: ServerContext | None = getattr(config.create_ssl_context, "live", None)
             self._seen: Mapping[str, tuple[Certificate, ...]] | None = None
             self._handshakes: weakref.WeakKeyDictionary[Any, QuicHandshake] = weakref.WeakKeyDictionary()
 

@@ -1,85 +1,212 @@
-"""Every setting, in one table: what `--tls-…` options and `ASGI_TLS_…` variables there are."""
+"""Every setting, in one table: the option, the variable and the key that set it, what it may be, and its default."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from pathlib import Path
+from typing import Any, Final
 
-from asgi_tls.profile import PROFILES
-from asgi_tls.server import CHOICES
+from asgi_tls.certificate import LetsEncrypt, PEMFiles
+from asgi_tls.hostnames import checked_port
+from asgi_tls.profile import INTERMEDIATE, PROFILES
+from asgi_tls.server import CHOICES, ServerTLS
 
 PREFIX: Final = "ASGI_TLS_"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """What a setting may be. `parse` makes its value of a text and of the directory that relative paths begin in; it
+    raises ValueError, LookupError or ConfigurationError. `fix` tells the reader what to write instead.
+    """
+
+    parse: Callable[[str, Path], Any]
+    fix: str = ""
+    metavar: str = ""
+    choices: tuple[str, ...] = ()
+
+
+def _choice(choices: Sequence[str], value: Callable[[str], Any] = str) -> Kind:
+    listed = " or ".join(f'"{choice}"' for choice in choices)
+    return Kind(
+        parse=lambda text, _: value(text), fix=f"Choose {listed}.", metavar="|".join(choices), choices=tuple(choices)
+    )
+
+
+def _flag(text: str, _: Path) -> bool:
+    return {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}[
+        text.lower()
+    ]
+
+
+def _path(text: str, base: Path) -> str:
+    return str(base / Path(text).expanduser())
+
+
+def _named_pair(text: str, base: Path) -> tuple[str, PEMFiles]:
+    name, _, files = text.partition("=")
+    parts = [part.strip() for part in files.split(",")]
+    if not name or len(parts) > 2 or not all(parts):
+        raise ValueError(text)
+    return name.strip(), PEMFiles(*(_path(part, base) for part in parts))
+
+
+FLAG: Final = Kind(parse=_flag, fix="Set it to 1 or 0.")
+TEXT: Final = Kind(parse=lambda text, _: text, metavar="TEXT")
+LIST: Final = Kind(
+    parse=lambda text, _: [part.strip() for part in text.replace(",", ":").split(":") if part.strip()], metavar="LIST"
+)
+FILE: Final = Kind(parse=_path, metavar="FILE")
+DIRECTORY: Final = Kind(parse=_path, metavar="DIR")
+SECONDS: Final = Kind(
+    parse=lambda text, _: float(text), fix="Set it to a number of seconds, for example 10.", metavar="SECONDS"
+)
+PORT: Final = Kind(
+    parse=lambda text, _: checked_port("the port", text), fix="Set it to a port from 1 to 65535.", metavar="PORT"
+)
+NAMED_PAIR: Final = Kind(parse=_named_pair, fix="Write NAME=fullchain.pem,privkey.pem.", metavar="NAME=CERT,KEY")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Setting:
-    """One setting: `name` as in ASGI_TLS_NAME and --tls-name; `multiple` may be given more than once."""
+    """One setting. `name` is that of `--tls-name`, ASGI_TLS_NAME and the key `name` in a file.
+
+    `multiple` may be given more than once. Without `on_command_line` it has no option of ours, without `in_file` no
+    key. `default` is what holds where nobody sets it, as text.
+    """
 
     name: str
-    metavar: str
+    kind: Kind
     help: str
-    choices: tuple[str, ...] = ()
-    is_flag: bool = False
+    default: str | None = None
     multiple: bool = False
+    on_command_line: bool = True
+    in_file: bool = True
 
     @property
     def option(self) -> str:
-        return "--tls-" + self.name.replace("_", "-")
+        return "--tls-" + self.key
 
     @property
     def variable(self) -> str:
         return PREFIX + self.name.upper()
 
+    @property
+    def key(self) -> str:
+        return self.name.replace("_", "-")
 
-SETTINGS: Final = (
-    Setting("profile", "NAME", "Versions, suites and groups to offer.", choices=tuple(PROFILES)),
-    Setting("groups", "LIST", "Key exchange groups, the most wanted first: X25519:P-256:P-384."),
-    Setting("ciphersuites", "LIST", "TLS 1.3 suites: TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256."),
-    Setting("ciphers", "LIST", "TLS 1.2 suites: ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384."),
-    Setting(
-        "certificate",
-        "NAME=CERT,KEY",
-        "A certificate for one more host name, for *.example.org or for default; for the same name again, "
-        "with another kind of key. Repeatable.",
-        multiple=True,
-    ),
-    Setting("client_ca", "FILE", "Ask clients for a certificate of a CA in this PEM file."),
-    Setting("client_auth", "HOW", "Whether clients must have a certificate.", choices=CHOICES["client_auth"]),
-    Setting("client_crl", "FILE", "Refuse clients that the CRLs in this PEM file revoke; each client CA needs one."),
-    Setting("directory", "DIR", "More key pairs, each served for its names; taken up and dropped while serving."),
-    Setting("reload_interval", "SECONDS", "How often the files of certificates are looked at; 5 by default."),
-    Setting("ticket_secret_file", "FILE", "32 random bytes or more; hosts with the same share session tickets."),
-    Setting("ticket_rotation", "SECONDS", "How often the keys of session tickets change; 43200 (12 h) by default."),
-    Setting("handshake_timeout", "SECONDS", "How long a client may take for its handshake; 10 by default."),
-    Setting(
-        "plain_http",
-        "HOW",
-        "What plain HTTP on the TLS port gets: 308 to https where a certificate covers the host, or always 400.",
-        choices=CHOICES["plain_http"],
-    ),
-    Setting(
-        "stapling",
-        "HOW",
-        "OCSP responses: where the certificate names a responder (auto), not at all, or never without a good one.",
-        choices=CHOICES["stapling"],
-    ),
-    Setting("log_json", "", "Log every handshake and event as one JSON object a line, on stderr.", is_flag=True),
-    Setting("metrics", "HOST:PORT", "Serve metrics for Prometheus there, in plain HTTP."),
-    Setting("guard", "", "Block addresses whose handshakes keep failing for five minutes.", is_flag=True),
-    Setting("guard_redis", "URL", "Count them for a whole fleet in this Redis as well. Turns the guard on."),
-    Setting("guard_allow", "NETWORK", "Never block this address or network. Repeatable.", multiple=True),
-    Setting("redirect_port", "PORT", "Listen in plain HTTP as well, and redirect to https."),
-    Setting("redirect_webroot", "DIR", "Serve ACME challenges (HTTP-01) from this directory on that port."),
-    Setting("allow_unsupported", "", "Log what this platform cannot enforce, and serve without it.", is_flag=True),
-)
 
-# Of the environment alone: the servers' own options name the certificate where there is a command line.
-FILES: Final = (
-    Setting("certfile", "FILE", "The certificate with its chain, PEM."),
-    Setting("keyfile", "FILE", "Its key, PEM; without it, the key is in the certificate's file."),
-    Setting("keyfile_password_file", "FILE", "A file with the password of the key."),
-    Setting("ticket_secret", "TEXT", "The ticket secret itself: every user of the machine sees a command line."),
-)
+def _of(name: str, kind: Kind, text: str, **more: Any) -> Setting:
+    """A setting whose default is that of ServerTLS, where it has one of that name."""
+    field = ServerTLS.__dataclass_fields__.get(name)
+    if field is not None and isinstance(field.default, str | float) and not isinstance(field.default, bool):
+        more.setdefault("default", f"{field.default:g}" if isinstance(field.default, float) else field.default)
+    return Setting(name=name, kind=kind, help=text, **more)
 
-# Read elsewhere: where the local CA lives, and what `asgi-tls cert --pkcs12` encrypts with.
+
+GROUPS: Final[dict[str, tuple[Setting, ...]]] = {
+    "Policy": (
+        _of(
+            "profile",
+            _choice(tuple(PROFILES), PROFILES.__getitem__),
+            "TLS versions, cipher suites and groups to offer.",
+            default=INTERMEDIATE.name,
+        ),
+        _of("groups", LIST, "Key exchange groups in order of preference, as in X25519:P-256."),
+        _of("ciphersuites", LIST, "TLS 1.3 cipher suites, with colons between them."),
+        _of("ciphers", LIST, "TLS 1.2 cipher suites, with colons between them."),
+        _of("allow_unsupported", FLAG, "Start where this platform cannot enforce the policy, and log what is missing."),
+    ),
+    "Certificates": (
+        _of("certfile", FILE, "The certificate with its chain, PEM.", on_command_line=False),
+        _of("keyfile", FILE, "Its private key, PEM; without it, the key is read from CERTFILE.", on_command_line=False),
+        _of("keyfile_password_file", FILE, "A file whose first line is the password of the private key."),
+        _of(
+            "letsencrypt",
+            Kind(parse=lambda text, _: LetsEncrypt(text), metavar="NAME"),
+            "Serve the certificate that certbot keeps under this name in /etc/letsencrypt/live.",
+        ),
+        _of(
+            "certificate",
+            NAMED_PAIR,
+            "A certificate for one more host name, for *.example.org or for default; the same name again adds another "
+            "key type. Repeatable.",
+            multiple=True,
+        ),
+        _of(
+            "directory",
+            DIRECTORY,
+            "A directory of key pairs, each served for its names. Pairs may come and go while the server runs.",
+        ),
+        _of("reload_interval", SECONDS, "How often the certificate files are checked for changes."),
+        _of(
+            "stapling",
+            _choice(CHOICES["stapling"]),
+            "OCSP stapling: auto staples where the certificate names a responder, required refuses to serve without a "
+            "good response.",
+        ),
+    ),
+    "Client certificates": (
+        _of("client_ca", FILE, "Ask clients for a certificate of a CA in this PEM file."),
+        _of(
+            "client_auth",
+            _choice(CHOICES["client_auth"]),
+            "Whether clients must have a certificate; required where --tls-client-ca is set.",
+        ),
+        _of("client_crl", FILE, "Refuse clients that the CRLs in this PEM file revoke; each client CA needs one."),
+    ),
+    "Connections": (
+        _of("handshake_timeout", SECONDS, "How long a client may take for the TLS handshake."),
+        _of(
+            "plain_http",
+            _choice(CHOICES["plain_http"]),
+            "The answer to plain HTTP on the TLS port: 308 to https where a certificate covers the host, or 400.",
+        ),
+        _of("ticket_secret_file", FILE, "32 random bytes or more. Hosts with the same resume each other's sessions."),
+        _of(
+            "ticket_secret",
+            TEXT,
+            "The ticket secret itself. A variable alone: other users of the machine can read a command line.",
+            on_command_line=False,
+            in_file=False,
+        ),
+        _of("ticket_rotation", SECONDS, "How often the keys of session tickets change."),
+    ),
+    "Redirect from plain HTTP": (
+        _of("redirect_port", PORT, "Listen on this port in plain HTTP as well, and redirect to https."),
+        _of("redirect_webroot", DIRECTORY, "Serve ACME challenges (HTTP-01) from this directory on that port."),
+        _of("public_port", PORT, "The HTTPS port that clients connect to, where it is not the one of this server."),
+    ),
+    "Monitoring": (
+        _of("log_json", FLAG, "Log every handshake and event as one JSON object per line, on stderr."),
+        _of("metrics", Kind(parse=TEXT.parse, metavar="HOST:PORT"), "Serve Prometheus metrics there, in plain HTTP."),
+        _of("guard", FLAG, "Block addresses whose handshakes keep failing for five minutes."),
+        _of(
+            "guard_redis",
+            Kind(parse=TEXT.parse, metavar="URL"),
+            "Share the blocks of a fleet in this Redis. Turns the guard on.",
+        ),
+        _of(
+            "guard_allow",
+            Kind(parse=TEXT.parse, metavar="NETWORK"),
+            "Never block this address or network. Repeatable.",
+            multiple=True,
+        ),
+    ),
+    "Where settings come from": (
+        _of(
+            "config",
+            FILE,
+            "Read settings from this TOML file, and from no other.",
+            default="asgi-tls.toml, or [tool.asgi-tls] in pyproject.toml",
+            in_file=False,
+        ),
+    ),
+}  # fmt: skip
+
+SETTINGS: Final = tuple(setting for group in GROUPS.values() for setting in group)
+BY_NAME: Final = {setting.name: setting for setting in SETTINGS}
+
 OTHERS: Final = frozenset({"ASGI_TLS_HOME", "ASGI_TLS_PKCS12_PASSWORD"})
+"""Variables that are read elsewhere: where the local CA is kept, and the password for `asgi-tls cert --pkcs12`."""

@@ -10,48 +10,33 @@ tests/servers would show it: the application would learn nothing of its connecti
 from __future__ import annotations
 
 import asyncio
-import logging
+import inspect
 import ssl
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from asgi_tls.connection import connected
-from asgi_tls.errors import ASGITLSError
 from asgi_tls.renewal.sighup import reload_on_sighup
-from asgi_tls.servers import STARTUP_FAILURE
-from asgi_tls.servers.logs import follow
+from asgi_tls.servers.ignored import IGNORED, python_error
+from asgi_tls.servers.logs import stop
+from asgi_tls.servers.worker import ContextMaker
 
 if TYPE_CHECKING:
     import uvicorn
 
-    from asgi_tls.server import ServerTLS
 
-
-class UvicornContextFactory:
+class UvicornContextFactory(ContextMaker):
     """The value of `ssl_context_factory`. Picklable: uvicorn's workers and reloader are spawned."""
 
-    def __init__(self, tls: ServerTLS) -> None:
-        self.tls = tls
-        self._known: Mapping[str, Any] = {}
-
-    def __getstate__(self) -> dict[str, Any]:
-        # Pickled for each worker that is started, also for those that take the place of others: they get what was good
-        # last, so that bad files take down no server that runs.
-        self._known = self.tls.good(self._known)
-        return self.__dict__
+    server_logger = "uvicorn.error"
 
     def __call__(self, config: uvicorn.Config, _default: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
         """Make the context, once in each worker, inside its event loop. Exits with status 3 where it cannot be made."""
-        follow("uvicorn.error")
+        for name, parameter in inspect.signature(type(config)).parameters.items():
+            if name in IGNORED and getattr(config, name) != parameter.default:
+                stop(python_error("uvicorn", name), self.server_logger)
         # Set by protocols that speak HTTP/2; the others leave ALPN to us.
-        alpn = getattr(config.http_protocol_class, "alpn_protocols", None) or ["http/1.1"]
-        try:
-            context = self.tls.create_server_context(alpn=alpn, watch=True, known=self._known)
-        except ASGITLSError as error:
-            # An exception would end the worker with status 1, and a parent would start it again for ever.
-            logging.getLogger("uvicorn.error").error("TLS cannot start: %s %s", error, error.more)  # noqa: TRY400 -- no traceback
-            sys.exit(STARTUP_FAILURE)
+        context = self.make(getattr(config.http_protocol_class, "alpn_protocols", None) or ["http/1.1"])
         reload_on_sighup(context)
         config.http_protocol_class = _first(config.http_protocol_class)
         return context.ssl_context

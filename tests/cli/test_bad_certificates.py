@@ -85,6 +85,7 @@ def test_the_same_error_through_the_api_and_the_command(
         asgi_tls("uvicorn", "facts_app:app", "--port=0", f"--ssl-certfile={certfile}", f"--ssl-keyfile={keyfile}")
     )
     assert status == 3
+    caught.value.spell({"password": "--ssl-keyfile-password"}.__getitem__)
     expected = f"Error: {caught.value}\nMore: asgi-tls explain {caught.value.code}\n"
     assert _without_time(text) == _without_time(expected)
 

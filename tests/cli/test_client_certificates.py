@@ -13,7 +13,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization.pkcs12 import load_pkcs12
 from servers import asgi_tls, run
 
-from asgi_tls.servers.environment import from_environment
+from asgi_tls.servers.given import read
 
 
 def paths(text: str) -> dict[str, str]:
@@ -110,4 +110,4 @@ def test_the_password_is_asked_for_and_not_shown(tmp_path: Path) -> None:
 
 
 def test_a_server_does_not_stumble_over_the_password() -> None:
-    assert from_environment({"ASGI_TLS_PKCS12_PASSWORD": "secret"})["profile"] is None
+    assert read(environ={"ASGI_TLS_PKCS12_PASSWORD": "secret"}).values == {}

@@ -5,7 +5,6 @@ from __future__ import annotations
 from conversations import CONVERSATIONS
 from files import Files
 from launch import Launch
-from servers import serve
 from wire import events, say
 
 from asgi_tls.explain import explain
@@ -13,9 +12,7 @@ from asgi_tls.explain import explain
 
 def test_every_reason_of_the_malformed_conversations_is_explained(files: Files) -> None:
     launch = Launch("uvicorn", "asyncio")
-    command, env = launch.command(files.ecdsa, {"handshake_timeout": "1.5"})
-    ready, count = launch.readiness()
-    with serve([*command, "--tls-log-json"], env=env, ready=ready, count=count) as server:
+    with launch.start(files.ecdsa, {"handshake_timeout": "1.5"}, "--tls-log-json") as server:
         for conversation in CONVERSATIONS:
             conversation.hold(server.port)
         # Events come in order: when this one is there, all are.

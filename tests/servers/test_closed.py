@@ -19,8 +19,8 @@ MANY = [launch for launch in LAUNCHES if launch.workers == 2]
 
 @pytest.mark.parametrize("launch", [*ONE_EACH, *MANY], ids=str)
 def test_a_key_of_another_certificate(files: Files, launch: Launch) -> None:
-    command, env = launch.command(PEMFiles(files.ecdsa.certfile, files.example.keyfile), {})
-    status, text = run(command, env=env)
+    command = launch.command(PEMFiles(files.ecdsa.certfile, files.example.keyfile), {})
+    status, text = run(command)
     assert status == 3, text
     assert text.count(str(files.example.keyfile)) == 1, text
     assert text.count("More: asgi-tls explain certificate-key-mismatch\n") == 1, text
@@ -39,18 +39,18 @@ def test_a_key_of_another_certificate(files: Files, launch: Launch) -> None:
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
 def test_a_policy_that_cannot_be(files: Files, launch: Launch, settings: dict[str, str], says: str) -> None:
-    command, env = launch.command(files.ecdsa, settings)
-    status, text = run(command, env=env)
+    command = launch.command(files.ecdsa, settings)
+    status, text = run(command)
     assert status == 3, text
     assert text.count(says) == 1, text
     assert "Traceback" not in text
 
 
 def test_a_misspelt_variable_is_not_ignored(files: Files) -> None:
-    command, _ = Launch("uvicorn", "asyncio").command(files.ecdsa, {})
+    command = Launch("uvicorn", "asyncio").command(files.ecdsa, {})
     status, text = run(command, env={"ASGI_TLS_PROFIL": "modern"})
     assert status == 3
-    assert "ASGI_TLS_PROFIL, which nothing reads" in text
+    assert "ASGI_TLS_PROFIL, which is not a setting. Did you mean ASGI_TLS_PROFILE?" in text
 
 
 @pytest.mark.parametrize(
@@ -74,8 +74,8 @@ def test_an_option_of_the_server_that_would_have_no_effect(command: str, option:
 
 def test_gunicorns_worker_that_ignores_the_hook(files: Files) -> None:
     launch = Launch("gunicorn", "uvicorn_worker.UvicornWorker")
-    command, env = launch.command(files.ecdsa, {})
-    status, text = run(command, env=env)
+    command = launch.command(files.ecdsa, {})
+    status, text = run(command)
     assert status == 3
     assert "ignores ssl_context" in text
 
@@ -83,10 +83,14 @@ def test_gunicorns_worker_that_ignores_the_hook(files: Files) -> None:
 def test_plain_hypercorn_with_our_module_refuses_its_own_options(files: Files) -> None:
     command = [sys.executable, "-m", "hypercorn", "-c", "python:asgi_tls.servers.hypercorn", "--bind=127.0.0.1:0"]
     pair = {"ASGI_TLS_CERTFILE": str(files.ecdsa.certfile), "ASGI_TLS_KEYFILE": str(files.ecdsa.keyfile)}
-    for option in ("--certfile=other.pem", "--ciphers=HIGH", "--verify-mode=CERT_NONE"):
+    for option, instead in (
+        ("--certfile=other.pem", "ASGI_TLS_CERTFILE"),
+        ("--ciphers=HIGH", "ASGI_TLS_CIPHERSUITES and ASGI_TLS_CIPHERS"),
+        ("--verify-mode=CERT_NONE", "ASGI_TLS_CLIENT_AUTH"),
+    ):
         status, text = run([*command, option, "facts_app:app"], env=pair)
         assert status == 3
-        assert "would have no effect beside -c python:asgi_tls.servers.hypercorn" in text
+        assert f"{option.partition('=')[0]} would have no effect. Use {instead} instead." in text
         assert text.endswith("More: asgi-tls explain configuration\n")
         assert "Traceback" not in text
 

@@ -11,7 +11,7 @@ from conversations import CONVERSATIONS, Conversation
 from files import Files
 from handshakes import client, connect
 from launch import Launch
-from servers import Server, serve
+from servers import Server
 
 LAUNCHES = [
     Launch("uvicorn", "asyncio"),
@@ -24,9 +24,7 @@ LAUNCHES = [
 @pytest.fixture(scope="module", params=LAUNCHES, ids=str)
 def server(request: pytest.FixtureRequest, files: Files) -> Iterator[Server]:
     launch: Launch = request.param
-    command, env = launch.command(files.ecdsa, {"handshake_timeout": "1.5"})
-    ready, count = launch.readiness()
-    with serve(command, env=env, ready=ready, count=count) as running:
+    with launch.start(files.ecdsa, {"handshake_timeout": "1.5"}) as running:
         yield running
 
 

@@ -45,10 +45,10 @@ VALUES = st.text(st.one_of(st.sampled_from('\\"+,;<># =\0ü'), st.characters(cod
 @pytest.fixture(scope="module", params=LAUNCHES, ids=str)
 def server(request: pytest.FixtureRequest, files: Files) -> Iterator[Server]:
     launch: Launch = request.param
-    command, env = launch.command(files.ecdsa, {"client_ca": str(files.ca), "client_auth": "optional"})
+    command = launch.command(files.ecdsa, {"client_ca": str(files.ca), "client_auth": "optional"})
     command = ["identity_app:app" if argument == "facts_app:app" else argument for argument in command]
     ready, count = launch.readiness()
-    with serve(command, env=env, ready=ready, count=count) as running:
+    with serve(command, ready=ready, count=count) as running:
         yield running
 
 

@@ -12,10 +12,8 @@ import pytest
 from files import Files
 from handshakes import client, connect
 from launch import Launch
-from servers import Server, run, serve
+from servers import Server, run
 from wire import events, hello, say
-
-from asgi_tls import PEMFiles
 
 
 def free_port() -> int:
@@ -123,8 +121,8 @@ def test_the_guard(files: Files, launch: Launch) -> None:
 
 
 def test_a_bad_redis_url_stops_the_start_and_is_not_shown(files: Files) -> None:
-    command, env = Launch("uvicorn", "asyncio").command(files.ecdsa, {})
-    status, printed = run(command, env={**env, "ASGI_TLS_GUARD_REDIS": "redis://:hunter2/x@127.0.0.1:6379/0"})
+    command = Launch("uvicorn", "asyncio").command(files.ecdsa, {})
+    status, printed = run(command, env={"ASGI_TLS_GUARD_REDIS": "redis://:hunter2/x@127.0.0.1:6379/0"})
     assert status != 0
     assert "ASGI_TLS_GUARD_REDIS" in printed
     assert "hunter2" not in printed
@@ -134,7 +132,6 @@ def test_a_bad_redis_url_stops_the_start_and_is_not_shown(files: Files) -> None:
 def test_cpu_of_a_blocked_connection(files: Files) -> None:
     """Under a fifth of a failed handshake's."""
     launch = Launch("uvicorn", "uvloop")
-    command, env = launch.command(PEMFiles(files.ecdsa.certfile, files.ecdsa.keyfile), {})
 
     def cost(server: Server, count: int) -> float:
         before = cpu(server.process.pid)
@@ -143,11 +140,7 @@ def test_cpu_of_a_blocked_connection(files: Files) -> None:
         time.sleep(0.1)
         return (cpu(server.process.pid) - before) / count
 
-    ready, count = launch.readiness()
-    with (
-        serve(command, env=env, ready=ready, count=count) as free,
-        serve([*command, "--tls-guard"], env=env, ready=ready, count=count) as guarded,
-    ):
+    with launch.start(files.ecdsa, {}) as free, launch.start(files.ecdsa, {}, "--tls-guard") as guarded:
         # In turns, and the best of each: other work on the machine falls on both, and costs caches.
         rounds = [(cost(free, 100), cost(guarded, 100)) for _ in range(5)][1:]
     failed, blocked = (min(each) for each in zip(*rounds, strict=True))

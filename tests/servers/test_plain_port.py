@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import httpx
 import pytest
+from crowd import allow_descriptors, closed, silent
 from files import Files
+from handshakes import client, connect
 from launch import Launch
 from servers import Server, asgi_tls, await_port, run, serve
 
 from asgi_tls import create_client_context
+from asgi_tls.middleware import redirect_app
+from asgi_tls.servers import plain
+from asgi_tls.servers.addresses import Address
 
 LAUNCHES = [
     Launch("uvicorn", "asyncio"),
     Launch("uvicorn", "uvloop", 2),
     Launch("hypercorn", "asyncio"),
     Launch("hypercorn", "uvloop", 2),
+    Launch("gunicorn", "asgi", 2),
 ]
 
 
@@ -32,11 +40,9 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
-def command(launch: Launch, files: Files, https: int, *options: str) -> list[str]:
-    line, _ = launch.command(files.ecdsa, {})
-    return [
-        part.replace("--port=0", f"--port={https}").replace("127.0.0.1:0", f"127.0.0.1:{https}") for part in line
-    ] + [*options]
+def pair(files: Files, server: str = "uvicorn") -> list[str]:
+    prefix = "--ssl-" if server == "uvicorn" else "--"
+    return [f"{prefix}certfile={files.ecdsa.certfile}", f"{prefix}keyfile={files.ecdsa.keyfile}"]
 
 
 @pytest.mark.parametrize("launch", LAUNCHES, ids=str)
@@ -44,64 +50,170 @@ def test_it_redirects_and_answers_challenges(files: Files, tmp_path: Path, launc
     challenges = tmp_path / ".well-known" / "acme-challenge"
     challenges.mkdir(parents=True)
     (challenges / "token").write_text("token.thumbprint")
-    https, plain = free_ports(2)
-    options = [f"--tls-redirect-port={plain}", f"--tls-redirect-webroot={tmp_path}"]
+    https, plain_port = free_ports(2)
+    options = [f"--tls-redirect-port={plain_port}", f"--tls-redirect-webroot={tmp_path}"]
     ready, count = launch.readiness()
-    with serve(command(launch, files, https, *options), ready=ready, count=count) as server:
-        await_port(plain)
-        _check(server, files, https, plain)
+    with serve(launch.command(files.ecdsa, {}, *options, port=https), ready=ready, count=count) as server:
+        await_port(plain_port)
+        _check(server, files, https, plain_port)
         server.process.terminate()
         assert server.process.wait(10) in {0, -15}, server.text
     assert "Traceback" not in server.text
     assert "ERROR" not in server.text
 
 
-def _check(server: Server, files: Files, https: int, plain: int) -> None:
-    for _ in range(4):  # each worker answers
-        with httpx.Client() as http:
-            answer = http.get(f"http://localhost:{plain}/a%2Fb?q=1")
-            assert (answer.status_code, answer.headers["cache-control"]) == (307, "no-store"), server.text
-            assert answer.headers["location"] == f"https://localhost:{https}/a%2Fb?q=1"
-            foreign = http.get(f"http://127.0.0.1:{plain}/", headers={"host": "evil.example"})
-            assert foreign.status_code == 400
-            challenge = http.get(f"http://localhost:{plain}/.well-known/acme-challenge/token")
-            assert (challenge.status_code, challenge.text) == (200, "token.thumbprint")
+def _check(server: Server, files: Files, https: int, plain_port: int) -> None:
+    with httpx.Client() as http:
+        answer = http.get(f"http://localhost:{plain_port}/a%2Fb?q=1")
+        assert (answer.status_code, answer.headers["cache-control"]) == (307, "no-store"), server.text
+        assert answer.headers["location"] == f"https://localhost:{https}/a%2Fb?q=1"
+        foreign = http.get(f"http://127.0.0.1:{plain_port}/", headers={"host": "evil.example"})
+        assert foreign.status_code == 400
+        challenge = http.get(f"http://localhost:{plain_port}/.well-known/acme-challenge/token")
+        assert (challenge.status_code, challenge.text) == (200, "token.thumbprint")
     with httpx.Client(verify=create_client_context(cafile=files.ca), follow_redirects=True) as http:
-        assert http.get(f"http://localhost:{plain}/").json()["protocol"] == "TLSv1.3"
+        assert http.get(f"http://localhost:{plain_port}/").json()["protocol"] == "TLSv1.3"
+
+
+def location(port: int, host: str = "127.0.0.1") -> str:
+    await_port(port)
+    return httpx.get(f"http://{host}:{port}/", headers={"host": "localhost"}).headers["location"]
+
+
+def test_the_redirect_leads_to_the_port_that_clients_use(files: Files, tmp_path: Path) -> None:
+    """Behind a forwarded port, on a descriptor, on a Unix socket, and on each of several binds."""
+    https, other, plain_port = free_ports(3)
+    redirect = f"--tls-redirect-port={plain_port}"
+    uvicorn = asgi_tls("uvicorn", "facts_app:app", *pair(files), redirect)
+    hypercorn = asgi_tls("hypercorn", "facts_app:app", *pair(files, "hypercorn"), redirect)
+    for line, ready, port in (
+        ([*uvicorn, f"--port={https}", "--tls-public-port=443"], "Uvicorn running", ""),
+        ([*uvicorn, f"--uds={tmp_path / 'sock'}", "--tls-public-port=8443"], "Uvicorn running", ":8443"),
+        ([*hypercorn, f"--bind=127.0.0.1:{https}", "--tls-public-port=443"], "Running on", ""),
+    ):
+        with serve(line, ready=ready):
+            assert location(plain_port) == f"https://localhost{port}/"
+    with serve([*hypercorn, f"--bind=127.0.0.1:{https}", f"--bind=127.0.0.2:{other}"], ready="Running on", count=2):
+        assert location(plain_port) == f"https://localhost:{https}/"
+        assert location(plain_port, "127.0.0.2") == f"https://localhost:{other}/"
+    with socket.create_server(("127.0.0.1", https)) as listening:
+        for line, ready in (
+            ([*uvicorn, "--fd=0"], "Uvicorn running on socket"),
+            ([*hypercorn, "--bind=fd://0", "--workers=0"], "Running on"),
+        ):
+            with serve(line, ready=ready, stdin=listening.fileno()):
+                assert location(plain_port) == f"https://localhost:{https}/"
 
 
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (["--port=0", "--tls-redirect-port=8080"], "has to know the TLS port"),
-        (["--port=8443", "--tls-redirect-port=http"], "the redirect port is 'http'"),
-        (["--port=8443", "--tls-redirect-port=0"], "the redirect port is '0'"),
-        (["--port=8443", "--tls-redirect-webroot=/tmp"], "without a redirect port"),
-        (["--port=8443", "--tls-redirect-port=8080", "--tls-redirect-webroot=/nonexistent"], "is no directory"),
+        (["--port=0", "--tls-redirect-port=8080"], "a port that the system chooses. Set --tls-public-port to"),
+        (["--uds=/tmp/x", "--tls-redirect-port=8080"], "a Unix socket. Set --tls-public-port to the port"),
+        (["--port=8443", "--tls-redirect-port=8443"], "--tls-redirect-port is 8443, and so is the TLS port. Choose"),
+        (["--port=8443", "--tls-redirect-port=http"], "--tls-redirect-port is 'http'. Set it to a port from 1"),
+        (["--port=8443", "--tls-redirect-port=0"], "--tls-redirect-port is '0'. Set it to a port from 1"),
+        (["--port=8443", "--tls-redirect-webroot=/tmp"], "--tls-redirect-webroot is set without --tls-redirect-port"),
+        (["--port=8443", "--tls-public-port=443"], "--tls-public-port is set without --tls-redirect-port"),
+        (
+            ["--port=8443", "--tls-redirect-port=8080", "--tls-redirect-webroot=/nonexistent"],
+            "--tls-redirect-webroot is /nonexistent, which is not a directory. Create it",
+        ),
+        (["--fd=99", "--tls-redirect-port=8080"], "file descriptor 99 is not a socket: Bad file descriptor. Pass on"),
     ],
 )
 def test_a_plain_port_that_cannot_be(files: Files, options: Sequence[str], says: str) -> None:
-    pair = [f"--ssl-certfile={files.ecdsa.certfile}", f"--ssl-keyfile={files.ecdsa.keyfile}"]
-    status, text = run(asgi_tls("uvicorn", "facts_app:app", *pair, *options))
-    assert status == 3
-    assert says in text
-    assert "Traceback" not in text
+    lines = [asgi_tls("uvicorn", "facts_app:app", *pair(files), *options)]
+    if options[0] == "--port=8443" and "8443" in options[1]:
+        lines.append(asgi_tls("hypercorn", "facts_app:app", *pair(files, "h"), "--bind=127.0.0.1:8443", options[1]))
+    for line in lines:
+        status, text = run(line)
+        assert status == 3
+        assert says in text
+        assert "Traceback" not in text
 
 
-def test_a_plain_port_that_is_taken(files: Files) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
+def test_a_port_that_is_taken(files: Files) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        pair = [f"--ssl-certfile={files.ecdsa.certfile}", f"--ssl-keyfile={files.ecdsa.keyfile}"]
-        status, text = run(asgi_tls("uvicorn", "facts_app:app", *pair, "--port=8443", f"--tls-redirect-port={port}"))
-    assert status == 3
-    assert f"cannot listen on 127.0.0.1 port {port}" in text
+        for line in (
+            asgi_tls("uvicorn", "facts_app:app", *pair(files), "--port=8443", f"--tls-redirect-port={port}"),
+            asgi_tls("uvicorn", "facts_app:app", *pair(files), f"--port={port}"),
+            asgi_tls("hypercorn", "facts_app:app", *pair(files, "hypercorn"), f"--bind=127.0.0.1:{port}"),
+        ):
+            status, text = run(line)
+            assert status == 3
+            assert f"Error: cannot listen on 127.0.0.1:{port}: Address already in use. Stop the program" in text
+            assert "Traceback" not in text
 
 
 def test_servers_without_a_plain_port_say_so(files: Files) -> None:
-    for launch in (Launch("gunicorn", "asgi"), Launch("gunicorn", "gthread")):
-        line, env = launch.command(files.ecdsa, {"redirect_port": "8080"})
-        status, text = run(line, env=env)
+    files_of = {"ASGI_TLS_CERTFILE": str(files.ecdsa.certfile), "ASGI_TLS_KEYFILE": str(files.ecdsa.keyfile)}
+    for server in ("hypercorn", "gunicorn"):
+        line = [sys.executable, "-m", server, "-c", f"python:asgi_tls.servers.{server}", "facts_app:app"]
+        status, text = run(line, env={"ASGI_TLS_REDIRECT_PORT": "8080", **files_of})
         assert status == 3
-        assert "gunicorn cannot run the plain port" in text
+        assert f"ASGI_TLS_REDIRECT_PORT is set, and {server} cannot open that port. Use `asgi-tls {server}`" in text
+
+
+def test_silent_connections_leave_descriptors_for_the_tls_port(files: Files) -> None:
+    """The process may have 160 of them, and would have none left with 140 silent connections."""
+    https, plain_port = free_ports(2)
+    allow_descriptors(1000)
+    redirect = {"redirect_port": str(plain_port)}
+    line = Launch("uvicorn", "asyncio").command(files.ecdsa, redirect, port=https)
+    with serve(["sh", "-c", 'ulimit -n 160; exec "$@"', "sh", *line], ready="Uvicorn running") as server:
+        await_port(plain_port)
+        with silent(plain_port, 140):
+            assert connect(server.port, client(ca=files.ca_text)).protocol == "TLSv1.3"
+            assert location(plain_port) == f"https://localhost:{https}/"
+        assert "cannot accept" not in server.text
+
+
+@contextlib.contextmanager
+def serving(limit: float = plain.LIMIT) -> Iterator[int]:
+    (sock,) = plain.listening(Address("127.0.0.1", 0))
+    port: int = sock.getsockname()[1]
+    with plain.in_thread([(sock, redirect_app(hosts=["site.test"]))], limit=limit):
+        yield port
+
+
+def test_a_connection_has_a_limit_of_time_however_it_trickles() -> None:
+    with serving(limit=0.3) as port, silent(port, 3) as sockets:
+        for sock in sockets[:2]:
+            sock.sendall(b"GET / HTTP/1.1\r\nHost: ")
+        assert closed(sockets, 10) == 3
+
+
+def test_one_connection_too_many_closes_the_oldest() -> None:
+    with serving() as port, silent(port, plain.CONNECTIONS + 10) as sockets:
+        assert closed(sockets[:10], 10) == 10
+        assert closed(sockets[10:], 0) == 0
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "status", "headers"),
+    [
+        (b"GET /x?y HTTP/1.1\r\nHost: site.test\r\n\r\n", 308, b"location: https://site.test/x?y"),
+        (b"GET http://site.test/x HTTP/1.1\r\nHost: site.test\r\n\r\n", 308, b"location: https://site.test/x"),
+        (b"HEAD /x HTTP/1.1\r\nHost: site.test\r\n\r\n", 308, b"location: https://site.test/x"),
+        (b"GET /x HTTP/1.0\r\nHost: site.test\r\n\r\n", 308, b"location: https://site.test/x"),
+        (b"POST / HTTP/1.1\r\nHost: site.test\r\nContent-Length: 200000\r\n\r\n" + b"x" * 200_000, 308, b"location:"),
+        (b"GET / HTTP/1.1\r\n\r\n", 400, b"connection: close"),
+        (b"GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n", 400, b"connection: close"),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400, b"connection: close"),
+        (b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 70_000 + b"\r\n\r\n", 431, b"connection: close"),
+    ],
+)
+def test_requests(request_bytes: bytes, status: int, headers: bytes) -> None:
+    with serving() as port, socket.create_connection(("127.0.0.1", port), timeout=10) as sock:
+        with contextlib.suppress(ConnectionError):
+            sock.sendall(request_bytes)
+        answer = b""
+        while chunk := sock.recv(65536):
+            answer += chunk
+        head, _, body = answer.partition(b"\r\n\r\n")
+        assert head.split()[1] == b"%d" % status
+        assert headers in head.replace(b"Connection", b"connection")
+        assert b"date: " in head
+        assert not (request_bytes.startswith(b"HEAD") and body)

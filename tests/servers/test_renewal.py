@@ -143,9 +143,9 @@ def test_a_handler_of_the_applications_own_is_called_as_well(
         "        print('set', flush=True)\n"
         "    await facts(scope, receive, send)\n"
     )
-    command, env = launch.command(site.source, {"reload_interval": "600"})
+    command = launch.command(site.source, {"reload_interval": "600"})
     command = [part.replace("facts_app:app", "sighup_app:app") for part in command]
-    env |= {"PYTHONPATH": f"{tmp_path}{os.pathsep}{APP_DIRECTORY}"}
+    env = {"PYTHONPATH": f"{tmp_path}{os.pathsep}{APP_DIRECTORY}"}
     ready, count = launch.readiness()
     with serve(command, env=env, ready=ready, count=count) as server:
         time.sleep(1.2)  # ours is set in front of a later one within a second
@@ -199,7 +199,7 @@ def spoil(site: Site, how: str) -> None:
 def test_what_is_bad_is_named_and_never_served(files: Files, tmp_path: Path, at_once: bool) -> None:
     site = Site(files.pki, tmp_path, password=b"secret")
     launch = Launch("uvicorn", "asyncio")
-    command, _ = launch.command(site.source, {"reload_interval": "0.5"})
+    command = launch.command(site.source, {"reload_interval": "0.5"})
     ready, count = launch.readiness()
     with serve([*command, "--ssl-keyfile-password=secret"], ready=ready, count=count) as server:
         good = served(launch, server)
@@ -234,11 +234,11 @@ def test_a_worker_that_is_started_again_beside_bad_files_serves_what_was_good(
     files: Files, tmp_path: Path, launch: Launch
 ) -> None:
     site = Site(files.pki, tmp_path)
-    command, env = launch.command(site.source, {"reload_interval": "0.5"})
+    command = launch.command(site.source, {"reload_interval": "0.5"})
     if launch.server == "hypercorn":
         command.append("--max-requests=3")
     ready, count = launch.readiness()
-    with serve(command, env=env, ready=ready, count=count) as server:
+    with serve(command, ready=ready, count=count) as server:
         good = served(launch, server)
         Path(site.source.certfile).write_bytes(b"")
         if launch.server == "gunicorn":

@@ -123,8 +123,7 @@ def test_a_worker_that_is_started_again(files: Files) -> None:
 def test_uvicorns_reload(files: Files, tmp_path: Path) -> None:
     app = (APP_DIRECTORY / "facts_app.py").read_bytes()
     (tmp_path / "facts_app.py").write_bytes(app)
-    command, _ = Launch("uvicorn", "asyncio").command(files.ecdsa, {})
-    command.append("--reload")
+    command = Launch("uvicorn", "asyncio").command(files.ecdsa, {}, "--reload")
     with serve(command, cwd=tmp_path, ready="Application startup complete") as server:
         crowd = Crowd(4, V13)
         assert crowd.visit(server.port).resumed == 0
@@ -174,7 +173,7 @@ def test_two_hosts_with_one_secret_file_and_one_with_another(files: Files, tmp_p
 
 
 def test_a_short_secret_stops_the_start_and_is_not_shown(files: Files) -> None:
-    command, _ = Launch("uvicorn", "asyncio").command(files.ecdsa, {})
+    command = Launch("uvicorn", "asyncio").command(files.ecdsa, {})
     status, text = run(command, env={"ASGI_TLS_TICKET_SECRET": "hunter2-hunter2"})
     assert status != 0
     assert "ticket_secret has 15 bytes, and 32 are needed" in text

@@ -89,8 +89,8 @@ def test_a_renewed_certificate_gets_a_response_of_its_own(responder: Responder, 
 def test_required_without_a_response_does_not_start(responder: Responder, tmp_path: Path, launch: Launch) -> None:
     source = PEMFiles(*responder.leaf().write(tmp_path / "pair"))
     responder.answer = responder.made(status=ocsp.OCSPCertStatus.REVOKED)
-    command, env = launch.command(source, {"stapling": "required"})
-    status, text = run(command, env=env)
+    command = launch.command(source, {"stapling": "required"})
+    status, text = run(command)
     assert status == 3, text
     assert text.count("the CA has revoked the certificate") == 1, text
     assert "Traceback" not in text
@@ -137,9 +137,8 @@ def test_json_and_metrics_tell_of_it(responder: Responder, tmp_path: Path) -> No
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     source = PEMFiles(*responder.leaf().write(tmp_path / "pair"))
-    command, env = Launch("uvicorn", "asyncio").command(source, {"metrics": f"127.0.0.1:{port}"})
-    command.append("--tls-log-json")
-    with serve(command, env=env, ready="running on") as server:
+    command = Launch("uvicorn", "asyncio").command(source, {"metrics": f"127.0.0.1:{port}"}, "--tls-log-json")
+    with serve(command, ready="running on") as server:
         eventually(lambda: '"tls_stapling"' in server.text, server)
         line = next(json.loads(line) for line in server.text.splitlines() if '"tls_stapling"' in line)
         assert (line["status"], line["severity"], line["subject_alt_names"]) == (

@@ -28,7 +28,7 @@ def demo_served(
     environ: Mapping[str, str] | None = None,
 ) -> AbstractContextManager[Server]:
     """The demo under this server; without a pair, with a development certificate below ASGI_TLS_HOME."""
-    line, env = launch.command(pair, settings or {})
+    line = launch.command(pair, settings or {})
     ready, count = launch.readiness()
     command = ["app:app" if part == "facts_app:app" else part for part in line]
-    return serve(command, ready=ready, count=max(count, 1), cwd=DEMO, env={**env, **(environ or {})})
+    return serve(command, ready=ready, count=max(count, 1), cwd=DEMO, env=environ)

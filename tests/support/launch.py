@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -12,9 +11,9 @@ import pytest
 from servers import Server, asgi_tls, serve
 
 from asgi_tls import PEMFiles
-from asgi_tls.servers.settings import SETTINGS
+from asgi_tls.servers.settings import FLAG, SETTINGS
 
-_FLAGS = {setting.name for setting in SETTINGS if setting.is_flag}
+_FLAGS = {setting.name for setting in SETTINGS if setting.kind is FLAG}
 
 
 @dataclass(frozen=True)
@@ -33,32 +32,35 @@ class Launch:
         """Whether the application can tell its connection."""
         return self.server != "gunicorn" or self.kind == "asgi"
 
-    def command(self, pair: PEMFiles | None, settings: Mapping[str, str]) -> tuple[list[str], dict[str, str]]:
-        """The command line and the environment: options where the server has our command, variables elsewhere."""
-        files = [] if pair is None else [str(pair.certfile), str(pair.keyfile)]
+    def command(self, pair: PEMFiles | None, settings: Mapping[str, str], *own: str, port: int = 0) -> list[str]:
+        """The command line, with `own` options of the server or ours at its end."""
+        prefix = "--ssl-" if self.server == "uvicorn" else "--"
+        files = [] if pair is None else [f"{prefix}certfile={pair.certfile}", f"{prefix}keyfile={pair.keyfile}"]
+        kind = [f"--loop={self.kind}"] if self.server == "uvicorn" else [f"--worker-class={self.kind}"]
+        app = "facts_app:app" if self.speaks_asgi else "facts_app:wsgi"
         options = [
             f"--tls-{name.replace('_', '-')}" + ("" if name in _FLAGS else f"={value}")
             for name, value in settings.items()
         ]
-        if self.server == "uvicorn":
-            named = [f"--ssl-certfile={files[0]}", f"--ssl-keyfile={files[1]}"] if files else []
-            own = ["--port=0", f"--loop={self.kind}", f"--workers={self.workers}"]
-            return asgi_tls("uvicorn", "facts_app:app", *own, *named, *options), {}
-        if self.server == "hypercorn":
-            named = [f"--certfile={files[0]}", f"--keyfile={files[1]}"] if files else []
-            own = ["--bind=127.0.0.1:0", f"--worker-class={self.kind}", f"--workers={self.workers}"]
-            return asgi_tls("hypercorn", "facts_app:app", *own, *named, *options), {}
-        named = [f"--certfile={files[0]}", f"--keyfile={files[1]}"] if files else []
-        app = "facts_app:app" if self.speaks_asgi else "facts_app:wsgi"
-        own = ["--bind=127.0.0.1:0", f"--worker-class={self.kind}", f"--workers={self.workers}"]
-        command = [sys.executable, "-m", "gunicorn", "-c", "python:asgi_tls.servers.gunicorn", *own, *named, app]
-        return command, {f"ASGI_TLS_{name.upper()}": value for name, value in settings.items()}
+        return asgi_tls(
+            self.server,
+            app,
+            *self.listen("127.0.0.1", port),
+            *kind,
+            f"--workers={self.workers}",
+            *files,
+            *options,
+            *own,
+        )
 
-    def start(self, pair: PEMFiles | None, settings: Mapping[str, str]) -> AbstractContextManager[Server]:
+    def listen(self, host: str, port: int) -> list[str]:
+        """The options that make it listen there."""
+        return [f"--host={host}", f"--port={port}"] if self.server == "uvicorn" else [f"--bind={host}:{port}"]
+
+    def start(self, pair: PEMFiles | None, settings: Mapping[str, str], *own: str) -> AbstractContextManager[Server]:
         """Run it until the context manager is left."""
-        command, env = self.command(pair, settings)
         ready, count = self.readiness()
-        return serve(command, env=env, ready=ready, count=count)
+        return serve(self.command(pair, settings, *own), ready=ready, count=count)
 
     def readiness(self) -> tuple[str, int]:
         """What the server prints when it takes connections, and how often."""

@@ -49,12 +49,14 @@ def serve(
     cwd: Path = APP_DIRECTORY,
     env: Mapping[str, str] | None = None,
     timeout: float = 30.0,
+    stdin: int = subprocess.DEVNULL,
 ) -> Iterator[Server]:
     """Start a server, wait until `ready` has matched `count` lines of its output, and stop it afterwards."""
     process = subprocess.Popen(
         command,
         cwd=cwd,
         env={**os.environ, "PYTHONUNBUFFERED": "1", **(env or {})},
+        stdin=stdin,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -1,0 +1,113 @@
+"""The addresses that a server is told to listen on, and sockets that are bound to such."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import socket
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, NamedTuple
+
+from asgi_tls.errors import ConfigurationError
+
+_DEFAULT_PORT: Final = 8000  # hypercorn's, where a bind names none
+_FIXES: Final = {
+    errno.EACCES: "Ports below 1024 need CAP_NET_BIND_SERVICE: set AmbientCapabilities=CAP_NET_BIND_SERVICE in a "
+    "systemd unit, add it to a container's capabilities, or choose a port from 1024.",
+    errno.EADDRINUSE: "Stop the program that uses it, or choose another port.",
+    errno.EADDRNOTAVAIL: "Choose an address that this machine has.",
+}
+
+
+class Address(NamedTuple):
+    """A host as the user wrote it, "" for all of the machine's, a TCP port, and whether a socket is bound to it."""
+
+    host: str
+    port: int
+    is_bound: bool = False
+
+    def __str__(self) -> str:
+        return f"{f'[{self.host}]' if ':' in self.host else self.host or '*'}:{self.port}"
+
+
+def of_uvicorn(parameters: dict[str, Any]) -> list[Address]:
+    """Where uvicorn will listen, by the parameters of its command. None for a Unix socket."""
+    if parameters["fd"] is not None:
+        return _of_descriptor(parameters["fd"])
+    return [] if parameters["uds"] is not None else [Address(parameters["host"], parameters["port"])]
+
+
+def of_hypercorn(binds: Iterable[str]) -> list[Address]:
+    """The same of hypercorn's binds."""
+    found: list[Address] = []
+    for bind in binds:
+        if bind.startswith("fd://"):
+            found += _of_descriptor(int(bind.removeprefix("fd://")))
+        elif not bind.startswith("unix:"):
+            host, colon, port = bind.replace("[", "").replace("]", "").rpartition(":")
+            found.append(Address(host, int(port)) if colon and port.isdecimal() else Address(bind, _DEFAULT_PORT))
+    return found
+
+
+def of_gunicorn(addresses: Iterable[Any]) -> list[Address]:
+    """The same of gunicorn's, which are pairs, paths of Unix sockets and descriptors."""
+    found: list[Address] = []
+    for address in addresses:
+        if isinstance(address, int):
+            found += _of_descriptor(address)
+        elif isinstance(address, tuple):
+            found.append(Address(*address))
+    return found
+
+
+def _of_descriptor(number: int) -> list[Address]:
+    try:
+        with socket.socket(fileno=os.dup(number)) as sock:
+            name = sock.getsockname() if sock.family in {socket.AF_INET, socket.AF_INET6} else ()
+    except OSError as error:
+        raise ConfigurationError(
+            f"file descriptor {number} is not a socket: {error.strerror}", fix="Pass on a socket that is bound."
+        ) from None
+    return [Address(name[0], name[1], is_bound=True)] if name else []
+
+
+def bound(address: Address) -> list[socket.socket]:
+    """Sockets for each address of the host. Raises ConfigurationError, caused by the OSError."""
+    with contextlib.ExitStack() as stack:
+        try:
+            found = socket.getaddrinfo(
+                address.host or None, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            )
+            sockets = [stack.enter_context(_bound(family, name)) for family, *_, name in dict.fromkeys(found)]
+        except OSError as error:
+            raise ConfigurationError(
+                f"cannot listen on {address}: {error.strerror}",
+                fix=_FIXES.get(error.errno or 0, "Choose another address or port."),
+            ) from error
+        stack.pop_all()
+    return sockets
+
+
+def _bound(family: int, name: Sequence[Any]) -> socket.socket:
+    sock = socket.socket(family)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:  # IPv4 has a socket of its own
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind(tuple(name))
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def check_free(addresses: Iterable[Address], *, but_for: int | None = None) -> None:
+    """Raise ConfigurationError where the server could not bind one of these, `but_for` one error number."""
+    for address in addresses:
+        try:
+            for sock in [] if address.is_bound else bound(address):
+                sock.close()
+        except ConfigurationError as error:
+            if not isinstance(error.__cause__, OSError) or error.__cause__.errno != but_for:
+                raise

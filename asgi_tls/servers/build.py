@@ -1,0 +1,118 @@
+"""The ServerTLS that the settings describe."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
+from typing import Any, Final
+
+from asgi_tls.certificate import Certificate, CertificateSource, PasswordFile, PEMFiles, Purpose
+from asgi_tls.certificate.by_name import DEFAULT
+from asgi_tls.certificate.sources import files_or_secret
+from asgi_tls.errors import ConfigurationError
+from asgi_tls.profile import INTERMEDIATE, TLSProfile
+from asgi_tls.server import ServerTLS
+from asgi_tls.servers.given import Given
+from asgi_tls.servers.listening import listeners_for
+from asgi_tls.tickets import secret_from
+
+logger = logging.getLogger("asgi_tls")
+
+DEVELOPMENT_NAMES: Final = ("localhost", "127.0.0.1", "::1")
+
+# The fields of ServerTLS that are made of several settings, or of settings with another name.
+_MADE: Final = {"certificates", "profile", "ticket_secret", "listeners"}
+
+
+def server_tls(given: Given, password: str | None = None) -> ServerTLS:
+    """The ServerTLS for these settings; `password` is that of the default certificate's key.
+
+    Without a certificate anywhere, a development certificate for localhost is made, and a warning says so.
+
+    Raises ASGITLSError.
+    """
+    values = given.values
+    with given.spelled():
+        return ServerTLS(
+            _certificates(values, password),
+            profile=profile_for(values),
+            ticket_secret=secret_from(values.get("ticket_secret_file"), values.get("ticket_secret")),
+            listeners=listeners_for(values),
+            **{
+                field.name: values[field.name]
+                for field in fields(ServerTLS)
+                if field.name in values and field.name not in _MADE
+            },
+        )
+
+
+def profile_for(values: Mapping[str, Any]) -> TLSProfile:
+    """The profile that these settings choose or derive.
+
+    Raises ProfileError.
+    """
+    profile: TLSProfile = values.get("profile", INTERMEDIATE)
+    for name, derive in (
+        ("groups", TLSProfile.with_groups),
+        ("ciphersuites", TLSProfile.with_ciphersuites),
+        ("ciphers", TLSProfile.with_ciphers),
+    ):
+        if values.get(name):
+            profile = derive(profile, *values[name])
+    return profile
+
+
+def _certificates(values: Mapping[str, Any], password: str | None) -> dict[str, list[CertificateSource]]:
+    named: dict[str, list[CertificateSource]] = {}
+    for name, pair in values.get("certificate", ()):
+        named.setdefault(name, []).append(pair)
+    first = _first_certificate(values, password)
+    if first is not None:
+        named.setdefault(DEFAULT, []).insert(0, first)
+    elif not named and "directory" not in values:
+        named[DEFAULT] = [development_certificate()]
+    return named
+
+
+def _first_certificate(values: Mapping[str, Any], password: str | None) -> CertificateSource | None:
+    certfile, keyfile = values.get("certfile"), values.get("keyfile")
+    if "letsencrypt" in values:
+        if certfile or keyfile:
+            raise ConfigurationError(
+                "{letsencrypt} and {certfile} are both set",
+                fix="Keep one of them.",
+                settings=("letsencrypt", "certfile"),
+            )
+        source: CertificateSource = values["letsencrypt"]
+        return source
+    if certfile:
+        file = values.get("keyfile_password_file")
+        return files_or_secret(certfile, keyfile, PasswordFile(file) if password is None and file else password)
+    if keyfile:
+        raise ConfigurationError(
+            "{keyfile} is set without {certfile}",
+            fix="Set {certfile} to the file with the certificate and its chain.",
+            settings=("keyfile", "certfile"),
+        )
+    return None
+
+
+class DevelopmentFiles(PEMFiles):
+    """A pair of the local CA. That its root must be trusted is logged when the pair is made, not again at each load."""
+
+    def load(self, purpose: Purpose = "server") -> Certificate:
+        return replace(super().load(purpose), warnings=())
+
+
+def development_certificate(names: Sequence[str] = DEVELOPMENT_NAMES) -> CertificateSource:
+    """A certificate of the local CA, made or renewed where needed. Logs that it is one."""
+    from asgi_tls.dev.ca import LocalCA
+
+    ca = LocalCA()
+    issued = ca.issue(names)
+    logger.warning(
+        "No certificate is set: serving a development certificate for %s. Clients must trust %s.",
+        ", ".join(names), ca.certificate_path,
+    )  # fmt: skip
+    return DevelopmentFiles(issued.certfile, issued.keyfile)

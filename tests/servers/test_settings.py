@@ -1,0 +1,143 @@
+"""Settings: the command line before the environment before a file, and errors in the words of the place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from files import Files
+
+from asgi_tls import LetsEncrypt, PEMFiles
+from asgi_tls.errors import ASGITLSError, ConfigurationError
+from asgi_tls.server import ServerTLS
+from asgi_tls.servers.build import server_tls
+from asgi_tls.servers.given import Given, read
+from asgi_tls.servers.settings import SETTINGS
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def given(
+    options: dict[str, Any] | None = None,
+    environ: dict[str, str] | None = None,
+    file: str | None = None,
+    own: dict[str, tuple[str, Any]] | None = None,
+) -> Given:
+    if file is not None:
+        Path("asgi-tls.toml").write_text(file, encoding="utf-8")
+    return read(options, environ=environ or {}, own=own or {})
+
+
+def test_the_command_line_comes_before_the_environment_and_that_before_the_file() -> None:
+    file = 'groups = ["P-384"]\nplain-http = "reject"\nstapling = "off"\nguard = true\n'
+    environ = {"ASGI_TLS_PLAIN_HTTP": "redirect", "ASGI_TLS_STAPLING": "auto"}
+    found = given({"stapling": "required", "groups": None, "guard": False, "guard_allow": ()}, environ, file)
+    assert found.values == {"groups": ["P-384"], "plain_http": "redirect", "stapling": "required", "guard": False}
+    assert found.words["groups"] == "groups in asgi-tls.toml"
+    assert found.words["plain_http"] == "ASGI_TLS_PLAIN_HTTP"
+    assert found.words["stapling"] == "--tls-stapling"
+
+
+def test_pyproject_is_read_where_there_is_no_file_of_ours(tmp_path: Path) -> None:
+    Path("pyproject.toml").write_text('[project]\nname = "x"\n[tool.asgi-tls]\nprofile = "modern"\n', encoding="utf-8")
+    found = given()
+    assert found.values["profile"].name == "modern"
+    assert found.words["profile"] == "profile in pyproject.toml"
+    assert given(file="").values == {}
+    named = tmp_path / "elsewhere.toml"
+    named.write_text("reload-interval = 2", encoding="utf-8")
+    for found in (given({"config": str(named)}), given(environ={"ASGI_TLS_CONFIG": str(named)})):
+        assert found.values == {"config": str(named), "reload_interval": 2.0}
+
+
+def test_paths_in_a_file_begin_where_the_file_is(tmp_path: Path) -> None:
+    directory = tmp_path / "etc"
+    directory.mkdir()
+    text = 'certfile = "chain.pem"\nkeyfile = "/keys/key.pem"\ncertificate = ["www.example.com=a.pem,b.pem"]\n'
+    (directory / "tls.toml").write_text(text, encoding="utf-8")
+    tls = server_tls(given({"config": str(directory / "tls.toml")}))
+    assert tls.sources["default"] == (PEMFiles(str(directory / "chain.pem"), "/keys/key.pem"),)
+    assert tls.sources["www.example.com"] == (PEMFiles(str(directory / "a.pem"), str(directory / "b.pem")),)
+
+
+def test_one_way_to_name_the_certificate_puts_out_another_one_further_down() -> None:
+    own = {"certfile": ("--ssl-certfile", "chain.pem"), "keyfile": ("--ssl-keyfile", "key.pem")}
+    tls = server_tls(given({}, {"ASGI_TLS_LETSENCRYPT": "example.com"}, own=own))
+    assert tls.sources["default"] == (PEMFiles("chain.pem", "key.pem"),)
+    tls = server_tls(given({"letsencrypt": "example.com"}, {"ASGI_TLS_CERTFILE": "chain.pem"}))
+    assert tls.sources["default"] == (LetsEncrypt("example.com"),)
+
+
+def test_every_setting_of_server_tls_can_be_set(files: Files) -> None:
+    made = {"certificates", "listeners"}
+    assert {setting.name for setting in SETTINGS} >= set(ServerTLS.__dataclass_fields__) - made - {"_"}
+    file = f'certfile = "{files.ecdsa.certfile}"\nkeyfile = "{files.ecdsa.keyfile}"\nclient-ca = "{files.ca}"\n'
+    tls = server_tls(given(file=file + 'client-auth = "optional"\nhandshake-timeout = 2.5\nallow-unsupported = true\n'))
+    assert (tls.client_auth, tls.handshake_timeout, tls.allow_unsupported) == ("optional", 2.5, True)
+    tls.check()
+
+
+# Where it is set, what is wrong, and how the error begins: with what the reader typed.
+WRONG: dict[str, tuple[dict[str, Any], str]] = {
+    "choice on the command line": (
+        {"options": {"profile": "old"}},
+        '--tls-profile is \'old\'. Choose "modern" or "intermediate".',
+    ),
+    "choice in the environment": ({"environ": {"ASGI_TLS_PROFILE": "old"}}, "ASGI_TLS_PROFILE is 'old'. Choose"),
+    "choice in a file": ({"file": 'profile = "old"'}, "profile in asgi-tls.toml is 'old'. Choose"),
+    "choice of ServerTLS": ({"file": 'plain-http = "no"'}, "plain-http in asgi-tls.toml is 'no'. Choose \"redirect\""),
+    "seconds": ({"options": {"reload_interval": "5s"}}, "--tls-reload-interval is '5s'. Set it to a number of seconds"),
+    "seconds below 0": (
+        {"file": "reload-interval = -1"},
+        "reload-interval in asgi-tls.toml is -1.0. Set it to seconds",
+    ),
+    "port": ({"options": {"redirect_port": "http"}}, "--tls-redirect-port is 'http'. Set it to a port from 1"),
+    "port 0": ({"environ": {"ASGI_TLS_PUBLIC_PORT": "0"}}, "ASGI_TLS_PUBLIC_PORT is '0'. Set it to a port from 1"),
+    "flag": ({"environ": {"ASGI_TLS_GUARD": "maybe"}}, "ASGI_TLS_GUARD is 'maybe'. Set it to 1 or 0."),
+    "pair": ({"options": {"certificate": ("a=b,c,d",)}}, "--tls-certificate is 'a=b,c,d'. Write NAME="),
+    "letsencrypt": ({"options": {"letsencrypt": "*.example.com"}}, "--tls-letsencrypt is '*.example.com'. Use "),
+    "empty option": ({"options": {"client_ca": ""}}, "--tls-client-ca is empty. Set it to a value, or remove it."),
+    "empty key": ({"file": 'client-ca = ""'}, "client-ca in asgi-tls.toml is empty. Set it"),
+    "variable without a setting": (
+        {"environ": {"ASGI_TLS_CLIENT_CAS": "x"}},
+        "the environment sets ASGI_TLS_CLIENT_CAS, which is not a setting. Did you mean ASGI_TLS_CLIENT_CA?",
+    ),
+    "key without a setting": (
+        {"file": 'client_ca = "x"'},
+        "asgi-tls.toml sets 'client_ca', which is not a setting. Did you mean client-ca?",
+    ),
+    "a secret in a file": ({"file": 'ticket-secret = "x"'}, "asgi-tls.toml sets 'ticket-secret', which is not a"),
+    "a list for one value": ({"file": "client-ca = []"}, "client-ca in asgi-tls.toml is a list. Set it to one value."),
+    "a table": ({"file": "[stapling]\nmode = 1"}, "stapling in asgi-tls.toml is a table. Set it to one value."),
+    "no TOML": ({"file": "profile = modern"}, "asgi-tls.toml is not valid TOML: "),
+    "no such file": ({"options": {"config": "none.toml"}}, "cannot read the settings file none.toml: No such file"),
+    "key without certificate": (
+        {"own": {"keyfile": ("--ssl-keyfile", "key.pem"), "certfile": ("--ssl-certfile", None)}, "options": {}},
+        "--ssl-keyfile is set without --ssl-certfile. Set --ssl-certfile to",
+    ),
+    "two certificates in one place": (
+        {"environ": {"ASGI_TLS_CERTFILE": "a", "ASGI_TLS_LETSENCRYPT": "example.com"}},
+        "ASGI_TLS_LETSENCRYPT and ASGI_TLS_CERTFILE are both set. Keep one of them.",
+    ),
+    "auth without CA, set in two places": (
+        {"options": {}, "environ": {"ASGI_TLS_CLIENT_AUTH": "required"}},
+        "ASGI_TLS_CLIENT_AUTH is set without --tls-client-ca. Set --tls-client-ca to",
+    ),
+}
+
+
+@pytest.mark.parametrize(("places", "says"), WRONG.values(), ids=WRONG)
+def test_an_error_names_what_the_reader_typed(places: dict[str, Any], says: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        server_tls(given(**places))
+    assert str(caught.value).startswith(says)
+
+
+def test_a_secret_is_in_no_error() -> None:
+    with pytest.raises(ASGITLSError) as caught:
+        server_tls(given(environ={"ASGI_TLS_TICKET_SECRET": "hunter2"}))
+    assert "hunter2" not in str(caught.value)

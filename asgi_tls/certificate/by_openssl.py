@@ -7,6 +7,7 @@ a client which trusts the last certificate of the file accepts the first, and te
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import ssl
 from collections.abc import Iterable, Mapping, Sequence
@@ -50,7 +51,7 @@ def load_with_openssl(
     Raises CertificateError.
     """
     chain_pem, key_pem = b"".join(block.text for block in blocks), export_key(key.key)
-    facts = _shake_hands(material, chain_pem, key_pem, blocks[-1].text.decode("ascii"), why)
+    facts = _shake_hands(material, chain_pem, key_pem, [block.text.decode("ascii") for block in blocks], why)
     dns_names = tuple(dict.fromkeys(name.lower() for name in _names(facts, "DNS") if name))
     addresses = tuple(dict.fromkeys(filter(None, map(parse_ip, _names(facts, "IP Address")))))
     subject = _text(facts["subject"])
@@ -90,17 +91,18 @@ def authority_facts(pem: str) -> tuple[str, datetime] | None:
     return (_text(found[0]["subject"]), _moment(found[0]["notAfter"])) if found else None
 
 
-def _shake_hands(material: Material, chain_pem: bytes, key_pem: bytes, anchor: str, why: str) -> Mapping[str, Any]:
+def _shake_hands(
+    material: Material, chain_pem: bytes, key_pem: bytes, certificates: Sequence[str], why: str
+) -> Mapping[str, Any]:
     """What `ssl` says of the certificate that a client got. Raises CertificateError."""
-    server, client = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    for context in (server, client):
-        context.set_ciphers(cipher_string(INTERMEDIATE))
-    client.check_hostname = False
-    client.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.set_ciphers(cipher_string(INTERMEDIATE))
     try:
         load_pair(server, chain_pem, key_pem)
-        client.load_verify_locations(cadata=anchor)
-        return _exchange(server, client)
+        for anchor in certificates[:0:-1]:  # behind the end of the chain there may be others
+            with contextlib.suppress(ssl.SSLCertVerificationError):
+                return _exchange(server, _trusting(anchor))
+        return _exchange(server, _trusting(certificates[-1]))
     except UnicodeDecodeError:  # bytes that are not the text that they claim to be
         problem = f"{why}, and OpenSSL cannot read its names"
         raise material.error(MalformedCertificateError, problem, _AGAIN) from None
@@ -113,6 +115,15 @@ def _shake_hands(material: Material, chain_pem: bytes, key_pem: bytes, anchor: s
             raise material.error(KeyMismatchError, "the key does not belong to the certificate", fix) from None
         reason = f"refuses it: {error.reason}" if error.reason else "cannot parse it"
         raise material.error(MalformedCertificateError, f"{why}, and OpenSSL {reason}", _AGAIN) from None
+
+
+def _trusting(anchor: str) -> ssl.SSLContext:
+    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    client.set_ciphers(cipher_string(INTERMEDIATE))
+    client.check_hostname = False
+    client.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    client.load_verify_locations(cadata=anchor)
+    return client
 
 
 def _exchange(server: ssl.SSLContext, client: ssl.SSLContext) -> Mapping[str, Any]:

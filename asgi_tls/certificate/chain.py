@@ -26,7 +26,8 @@ from asgi_tls.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+    from datetime import datetime
 
 # `cryptography` warns of odd serial numbers wherever they are read, in words for programmers: `Certificate.warnings`
 # has our own. A filter for our modules alone is safe with threads, as `warnings.catch_warnings` is not.
@@ -80,30 +81,66 @@ def load_chain(material: Material) -> tuple[x509.Certificate, ...]:
         raise material.error(MalformedCertificateError, str(error), "Have it issued again.") from None
 
 
-def check_links(material: Material, chain: Sequence[x509.Certificate]) -> None:
-    """Each certificate is signed by the next. Raises ChainOrderError or MissingIntermediateError."""
-    for index, (one, issuer) in enumerate(itertools.pairwise(chain)):
-        if not issued_by(one, issuer):
-            raise _broken_link(material, chain, index)
-        if not is_ca(issuer) and not is_self_signed(issuer):
+def path_from(chain: Sequence[x509.Certificate], start: int, now: datetime) -> list[int]:
+    """The way from one certificate of a file up to its last issuer there, as indexes.
+
+    Of several issuers (a CA that is cross-signed) it takes one that is valid, then one that comes later in the file.
+    """
+    path = [start]
+    while not is_self_signed(one := chain[path[-1]]):
+        issuers = [i for i, other in enumerate(chain) if i not in path and issued_by(one, other)]
+        if not issuers:
+            break
+        path.append(min(issuers, key=lambda i: (now > chain[i].not_valid_after_utc, i < path[-1], i)))
+    return path
+
+
+def check_links(material: Material, chain: Sequence[x509.Certificate], path: Sequence[int]) -> None:
+    """The first certificate leads to its issuers, in order. What else is in the file does no harm.
+
+    Raises ChainOrderError or MissingIntermediateError.
+    """
+    last = chain[path[-1]]
+    for index, issuer in itertools.pairwise(path):
+        if not is_ca(chain[issuer]) and not is_self_signed(chain[issuer]):
             raise material.error(
                 MissingIntermediateError,
-                f"certificate {index + 1} is signed by certificate {index + 2} ({name_of(issuer)}), which is no CA",
+                f"certificate {index + 1} is signed by certificate {issuer + 1} ({name_of(chain[issuer])}), "
+                "which is not a CA certificate",
                 "Issue it from a certificate with basicConstraints CA:TRUE: clients accept no other.",
             )
-    if len(chain) == 1 and not is_self_signed(chain[0]):
-        _check_alone(material, chain[0])
+    if not is_self_signed(last):
+        _check_end(material, chain, path)
+    needed = path[:-1] if is_self_signed(last) else path  # clients have roots
+    for index, issuer in itertools.pairwise(needed):
+        if issuer < index:
+            problem = f"certificate {issuer + 1} ({name_of(chain[issuer])}) stands before {index + 1}, which it issued"
+            raise material.error(ChainOrderError, problem, right_order(chain, path))
 
 
-def right_order(chain: Sequence[x509.Certificate], leaf: int) -> str:
+def right_order(chain: Sequence[x509.Certificate], path: Sequence[int]) -> str:
     """How to arrange the certificates, by their numbers in the file."""
-    order = [leaf]
-    rest = [index for index in range(len(chain)) if index != leaf]
-    while (following := next((i for i in rest if issued_by(chain[order[-1]], chain[i])), None)) is not None:
-        order.append(following)
-        rest.remove(following)
+    rest = [index for index in range(len(chain)) if index not in path]
     unused = f" and remove {_numbers(rest)}" if rest else ""
-    return f"Put them in this order: {_numbers(order)}{unused}; the leaf comes first, then each one's issuer."
+    return f"Put them in this order: {_numbers(path)}{unused}; the leaf comes first, then each one's issuer."
+
+
+def extra_certificates(chain: Sequence[x509.Certificate], path: Sequence[int], now: datetime) -> Iterator[str]:
+    """A warning on each certificate that a client does not need."""
+    for index, one in enumerate(chain[1:], 1):
+        who = f"certificate {index + 1} ({name_of(one)})"
+        if one in chain[:index]:
+            yield f"{who} repeats certificate {chain.index(one) + 1}; remove it"
+        elif is_self_signed(one):
+            yield f"{who} is a root, which no client needs; remove it"
+        elif index in path:
+            continue
+        elif now > one.not_valid_after_utc:
+            yield f"{who} expired on {one.not_valid_after_utc:%Y-%m-%d}, and no link needs it; remove it"
+        elif issued := [number + 1 for number in path if issued_by(chain[number], one)]:
+            yield f"{who} is another certificate of the issuer of certificate {issued[0]}; clients use one of the two"
+        else:
+            yield f"{who} did not issue any other certificate in the file; remove it"
 
 
 def issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
@@ -152,23 +189,20 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else "?" for char in text)
 
 
-def _broken_link(material: Material, chain: Sequence[x509.Certificate], index: int) -> CertificateError:
-    one, following = chain[index], chain[index + 1]
-    who = f"certificate {index + 1} ({name_of(one)})"
-    if following in chain[: index + 1]:
-        problem = f"certificate {index + 2} repeats certificate {chain.index(following) + 1}"
-        return material.error(ChainOrderError, problem, right_order(chain, 0))
-    if any(issued_by(one, other) for other in chain if other is not one):
-        problem = f"{who} is not followed by its issuer"
-        return material.error(ChainOrderError, problem, right_order(chain, 0))
-    if is_self_signed(one):
-        problem = f"{who} is a root, and certificate {index + 2} ({name_of(following)}) after it belongs to no link"
-        return material.error(ChainOrderError, problem, right_order(chain, 0))
-    if one.issuer == following.subject:
-        problem = f"{who} names certificate {index + 2} as its issuer, which signed it with another key or not at all"
-    else:
+def _check_end(material: Material, chain: Sequence[x509.Certificate], path: Sequence[int]) -> None:
+    """The last certificate of the path, which is not a root: is its issuer one that clients have?"""
+    last, one = path[-1], chain[path[-1]]
+    if len(chain) == 1:
+        _check_alone(material, one)
+        return
+    who = f"certificate {last + 1} ({name_of(one)})"
+    namesakes = [i for i, other in enumerate(chain) if i not in path and other.subject == one.issuer]
+    if namesakes and (last == 0 or not is_self_signed(chain[namesakes[0]])):
+        problem = f"{who} names certificate {namesakes[0] + 1} as its issuer, whose key did not sign it"
+        raise material.error(MissingIntermediateError, problem, _fetch(one))
+    if last == 0:
         problem = f"{who} was issued by {printable(one.issuer.rfc4514_string())}, which is not in the file"
-    return material.error(MissingIntermediateError, problem, _fetch(one))
+        raise material.error(MissingIntermediateError, problem, _fetch(one))
 
 
 def _check_alone(material: Material, leaf: x509.Certificate) -> None:

@@ -161,7 +161,12 @@ _CONVERT = "Convert it: `openssl {} -in {{name}} -out {{name}}.pem`."
 
 # What follows the outer SEQUENCE header of a binary file, what that makes it, and how to convert it.
 _BINARY = (
-    (rb"\x02\x01\x03\x30", "a PKCS#12 file", _CONVERT.format("pkcs12 -noenc")),
+    (
+        rb"\x02\x01\x03\x30",
+        "a PKCS#12 file",
+        # Until OpenSSL 3 and Windows 10 they were encrypted in ways that only its legacy provider knows.
+        f"{_CONVERT.format('pkcs12 -noenc')[:-1]}; add -legacy for a file from an older program.",
+    ),
     (rb"\x02\x01\x00[\x30\x02]|\x02\x01\x01\x04", "a key in DER form", _CONVERT.format("pkey -inform der")),
     (
         rb"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07",  # pkcs-7

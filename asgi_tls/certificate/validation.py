@@ -15,10 +15,12 @@ from asgi_tls.certificate.chain import (
     access_url,
     certificate_blocks,
     check_links,
+    extra_certificates,
     is_ca,
     is_self_signed,
     name_of,
     parse_certificates,
+    path_from,
     printable,
     right_order,
 )
@@ -66,6 +68,8 @@ _USAGES: dict[Purpose, tuple[x509.ObjectIdentifier, str, str]] = {
 
 _NEW_KEY = "Make a new key (`openssl ecparam -name prime256v1 -genkey -noout`) and have a certificate issued for it."
 
+_REMOVE = "Remove it from the file: the chain is complete without it."
+
 
 def validate(
     source: str,
@@ -88,16 +92,17 @@ def validate(
         from asgi_tls.certificate.by_openssl import load_with_openssl
 
         return load_with_openssl(source, certificate, blocks, loaded, str(error), warnings)
-    leaf = chain[0]
-    _check_keys(certificate, chain)
+    leaf, now = chain[0], datetime.now(UTC)
+    path = path_from(chain, 0, now)
+    _check_keys(certificate, chain, path)
     _check_key_belongs(certificate, holder, chain, loaded.key)
     _check_leaf(certificate, leaf)
     dns_names, addresses = subject_alt_names(leaf)
     if purpose == "server" and not dns_names and not addresses:
         raise _no_names(certificate, leaf)
-    _check_signatures(certificate, chain)
-    check_links(certificate, chain)
-    _check_dates(certificate, chain, datetime.now(UTC))
+    _check_signatures(certificate, chain, path)
+    check_links(certificate, chain, path)
+    _check_dates(certificate, chain, path, now)
     return Certificate(
         chain_pem=b"".join(one.public_bytes(Encoding.PEM) for one in chain),
         key_pem=export_key(loaded.key),
@@ -114,6 +119,7 @@ def validate(
         warnings=(
             *warnings,
             *(_chain_warnings(chain, dns_names) if purpose == "server" else ()),
+            *extra_certificates(chain, path, now),
             *_usage_warnings(leaf, purpose),
         ),
         ocsp_url=access_url(leaf, AccessOID.OCSP),
@@ -146,11 +152,12 @@ def _check_swapped(certificate: Material, blocks: Sequence[Block], key: Material
         )
 
 
-def _check_keys(material: Material, chain: Sequence[x509.Certificate]) -> None:
-    for number, one in enumerate(chain, 1):
-        if key_type(one) is None and (number == 1 or not is_self_signed(one)):
-            problem = f"certificate {number} ({name_of(one)}) has {describe_key(one)}, which clients refuse"
-            raise material.error(WeakKeyError, problem, f"{_NEW_KEY} RSA needs 2048 bits or more.")
+def _check_keys(material: Material, chain: Sequence[x509.Certificate], path: Sequence[int]) -> None:
+    for index, one in enumerate(chain):
+        if key_type(one) is None and (index == 0 or not is_self_signed(one)):
+            problem = f"certificate {index + 1} ({name_of(one)}) has {describe_key(one)}, which clients refuse"
+            fix = f"{_NEW_KEY} RSA needs 2048 bits or more." if index in path else _REMOVE
+            raise material.error(WeakKeyError, problem, fix)
 
 
 def _check_key_belongs(
@@ -164,7 +171,7 @@ def _check_key_belongs(
             raise certificate.error(
                 ChainOrderError,
                 f"the key belongs to certificate {number} ({name_of(one)}), not to the first",
-                right_order(chain, number - 1),
+                right_order(chain, path_from(chain, number - 1, datetime.now(UTC))),
             )
     problem = f"does not belong to the certificate of {name_of(chain[0])}"
     if certificate.path is not None and certificate is not holder:
@@ -182,7 +189,7 @@ def _check_leaf(material: Material, leaf: x509.Certificate) -> None:
     if is_ca(leaf):
         raise material.error(
             CAAsLeafError,
-            f"the certificate of {name_of(leaf)} is a CA's (CA:TRUE), which is what `openssl req -x509` makes",
+            f"the certificate of {name_of(leaf)} is a CA's (CA:TRUE), as `openssl req -x509` makes it",
             "Make a server certificate: `asgi-tls cert NAME`, or add `-addext basicConstraints=CA:FALSE`.",
         )
 
@@ -195,22 +202,24 @@ def _no_names(material: Material, leaf: x509.Certificate) -> NoSubjectAltNameErr
     )
 
 
-def _check_signatures(material: Material, chain: Sequence[x509.Certificate]) -> None:
-    for number, one in enumerate(chain, 1):
+def _check_signatures(material: Material, chain: Sequence[x509.Certificate], path: Sequence[int]) -> None:
+    for index, one in enumerate(chain):
         weak = weak_signature(one)
-        if weak is not None and (number == 1 or one.subject != one.issuer):
-            problem = f"certificate {number} ({name_of(one)}) is signed with {weak}, which clients refuse"
-            raise material.error(WeakSignatureError, problem, "Have it issued anew with SHA-256.")
+        if weak is not None and (index == 0 or one.subject != one.issuer):
+            problem = f"certificate {index + 1} ({name_of(one)}) is signed with {weak}, which clients refuse"
+            fix = "Have it issued again with SHA-256." if index in path else _REMOVE
+            raise material.error(WeakSignatureError, problem, fix)
 
 
-def _check_dates(material: Material, chain: Sequence[x509.Certificate], now: datetime) -> None:
+def _check_dates(material: Material, chain: Sequence[x509.Certificate], path: Sequence[int], now: datetime) -> None:
     clock = f"this machine's clock says {_date(now)}: if that is wrong, set it"
-    for number, one in enumerate(chain, 1):
-        if number > 1 and one.subject == one.issuer:
+    for index in path:
+        one = chain[index]
+        if index > 0 and one.subject == one.issuer:
             continue  # clients use their own copy of a root
-        who = f"certificate {number} ({name_of(one)})"
+        who = f"certificate {index + 1} ({name_of(one)})"
         if now > one.not_valid_after_utc:
-            fix = "Renew it" if number == 1 else "Get the current chain from the CA"
+            fix = "Get the current chain from the CA" if index else "Renew it"
             problem = f"{who} expired on {_date(one.not_valid_after_utc)}"
             raise material.error(ExpiredError, problem, f"{fix}; {clock}.")
         if now < one.not_valid_before_utc:
@@ -244,7 +253,7 @@ def must_staple(leaf: x509.Certificate) -> bool:
 
 
 def _chain_warnings(chain: Sequence[x509.Certificate], dns_names: Sequence[str]) -> Iterator[str]:
-    leaf, last = chain[0], chain[-1]
+    leaf = chain[0]
     kind = key_type(leaf)
     if kind in {"Ed25519", "Ed448", "ECDSA P-521"}:
         yield f"no common browser accepts {kind} certificates; ECDSA P-256 works everywhere"
@@ -253,8 +262,6 @@ def _chain_warnings(chain: Sequence[x509.Certificate], dns_names: Sequence[str])
     elif len(chain) == 1:
         issuer = printable(leaf.issuer.rfc4514_string())
         yield f"the file holds no intermediate: every client must trust {issuer} itself"
-    elif is_self_signed(last):
-        yield f"the chain ends with the root {name_of(last)}, which clients ignore; leave it out"
     if "(STAGING)" in leaf.issuer.rfc4514_string():
         yield "the certificate is from Let's Encrypt's staging environment, which no client trusts"
     for number, one in enumerate(chain, 1):

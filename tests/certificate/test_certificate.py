@@ -134,7 +134,7 @@ def test_warnings_where_a_private_pki_may_mean_it(pki: PKI) -> None:
         "P-521": pki.leaf(key="p521"),
         "self-signed": pki.leaf(self_signed=True),
         "no intermediate": pki.leaf(intermediate=False),
-        "ends with the root": dataclasses.replace(leaf := pki.leaf(), issuers=(*leaf.issuers, pki.root.certificate)),
+        "(CN=Test Root) is a root": pki.leaf().with_more(pki.root.certificate),
         "staging": pki.leaf(issuer=pki.ca("(STAGING) Tofu", issuer=pki.root)),
         "as a DNS name": pki.leaf(san_names=(x509.DNSName("localhost"), x509.DNSName("127.0.0.1"))),
     }

@@ -12,6 +12,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509 import GeneralName
 from nobody import load_as_nobody
@@ -136,6 +137,17 @@ def sha1_intermediate() -> Pair:
     return rsa_pki().leaf(issuer=rsa_pki().ca("Old", key="rsa", issuer=rsa_pki().root, signature="sha1"))
 
 
+@cache
+def below() -> Pair:
+    """A leaf with two intermediates."""
+    return pki().leaf(issuer=pki().ca("Lower", issuer=pki().ca("Middle", issuer=pki().root)))
+
+
+@cache
+def other_root() -> x509.Certificate:
+    return PKI("Other").root.certificate
+
+
 BAD = (
     Bad("empty certificate", errors.EmptyFileError, "is empty", lambda: b""),
     Bad("blank certificate", errors.EmptyFileError, "is empty", lambda: b" \r\n\n"),
@@ -196,22 +208,28 @@ BAD = (
         lambda: pki().intermediate_pem + good().cert_pem),
     Bad("root, intermediate, leaf", errors.ChainOrderError, "belongs to certificate 3.*order: 3, 2, 1;",
         lambda: pki().root_pem + pki().intermediate_pem + good().cert_pem),
-    leaf("shuffled", errors.ChainOrderError, "order: 1, 3, 2;", with_issuers("root", "intermediate")),
-    leaf("leaf twice", errors.ChainOrderError, "repeats certificate 1.*order: 1, 3 and remove 2",
-         with_issuers("leaf", "intermediate")),
-    leaf("something after the root", errors.ChainOrderError, "is a root.*remove 4",
-         with_issuers("intermediate", "root", "stranger")),
-    leaf("a stranger between", errors.ChainOrderError, "not followed by its issuer",
-         with_issuers("stranger", "intermediate")),
+    leaf("intermediates shuffled", errors.ChainOrderError,
+         r"certificate 2 \(CN=Middle\) stands before 3, which it issued.*order: 1, 3, 2;",
+         lambda: replace(below(), issuers=below().issuers[::-1])),
+    leaf("intermediates shuffled, with more", errors.ChainOrderError, "order: 1, 4, 2 and remove 3;",
+         lambda: replace(below(), issuers=(below().issuers[1], other_root(), below().issuers[0]))),
     leaf("wrong intermediate", errors.MissingIntermediateError, "issued by CN=Test Intermediate, which is not in",
          with_issuers("stranger")),
     leaf("leaf and root", errors.MissingIntermediateError, "which is not in the file", with_issuers("root")),
-    leaf("same name, other key", errors.MissingIntermediateError, "another key", with_issuers("namesake")),
+    leaf("same name, other key", errors.MissingIntermediateError, "certificate 2 .*whose key did not sign",
+         with_issuers("namesake")),
+    leaf("same name, other key, above", errors.MissingIntermediateError,
+         r"certificate 2 \(CN=Lower\) names certificate 3 as its issuer, whose key did not sign it",
+         lambda: replace(below(), issuers=(below().issuers[0], pki().ca("Middle", issuer=pki().root).certificate))),
+    leaf("a weak extra one", errors.WeakKeyError, "certificate 3 .*1024 bits.*Remove it from the file",
+         lambda: good().with_more(small_intermediate().issuers[0])),
+    leaf("an extra one with SHA-1", errors.WeakSignatureError, "certificate 3 .*SHA-1.*Remove it from the file",
+         lambda: good().with_more(sha1_intermediate().issuers[0])),
     leaf("leaf only, with an address", errors.MissingIntermediateError, r"alone.*http://ca\.test/i\.der",
          lambda: pki().leaf(ca_issuers="http://ca.test/i.der").alone()),
     leaf("leaf only, logged", errors.MissingIntermediateError, "alone.*fullchain.pem",
          lambda: pki().leaf(scts=True).alone()),
-    leaf("issuer is no CA", errors.MissingIntermediateError, "which is no CA", not_a_ca),
+    leaf("issuer is no CA", errors.MissingIntermediateError, "which is not a CA certificate", not_a_ca),
     leaf("expired", errors.ExpiredError, r"certificate 1 .* expired on \d{4}-.* UTC.*clock", lambda: pki().expired()),
     leaf("expired intermediate", errors.ExpiredError, r"certificate 2 \(CN=Old\) expired", old_intermediate),
     leaf("not yet valid", errors.NotYetValidError, r"not valid before \d{4}-.*clock", lambda: pki().not_yet_valid()),

@@ -104,6 +104,10 @@ class Pair:
         (directory / keyfile).write_bytes(self.key_pem)
         return directory / certfile, directory / keyfile
 
+    def with_more(self, *certificates: x509.Certificate) -> Pair:
+        """With these at the end of the file."""
+        return replace(self, issuers=(*self.issuers, *certificates))
+
     def alone(self) -> Pair:
         """Without the issuers."""
         return replace(self, issuers=())

@@ -12,6 +12,9 @@ TWO_YEARS = 63_072_000
 # hstspreload.org: the least age that the list accepts, in seconds.
 PRELOAD_MIN_AGE = 31_536_000
 
+# RFC 9111 section 1.2.2: what a client makes of a number of seconds that is too large for it.
+_LARGEST_AGE = 2**31
+
 _MAX_AGE = re.compile(r'max-age=(?:([0-9]+)|"([0-9]+)")', re.IGNORECASE)
 
 
@@ -57,4 +60,6 @@ class HSTS:
                 f"Strict-Transport-Security is {value!r}",
                 fix="It needs max-age once, and may have includeSubDomains and preload, each once.",
             )
-        return cls(max_age=int(ages[0]), include_subdomains="includesubdomains" in flags, preload="preload" in flags)
+        digits = ages[0].lstrip("0") or "0"
+        age = int(digits) if len(digits) < len(str(_LARGEST_AGE)) else _LARGEST_AGE
+        return cls(max_age=age, include_subdomains="includesubdomains" in flags, preload="preload" in flags)

@@ -9,14 +9,13 @@ import ssl
 import sys
 import threading
 import time
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from asgi_servers import KeyPair, running_hypercorn, running_uvicorn
-from audited import HEADERS, Plain, examine, ids
+from audited import HEADERS, Plain, by_tlslite, examine, ids, listening, python_server
 from demo import DEMO, demo_served
 from files import Files
 from launch import Launch
@@ -74,57 +73,6 @@ SHORT = (
 )
 
 
-@contextlib.contextmanager
-def python_server(
-    pair: Any, change: Callable[[ssl.SSLContext], None], *, family: int = socket.AF_INET
-) -> Iterator[int]:
-    """A blocking server on Python's own ssl, one connection at a time."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(pair.certfile, pair.keyfile)
-    context.set_ciphers("ECDHE+AESGCM:ECDHE+CHACHA20")
-    change(context)
-    head = "".join(f"{name}: {value}\r\n" for name, value in HEADERS.items())
-    reply = f"HTTP/1.1 200 OK\r\n{head}Content-Length: 0\r\n\r\n".encode()
-
-    def one(plain: socket.socket) -> None:
-        with plain, contextlib.suppress(OSError):
-            plain.settimeout(5)
-            with context.wrap_socket(plain, server_side=True) as secure:
-                if secure.recv(4096):
-                    secure.sendall(reply)
-                    secure.recv(4096)
-
-    with listening(one, family=family) as port:
-        yield port
-
-
-@contextlib.contextmanager
-def listening(serve_one: Callable[[socket.socket], None], *, family: int = socket.AF_INET) -> Iterator[int]:
-    """Call `serve_one` with each connection, in a thread of its own."""
-    with socket.socket(family) as server:
-        server.bind(("::1" if family == socket.AF_INET6 else "127.0.0.1", 0))
-        server.listen(50)
-        server.settimeout(0.05)
-        ending = threading.Event()
-        workers: list[threading.Thread] = []
-
-        def run() -> None:
-            while not ending.is_set():
-                with contextlib.suppress(TimeoutError):
-                    plain = server.accept()[0]
-                    workers.append(threading.Thread(target=serve_one, args=(plain,), daemon=True))
-                    workers[-1].start()
-
-        thread = threading.Thread(target=run, daemon=True)
-        thread.start()
-        try:
-            yield server.getsockname()[1]
-        finally:
-            ending.set()
-            for each in (thread, *workers):
-                each.join(10)
-
-
 def _tls12_only(context: ssl.SSLContext) -> None:
     context.maximum_version = ssl.TLSVersion.TLSv1_2
 
@@ -173,24 +121,14 @@ def test_what_openssl_has_given_up(
     files: Files, tmp_path: Path, version: tuple[int, int], cipher: str, expected: set[str]
 ) -> None:
     """By tlslite-ng, which still has it. Python's own client cannot get in: nothing is said of HTTP and resumption."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # it imports asyncore
-        from tlslite.api import HandshakeSettings, TLSConnection, X509CertChain, parsePEMKey
-        from tlslite.errors import TLSError
-    chain, key = X509CertChain(), parsePEMKey(Path(files.rsa.keyfile or "").read_text(), private=True)
-    chain.parsePemList(Path(files.rsa.certfile).read_text())
-    settings = HandshakeSettings()
-    settings.minVersion = settings.maxVersion = version
-    settings.cipherNames = [cipher]
-    settings.macNames = ["sha", "md5"]
-
-    def one(plain: socket.socket) -> None:
-        with plain, contextlib.suppress(OSError, TLSError):
-            plain.settimeout(5)
-            connection = TLSConnection(plain)
-            connection.handshakeServer(certChain=chain, privateKey=key, settings=settings)
-            connection.read(max=1, min=1)
-
+    one = by_tlslite(
+        Path(files.rsa.certfile),
+        Path(files.rsa.keyfile or ""),
+        minVersion=version,
+        maxVersion=version,
+        cipherNames=[cipher],
+        macNames=["sha", "md5"],
+    )
     with listening(one) as port:
         report = examine(port, files.pki, tmp_path)
     assert {each for each in ids(report) if each.startswith(("protocol", "suite"))} == expected

@@ -6,8 +6,11 @@ import contextlib
 import http.server
 import os
 import re
+import socket
+import ssl
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,6 +38,11 @@ HEADERS: Mapping[str, str] = {
 LIMIT = 20.0
 
 MODERN_CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
+
+
+REPLY = "".join(
+    ("HTTP/1.1 200 OK\r\n", *(f"{name}: {value}\r\n" for name, value in HEADERS.items()), "Content-Length: 0\r\n\r\n")
+).encode()
 
 
 @dataclass(frozen=True)
@@ -147,6 +155,96 @@ def nginx(
     ):
         await_port(port)
         yield port
+
+
+@contextlib.contextmanager
+def python_server(
+    pair: Any,
+    change: Callable[[ssl.SSLContext], object] = lambda _context: None,
+    *,
+    reply: Callable[[], Iterable[bytes]] = lambda: (REPLY,),
+    family: int = socket.AF_INET,
+) -> Iterator[int]:
+    """A server on Python's own ssl, which answers each request with the pieces that `reply` makes.
+
+    Without `pair`, it has no certificate.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    if pair is not None:
+        context.load_cert_chain(pair.certfile, pair.keyfile)
+    context.set_ciphers(MODERN_CIPHERS)
+    change(context)
+
+    def one(plain: socket.socket) -> None:
+        with plain, contextlib.suppress(OSError):
+            plain.settimeout(5)
+            with context.wrap_socket(plain, server_side=True) as secure:
+                if secure.recv(4096):
+                    for piece in reply():
+                        secure.sendall(piece)
+                    secure.recv(4096)
+
+    with listening(one, family=family) as port:
+        yield port
+
+
+@contextlib.contextmanager
+def listening(serve_one: Callable[[socket.socket], None], *, family: int = socket.AF_INET) -> Iterator[int]:
+    """Call `serve_one` with each connection, in a thread of its own."""
+    with socket.socket(family) as server:
+        server.bind(("::1" if family == socket.AF_INET6 else "127.0.0.1", 0))
+        server.listen(50)
+        server.settimeout(0.05)
+        ending = threading.Event()
+        workers: list[threading.Thread] = []
+
+        def run() -> None:
+            while not ending.is_set():
+                with contextlib.suppress(TimeoutError):
+                    plain = server.accept()[0]
+                    workers.append(threading.Thread(target=serve_one, args=(plain,), daemon=True))
+                    workers[-1].start()
+
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        try:
+            yield server.getsockname()[1]
+        finally:
+            ending.set()
+            for each in (thread, *workers):
+                each.join(10)
+
+
+def by_tlslite(
+    certfile: Path,
+    keyfile: Path,
+    *,
+    after: Callable[[Any, Any], object] = lambda _connection, _settings: None,
+    **settings: Any,
+) -> Callable[[socket.socket], None]:
+    """Serve one connection by tlslite-ng, which has what OpenSSL has given up.
+
+    `after` a handshake, it can be made to misbehave.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # it imports asyncore
+        from tlslite.api import HandshakeSettings, TLSConnection, X509CertChain, parsePEMKey
+        from tlslite.errors import TLSError
+    chain, key = X509CertChain(), parsePEMKey(keyfile.read_text(), private=True)
+    chain.parsePemList(certfile.read_text())
+    wanted = HandshakeSettings()
+    for name, value in settings.items():
+        setattr(wanted, name, value)
+
+    def one(plain: socket.socket) -> None:
+        with plain, contextlib.suppress(OSError, TLSError):
+            plain.settimeout(5)
+            connection = TLSConnection(plain)
+            connection.handshakeServer(certChain=chain, privateKey=key, settings=wanted, alpn=[bytearray(b"http/1.1")])
+            after(connection, wanted)
+            connection.read(max=1, min=1)
+
+    return one
 
 
 def examine(

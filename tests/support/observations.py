@@ -33,7 +33,11 @@ def versions(**suites: tuple[str, ...]) -> dict[str, Version]:
 def seen(**changes: Any) -> Observed:
     """A server without fault, and what is changed of it."""
     served = ServedChain(
-        certificates=(CHAIN.certificate, *CHAIN.issuers), staple=None, staple_state="absent", trust=Trust(trusted=True)
+        certificates=(CHAIN.certificate, *CHAIN.issuers),
+        sent=2,
+        staple=None,
+        staple_state="absent",
+        trust=Trust(trusted=True),
     )
     good: dict[str, Any] = {
         "target": parse_target("https://localhost"),

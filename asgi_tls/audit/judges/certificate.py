@@ -12,7 +12,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from asgi_tls.audit.judges.findings import Finding
 from asgi_tls.audit.probes.observed import Observed, ServedChain
-from asgi_tls.certificate.chain import access_url, has_timestamps, is_ca, is_self_signed, issued_by, name_of, printable
+from asgi_tls.certificate.chain import access_url, has_timestamps, is_ca, is_self_signed, issued_by, name_of
 from asgi_tls.certificate.loaded import lifetime_left
 from asgi_tls.certificate.private_key import describe_key, key_type
 from asgi_tls.certificate.validation import must_staple, subject_alt_names, weak_signature
@@ -20,6 +20,7 @@ from asgi_tls.errors import ConfigurationError
 from asgi_tls.hostnames import checked_name, matches, parse_ip
 from asgi_tls.renewal.expiry import stage_at
 
+_LONGEST_CHAIN: Final = 10
 _APPLE: Final = timedelta(days=825)
 _UNUSUAL: Final = frozenset({"Ed25519", "Ed448", "ECDSA P-521"})
 _BY_SEVERITY: Final = {"critical": "expiring-soon", "error": "expiring-soon", "warning": "expiring"}
@@ -37,8 +38,10 @@ def judge_certificates(seen: Observed, *, trust_matters: bool = True) -> Iterato
         found |= dict.fromkeys(_usage(served.leaf))
         found |= dict.fromkeys(_staple(served, seen.at))
     yield from found
-    if seen.unreadable_certificate:
-        yield Finding("certificate-unreadable")
+    for one in seen.unreadable:
+        yield Finding("certificate-unreadable", f"certificate {one.position}: {one.reason}")
+        if trust_matters and one.position == 1 and one.trust is not None and not one.trust.trusted:
+            yield Finding("not-trusted", one.trust.reason)
 
 
 def path_of(certificates: Sequence[x509.Certificate]) -> list[x509.Certificate]:
@@ -61,6 +64,8 @@ def _links(one: x509.Certificate, issuer: x509.Certificate) -> bool:
 def _chain(served: ServedChain) -> Iterator[Finding]:
     certificates = served.certificates
     path = path_of(certificates)
+    if served.sent > _LONGEST_CHAIN:
+        yield Finding("chain-long", f"{served.sent} certificates")
     if list(certificates[: len(path)]) != path:
         yield Finding("chain-order", " > ".join(name_of(one) for one in certificates))
     if len(certificates) > len(path):
@@ -85,11 +90,11 @@ def _trust(served: ServedChain, *, trust_matters: bool, own_ca: bool) -> Iterato
     elif served.trust.self_signed:
         yield Finding("self-signed", name_of(last))
     else:
-        yield Finding("not-trusted", printable(f"{name_of(last)}: {served.trust.reason}"))
+        yield Finding("not-trusted", f"{name_of(last)}: {served.trust.reason}")
 
 
 def _issuer(certificate: x509.Certificate) -> str:
-    return f"issued by {printable(certificate.issuer.rfc4514_string())}"
+    return f"issued by {certificate.issuer.rfc4514_string()}"
 
 
 def _names(leaf: x509.Certificate, host: str) -> Iterator[Finding]:
@@ -97,7 +102,7 @@ def _names(leaf: x509.Certificate, host: str) -> Iterator[Finding]:
     if not dns_names and not addresses:
         yield Finding("no-san", name_of(leaf))
     elif not covers(dns_names, addresses, host):
-        yield Finding("name-mismatch", printable(f"{host} is not among {', '.join((*dns_names, *addresses)[:10])}"))
+        yield Finding("name-mismatch", f"{host} is not among {', '.join((*dns_names, *addresses)[:10])}")
 
 
 def covers(dns_names: Sequence[str], addresses: Sequence[str], host: str) -> bool:

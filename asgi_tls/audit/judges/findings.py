@@ -11,6 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, get_args
 
+from asgi_tls.certificate.chain import printable
+
+_LONGEST: Final = 200
+
 Severity = Literal["critical", "high", "medium", "low", "info"]
 Grade = Literal["A+", "A", "A-", "B", "C", "F", "M", "T"]
 
@@ -39,12 +43,21 @@ def _rows(judge: str) -> dict[str, Kind]:
 KINDS: Final = _rows("protocol") | _rows("certificate") | _rows("web") | _rows("drift")
 
 
+def shown(text: str) -> str:
+    """What the server sent, for people: printable, on one line, and not too long."""
+    text = printable(text)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+
+
 @dataclass(frozen=True)
 class Finding:
     """A row that applies to a server, and what was seen there."""
 
     id: str
     evidence: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "evidence", shown(self.evidence))
 
     @property
     def kind(self) -> Kind:

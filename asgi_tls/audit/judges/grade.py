@@ -35,4 +35,5 @@ def is_worse(one: Grade, other: Grade) -> bool:
 def _deserves_the_plus(seen: Observed) -> bool:
     """What no finding says when it could not be looked at: silence is not good enough for the plus."""
     policy = None if seen.answer is None else hsts_of(seen.answer)
-    return seen.speaks("TLSv1.3") and bool(seen.chains) and policy is not None and policy.max_age >= YEAR
+    trust_known = bool(seen.chains) and all(served.trust is not None for served in seen.chains)
+    return seen.speaks("TLSv1.3") and trust_known and policy is not None and policy.max_age >= YEAR

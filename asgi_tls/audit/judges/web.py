@@ -10,13 +10,11 @@ from asgi_tls.audit.judges.findings import Finding
 from asgi_tls.audit.probes.http import Answer, Plain
 from asgi_tls.audit.probes.observed import Observed
 from asgi_tls.audit.probes.target import Target
-from asgi_tls.certificate.chain import printable
 from asgi_tls.errors import ConfigurationError
 from asgi_tls.middleware.fields import CSP_NAMES, DEFAULTS, HSTS_NAME
 from asgi_tls.middleware.hsts import HSTS, PRELOAD_MIN_AGE
 
 YEAR: Final = PRELOAD_MIN_AGE
-_SHOWN: Final = 200
 _JUDGED: Final = frozenset({"x-content-type-options", "x-frame-options"})
 _SCRIPTS: Final = ("script-src", "script-src-elem", "default-src")
 
@@ -33,7 +31,7 @@ def judge_web(seen: Observed) -> Iterator[Finding]:
         return
     hop = seen.answer.leads_to(str(target))
     if hop is not None and hop.scheme == "http":
-        yield Finding("redirect-downgrade", _shown(seen.answer.location or ""))
+        yield Finding("redirect-downgrade", seen.answer.location or "")
     yield from _hsts(seen.answer, target)
     yield from _headers(seen.answer)
     yield from _cookies(seen.answer)
@@ -83,9 +81,9 @@ def _on_the_http_port(plain: Plain, target: Target) -> Iterator[Finding]:
     elif hop is None:
         yield Finding("http-refused", f"status {answer.status}")
     elif hop.scheme != "https":
-        yield Finding("redirect-not-https", _shown(answer.location or ""))
+        yield Finding("redirect-not-https", answer.location or "")
     elif hop.host != target.host:
-        yield Finding("redirect-other-host", _shown(answer.location or ""))
+        yield Finding("redirect-other-host", answer.location or "")
 
 
 def _hsts(answer: Answer, target: Target) -> Iterator[Finding]:
@@ -95,17 +93,17 @@ def _hsts(answer: Answer, target: Target) -> Iterator[Finding]:
             yield Finding("hsts-missing")
         return
     if len(values) > 1:
-        yield Finding("hsts-repeated", _shown(" | ".join(values)))
+        yield Finding("hsts-repeated", " | ".join(values))
     policy = _parsed(values[0])
     if policy is None:
-        yield Finding("hsts-malformed", _shown(values[0]))
+        yield Finding("hsts-malformed", values[0])
         return
     if policy.max_age == 0:
         yield Finding("hsts-zero")
     elif policy.max_age < YEAR:
         yield Finding("hsts-short", f"max-age={policy.max_age}")
     if _wants_preload(values[0]) and not policy.preload:
-        yield Finding("hsts-preload", _shown(values[0]))
+        yield Finding("hsts-preload", values[0])
 
 
 def _parsed(value: str) -> HSTS | None:
@@ -129,7 +127,7 @@ def _headers(answer: Answer) -> Iterator[Finding]:
     if not policies:
         yield Finding("csp-missing")
     elif unsafe := _unsafe(policies):
-        yield Finding("csp-unsafe", _shown(unsafe))
+        yield Finding("csp-unsafe", unsafe)
     if (answer.first("x-content-type-options") or "").lower() != "nosniff":
         yield Finding("content-type-options")
     framed = any("frame-ancestors" in policy for policy in policies)
@@ -140,7 +138,7 @@ def _headers(answer: Answer) -> Iterator[Finding]:
         yield Finding("headers-advised", ", ".join(missing))
     server = answer.first("server") or ""
     if re.search(r"/\s*v?\d", server):
-        yield Finding("server-version", _shown(server))
+        yield Finding("server-version", server)
 
 
 def _policy(value: str) -> dict[str, str]:
@@ -183,7 +181,7 @@ def _cookies(answer: Answer) -> Iterator[Finding]:
             advised.append(name)
     for finding, names in (("cookie-insecure", insecure), ("cookie-prefix", prefixed), ("cookie-advised", advised)):
         if names:
-            yield Finding(finding, _shown(", ".join(names)))
+            yield Finding(finding, ", ".join(names))
 
 
 def _breaks_prefix(name: str, attributes: dict[str, str]) -> bool:
@@ -191,7 +189,3 @@ def _breaks_prefix(name: str, attributes: dict[str, str]) -> bool:
     if lower.startswith("__host-"):
         return "secure" not in attributes or "domain" in attributes or attributes.get("path") != "/"
     return lower.startswith("__secure-") and "secure" not in attributes
-
-
-def _shown(text: str) -> str:
-    return printable(text)[:_SHOWN]

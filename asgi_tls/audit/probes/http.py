@@ -6,16 +6,17 @@ import contextlib
 import http.client
 import io
 import re
-import socket
-import time
 from dataclasses import dataclass
 from importlib import metadata
 from typing import Final
 from urllib.parse import urljoin, urlsplit
 
-from asgi_tls.audit.probes.target import Caller, hang_up, receive
+from asgi_tls.audit.probes.caller import Caller, Stream
+from asgi_tls.audit.probes.target import Target
 
 _LARGEST_HEAD: Final = 64 * 1024
+_MOST_HEADS: Final = 10
+_PREFIX: Final = b"HTTP/1."
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.[01] ([1-5][0-9]{2})(?: [^\r\n]*)?\r?\n")
 
 
@@ -76,54 +77,51 @@ class Plain:
 
 def on_the_tls_port(caller: Caller) -> Plain:
     """Plain HTTP to the HTTPS port."""
+    target = caller.target
     try:
-        sock = caller.call()
+        with caller.call() as stream:
+            return Plain(answer=get(stream, target, target.authority))
     except OSError:
         return Plain(answer=None)
-    return _ask(caller, sock, caller.target.authority)
 
 
 def on_the_http_port(caller: Caller) -> Plain:
     """The same to the port for plain HTTP."""
+    target, is_open = caller.target, False
     try:
-        sock = caller.call_http()
+        with caller.call(target.http_port) as stream:
+            is_open = True
+            return Plain(answer=get(stream, target, target.plain_authority))
     except OSError:
-        return Plain(answer=None, open=False)
-    return _ask(caller, sock, caller.target.plain_authority)
+        return Plain(answer=None, open=is_open)
 
 
-def _ask(caller: Caller, sock: socket.socket, authority: str) -> Plain:
-    try:
-        return Plain(answer=get(sock, authority, caller.target.path, caller.target.timeout))
-    except OSError:
-        return Plain(answer=None)
-    finally:
-        hang_up(sock)
-
-
-def get(sock: socket.socket, authority: str, path: str, timeout: float) -> Answer | None:
-    """Ask, and read the head of the response within `timeout` seconds; None if it is not HTTP. Raises OSError."""
+def get(stream: Stream, target: Target, authority: str) -> Answer | None:
+    """Ask, and read the head of the response; None if it is not HTTP. Raises OSError."""
     request = (
-        f"GET {path} HTTP/1.1\r\nHost: {authority}\r\nUser-Agent: asgi-tls/{metadata.version('asgi-tls')}\r\n"
+        f"GET {target.path} HTTP/1.1\r\nHost: {authority}\r\nUser-Agent: asgi-tls/{metadata.version('asgi-tls')}\r\n"
         "Accept: */*\r\nConnection: close\r\n\r\n"
     )
-    sock.sendall(request.encode("ascii"))
-    deadline = time.monotonic() + timeout
+    stream.within(target.timeout)
+    stream.send(request.encode("ascii"))
     data = b""
-    with contextlib.suppress(ConnectionError):  # a response before a reset is a response
-        while parse(data) is None and len(data) < _LARGEST_HEAD:
-            more = receive(sock, deadline)
-            if not more:
-                break
-            data += more
-    return parse(data)
+    while len(data) < _LARGEST_HEAD and (more := stream.receive()):
+        data += more
+        with contextlib.suppress(EOFError):
+            return parse(data)
+    return None
 
 
 def parse(data: bytes) -> Answer | None:
-    """The head of a response; None while it is incomplete, or if it is not HTTP. Interim responses are skipped."""
-    while (line := _STATUS_LINE.match(data)) is not None:
+    """The head of a response; None if it is not HTTP. A few interim ones are skipped. Raises EOFError if it goes on."""
+    for _ in range(_MOST_HEADS):
+        if not _PREFIX.startswith(data[: len(_PREFIX)]):
+            return None
         head, separator, rest = _head(data)
         if not separator:
+            raise EOFError("the head is incomplete")
+        line = _STATUS_LINE.match(head)
+        if line is None:
             return None
         status = int(line[1])
         if status >= 200:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import ssl
 import time
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from datetime import UTC, datetime
@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from cryptography import x509
+from cryptography.utils import CryptographyDeprecationWarning
 
 from asgi_tls.audit.probes import hello
+from asgi_tls.audit.probes.caller import Caller, Stream
 from asgi_tls.audit.probes.flight import DOWNGRADED, Flight
 from asgi_tls.audit.probes.groups import ALL_GROUPS, MODERN_GROUPS, OLD_GROUPS, Groups, find_groups
 from asgi_tls.audit.probes.handshakes import (
@@ -24,15 +26,16 @@ from asgi_tls.audit.probes.handshakes import (
     resumption,
     shake_hands,
     verify,
+    verify_chain,
     wants_certificate,
 )
 from asgi_tls.audit.probes.hello import TLS12, TLS13, VERSION_NAMES, Offer
 from asgi_tls.audit.probes.http import Answer, get, on_the_http_port, on_the_tls_port
-from asgi_tls.audit.probes.observed import Hellos, Observed, Refusals, ServedChain, StapleState, Version
+from asgi_tls.audit.probes.observed import Hellos, Observed, Refusals, ServedChain, StapleState, Unreadable, Version
 from asgi_tls.audit.probes.prober import Prober
 from asgi_tls.audit.probes.staple import read_staple
 from asgi_tls.audit.probes.suites import ECDHE, Suites, find_suites, suites_of
-from asgi_tls.audit.probes.target import Caller, Target
+from asgi_tls.audit.probes.target import Target
 from asgi_tls.certificate.private_key import describe_key, key_type
 from asgi_tls.certificate.trust import load_ca_bundle
 from asgi_tls.errors import UnreachableError
@@ -43,6 +46,7 @@ Progress = Callable[[str, int, int], None]
 
 AT_A_TIME: Final = 4  # connections: few enough for a server with one worker, enough to hide the latency
 _ALPN: Final = ("h2", "http/1.1")
+_LONGEST_CHAIN: Final = 16  # GnuTLS accepts no more; what follows is counted and not read
 
 _T = TypeVar("_T")
 
@@ -51,7 +55,11 @@ def observe(target: Target, *, cafile: Path | None = None, progress: Progress | 
     """Look at everything. Raises UnreachableError, and CertificateError for the file of CAs."""
     authorities = None if cafile is None else load_ca_bundle(cafile)
     with ThreadPoolExecutor(AT_A_TIME) as pool:
-        return _Run(target, authorities, pool, progress).run()
+        run = _Run(target, authorities, pool, progress)
+        try:
+            return run.run()
+        finally:
+            run.caller.stop()  # after an error, the probes that are left end at once
 
 
 class _Run:
@@ -68,7 +76,7 @@ class _Run:
 
     def run(self) -> Observed:
         started = time.monotonic()
-        self.caller.call().close()  # raises if nobody is there
+        self.caller.find()
         flights = self._versions()
         spoken = [version for version, flight in flights.items() if _speaks(flight, version)]
         if not spoken:
@@ -110,7 +118,7 @@ class _Run:
             dh_bits=self.prober.smallest_dh,
             hellos=_hellos(flights),
             chains=chains,
-            unreadable_certificate=unreadable,
+            unreadable=unreadable,
             handshake=None if (shaken := best.result()) is None else shaken.negotiated,
             resumption={
                 VERSION_NAMES[version]: found
@@ -189,33 +197,48 @@ class _Run:
             self.prober.asks_for_certificate |= wants_certificate(self.caller)
             return None
 
-    def _exchange(self, secure: ssl.SSLSocket) -> Answer | None:
-        return get(secure, self.target.authority, self.target.path, self.target.timeout)
+    def _exchange(self, stream: Stream) -> Answer | None:
+        return get(stream, self.target, self.target.authority)
 
     def _resume(self, version: int) -> Resumption | None:
         return resumption(self.caller, version, self._exchange)
 
-    def _certificates(self, best: Handshake | None) -> tuple[tuple[ServedChain, ...], bool]:
-        """Each chain that was seen, and whether a certificate could not be parsed."""
+    def _certificates(self, best: Handshake | None) -> tuple[tuple[ServedChain, ...], tuple[Unreadable, ...]]:
+        """Each chain that was seen, and the certificates that cannot be parsed."""
         chains, known = dict(self.prober.chains), dict(self.prober.staples)
         if best is not None and best.chain:
             chains.setdefault(best.chain[0], best.chain)
             if best.staple is not None:
                 known.setdefault(best.chain[0], best.staple)
         found: list[ServedChain] = []
+        unreadable: list[Unreadable] = []
         for leaf, sent in chains.items():
-            try:
-                certificates = tuple(_parse(der) for der in sent)
-            except ValueError:
+            certificates: list[x509.Certificate] = []
+            for position, der in enumerate(sent[:_LONGEST_CHAIN], 1):
+                try:
+                    certificates.append(_parse(der))
+                except ValueError as error:
+                    trust = verify(self.caller, self.authorities)
+                    unreadable.append(Unreadable(position=position, reason=str(error), trust=trust))
+                    if position == 1:
+                        break
+            if not certificates:
                 continue
             # What only TLS 1.3 showed needs libssl to be looked at.
             sure = leaf in self.prober.chains or (best is not None and best.staple_known)
             state: StapleState = "stapled" if leaf in known else "absent" if sure else "unknown"
             staple = read_staple(known[leaf], certificates[0]) if leaf in known else None
             kind = _kind(certificates[0]) if len(chains) > 1 else None
-            trust = verify(self.caller, self.authorities, kind)
-            found.append(ServedChain(certificates=certificates, staple=staple, staple_state=state, trust=trust))
-        return tuple(found), len(found) < len(chains)
+            found.append(
+                ServedChain(
+                    certificates=tuple(certificates),
+                    sent=len(sent),
+                    staple=staple,
+                    staple_state=state,
+                    trust=verify_chain(self.caller, self.authorities, kind),
+                )
+            )
+        return tuple(found), tuple(unreadable)
 
     def _submit(self, what: str, work: Callable[[], _T]) -> Future[_T]:
         future = self._pool.submit(work)
@@ -268,11 +291,13 @@ def _hellos(flights: dict[int, Flight]) -> Hellos | None:
 def _parse(der: bytes) -> x509.Certificate:
     """Each part now, so that nothing raises later. Raises ValueError."""
     try:
-        certificate = x509.load_der_x509_certificate(der)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", CryptographyDeprecationWarning)  # of what it will refuse one day
+            certificate = x509.load_der_x509_certificate(der)
         _ = certificate.extensions, certificate.subject.rfc4514_string(), certificate.issuer.rfc4514_string()
         _ = certificate.not_valid_before_utc, certificate.not_valid_after_utc, certificate.signature_algorithm_oid
     except Exception as error:
-        raise ValueError("no certificate") from error
+        raise ValueError(f"{type(error).__name__}: {error}") from error
     return certificate
 
 

@@ -21,12 +21,14 @@ StapleState = Literal["stapled", "absent", "unknown"]
 
 @dataclass(frozen=True, kw_only=True)
 class ServedChain:
-    """Certificates in the order they were sent, leaf first. `staple` is the OCSP response that came with them.
+    """Certificates in the order they were sent, leaf first; of very many, the first. `sent` counts them all.
 
-    `staple_state` is "unknown" if this Python cannot read it. `trust` is None if no handshake succeeded.
+    `staple` is the OCSP response that came with them; `staple_state` is "unknown" if this Python cannot read it.
+    `trust` is None if no handshake succeeded.
     """
 
     certificates: tuple[x509.Certificate, ...]
+    sent: int
     staple: Staple | None
     staple_state: StapleState
     trust: Trust | None
@@ -34,6 +36,19 @@ class ServedChain:
     @property
     def leaf(self) -> x509.Certificate:
         return self.certificates[0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unreadable:
+    """A certificate that cannot be parsed, at its `position` in a chain, from 1.
+
+    `trust` says whether OpenSSL, which is less strict, accepts the server with its name and dates; None if no handshake
+    succeeded.
+    """
+
+    position: int
+    reason: str
+    trust: Trust | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +99,7 @@ class Observed:
     dh_bits: int | None = None
     hellos: Hellos | None = None
     chains: tuple[ServedChain, ...] = ()
-    unreadable_certificate: bool = False
+    unreadable: tuple[Unreadable, ...] = ()
     handshake: Negotiated | None = None
     resumption: dict[str, Resumption] = field(default_factory=dict)
     client_certificate: bool = False

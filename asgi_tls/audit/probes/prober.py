@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import threading
-import time
 from dataclasses import dataclass, field
+from typing import Final
 
+from asgi_tls.audit.probes.caller import Caller
 from asgi_tls.audit.probes.flight import Flight, FlightReader
 from asgi_tls.audit.probes.hello import Offer
 from asgi_tls.audit.probes.suites import DHE, ECDHE
-from asgi_tls.audit.probes.target import Caller, hang_up, receive
+
+_MOST_CHAINS: Final = 8  # a server has one for each type of key; one with another for each connection is cut off
 
 
 @dataclass
@@ -28,34 +30,22 @@ class Prober:
         """Send the hello and read until the server waits for an answer, refuses, or time is up."""
         reader = FlightReader(ECDHE, DHE)
         try:
-            sock = self.caller.call()
+            with self.caller.call() as stream:
+                stream.send(offer.record())
+                while not reader.done and (data := stream.receive()):
+                    reader.feed(data)
+            return self._keep(reader.end("closed"))
         except TimeoutError:
             return self._keep(reader.end("timeout"))
         except OSError:
             return self._keep(reader.end("reset"))
-        deadline = time.monotonic() + self.caller.target.timeout
-        try:
-            sock.sendall(offer.record())
-            while not reader.done:
-                data = receive(sock, deadline)
-                if not data:
-                    break
-                reader.feed(data)
-            flight = reader.end("closed")
-        except TimeoutError:
-            flight = reader.end("timeout")
-        except OSError:
-            flight = reader.end("reset")
-        finally:
-            hang_up(sock)
-        return self._keep(flight)
 
     def _keep(self, flight: Flight) -> Flight:
         with self._lock:
             if flight.hello is None:
                 self.refusals.append(flight)
             self.asks_for_certificate |= flight.asks_for_certificate
-            if flight.certificates:
+            if flight.certificates and (len(self.chains) < _MOST_CHAINS or flight.certificates[0] in self.chains):
                 self.chains.setdefault(flight.certificates[0], flight.certificates)
                 if flight.staple is not None:
                     self.staples.setdefault(flight.certificates[0], flight.staple)

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
-import socket
-import threading
-import time
-from dataclasses import dataclass, field
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
-from asgi_tls.errors import ConfigurationError, UnreachableError
+from asgi_tls.errors import ConfigurationError
 from asgi_tls.hostnames import bracketed, checked_authority, checked_host, parse_ip
 
 _HTTPS: Final = 443
@@ -92,84 +88,3 @@ def _split(url: str) -> tuple[SplitResult, int | None]:
     if port == 0:
         raise ConfigurationError(f"{url!r} has port 0", fix="Use a port from 1 to 65535.")
     return parts, port
-
-
-@dataclass
-class Caller:
-    """Connects to one target, always to the address that answered first, and counts the connections."""
-
-    target: Target
-    connections: int = field(default=0, init=False)
-    _address: tuple[int, Any] | None = field(default=None, init=False)
-    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
-
-    @property
-    def address(self) -> str:
-        """The IP address of the target, empty before the first call."""
-        return "" if self._address is None else str(self._address[1][0])
-
-    def call(self) -> socket.socket:
-        """Connect to the HTTPS port. Raises UnreachableError before anything has answered, OSError after."""
-        if self._address is not None:
-            return self._open(*self._address)
-        host, port = self.target.connect or (self.target.host, self.target.port)
-        failure: OSError | None = None
-        for family, sockaddr in _resolve(host, port):
-            try:
-                opened = self._open(family, sockaddr)
-            except OSError as error:
-                failure = error
-            else:
-                self._address = family, sockaddr
-                return opened
-        raise UnreachableError(
-            f"{self.target} does not answer on {host} port {port}: {failure}",
-            fix="Check that the server is running there, and that no firewall blocks the port.",
-        )
-
-    def call_http(self) -> socket.socket:
-        """Connect to the port for plain HTTP at the same address. Raises OSError."""
-        if self._address is None:
-            self.call().close()
-        assert self._address is not None  # noqa: S101 -- call() has set it, or raised
-        family, sockaddr = self._address
-        return self._open(family, (sockaddr[0], self.target.http_port, *sockaddr[2:]))
-
-    def _open(self, family: int, sockaddr: Any) -> socket.socket:
-        sock = socket.socket(family, socket.SOCK_STREAM)
-        with self._lock:
-            self.connections += 1
-        try:
-            sock.settimeout(self.target.timeout)
-            sock.connect(sockaddr)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        except BaseException:
-            sock.close()
-            raise
-        return sock
-
-
-def receive(sock: socket.socket, deadline: float, size: int = 65536) -> bytes:
-    """Some bytes, none at the end. Raises TimeoutError at `deadline` (monotonic), also if bytes arrive one by one."""
-    left = deadline - time.monotonic()
-    if left <= 0:
-        raise TimeoutError
-    sock.settimeout(left)
-    return sock.recv(size)
-
-
-def hang_up(sock: socket.socket) -> None:
-    """Close, with FIN and not RST where that is possible."""
-    with contextlib.suppress(OSError):
-        sock.shutdown(socket.SHUT_WR)
-    sock.close()
-
-
-def _resolve(host: str, port: int) -> list[tuple[int, Any]]:
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError):
-        raise UnreachableError(
-            f"{host} does not resolve to an address", fix="Check the name, or give the address: --connect HOST:PORT."
-        ) from None
-    return list(dict.fromkeys((family, sockaddr) for family, _, _, _, sockaddr in found))

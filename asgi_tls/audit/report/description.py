@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from asgi_tls.audit.judges.certificate import path_of
+from asgi_tls.audit.judges.findings import shown
 from asgi_tls.audit.judges.web import hsts_of, preload_eligible
 from asgi_tls.audit.probes.observed import Observed, ServedChain
-from asgi_tls.certificate.chain import is_self_signed, name_of, printable
+from asgi_tls.certificate.chain import is_self_signed, name_of
 from asgi_tls.certificate.loaded import lifetime_left
 from asgi_tls.certificate.private_key import describe_key, key_type
 from asgi_tls.certificate.validation import subject_alt_names
@@ -53,10 +54,10 @@ def describe_http(seen: Observed) -> HTTP:
     policy = None if answer is None else hsts_of(answer)
     return HTTP(
         status=None if answer is None else answer.status,
-        plain_http=None if seen.plain_http is None else printable(seen.plain_http.summary),
+        plain_http=None if seen.plain_http is None else shown(seen.plain_http.summary),
         plain_http_port=seen.target.http_port,
-        plain_on_tls_port=None if seen.plain_tls is None else printable(seen.plain_tls.summary),
-        hsts=None if answer is None or (value := answer.first(HSTS_NAME)) is None else printable(value),
+        plain_on_tls_port=None if seen.plain_tls is None else shown(seen.plain_tls.summary),
+        hsts=None if answer is None or (value := answer.first(HSTS_NAME)) is None else shown(value),
         hsts_max_age=None if policy is None else policy.max_age,
         preload_eligible=preload_eligible(seen),
         preload_announced=policy is not None and policy.preload,
@@ -70,15 +71,15 @@ def describe_certificate(served: ServedChain, seen: Observed) -> Certificate:
     dns_names, addresses = subject_alt_names(leaf)
     trust = served.trust
     return Certificate(
-        subject=name_of(leaf),
-        issuer=printable(leaf.issuer.rfc4514_string()),
-        names=tuple(printable(name) for name in (*dns_names, *addresses)),
+        subject=shown(name_of(leaf)),
+        issuer=shown(leaf.issuer.rfc4514_string()),
+        names=tuple(shown(name) for name in (*dns_names, *addresses)),
         key=key_type(leaf) or describe_key(leaf),
         signature=None if leaf.signature_hash_algorithm is None else leaf.signature_hash_algorithm.name,
         not_before=leaf.not_valid_before_utc.isoformat(),
         not_after=leaf.not_valid_after_utc.isoformat(),
         lifetime_left=round(lifetime_left(leaf.not_valid_before_utc, leaf.not_valid_after_utc, seen.at), 4),
-        chain=tuple(name_of(one) for one in served.certificates),
+        chain=tuple(shown(name_of(one)) for one in served.certificates),
         chain_in_order=list(served.certificates[: len(path)]) == path,
         chain_complete=(trust is not None and trust.trusted) or (len(path) > 1 and is_self_signed(path[-1])),
         trusted=None if trust is None else trust.trusted,

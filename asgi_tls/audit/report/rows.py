@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from asgi_tls.audit.judges.findings import shown
 from asgi_tls.audit.judges.protocol import weakness
 from asgi_tls.audit.probes.observed import Version
 from asgi_tls.audit.report.description import HTTP, Certificate, describe_certificate, describe_http
@@ -28,7 +29,7 @@ def rows_of(report: Report) -> Iterator[Row]:
     for served in seen.chains:
         yield from _certificate(describe_certificate(served, seen))
     if (best := seen.handshake) is not None:
-        yield "handshake", ", ".join(filter(None, (best.protocol, best.cipher, best.group, best.alpn)))
+        yield "handshake", ", ".join(filter(None, (best.protocol, best.cipher, best.group, shown(best.alpn or ""))))
     resumed = (f"{name} {one.resumed} of {one.tried}" for name, one in seen.resumption.items())
     yield "resumption", ", ".join(resumed) or "not known"
     refusals = seen.refusals
@@ -66,10 +67,15 @@ def _listed(names: Sequence[str], preference: str | None) -> str:
     return f"{listed} [{preference}'s order]" if preference else listed
 
 
+def _some(names: Sequence[str]) -> str:
+    rest = f" and {len(names) - _BY_NAME} more" if len(names) > _BY_NAME else ""
+    return f"{', '.join(names[:_BY_NAME])}{rest}"
+
+
 def _certificate(one: Certificate) -> Iterator[Row]:
     complete = "complete" if one.chain_complete else "not known to be complete"
     order = "" if one.chain_in_order else ", not in order"
-    yield "certificate", f"{one.key}, {one.signature or 'built-in'} signature, for {', '.join(one.names)}"
+    yield "certificate", f"{one.key}, {one.signature or 'built-in'} signature, for {_some(one.names)}"
     yield "validity", f"until {one.not_after[:16].replace('T', ' ')} UTC, {one.lifetime_left:.0%} of its lifetime left"
     yield "chain", f"{' > '.join(one.chain)} ({complete}{order}; {_TRUST[one.trusted]})"
     yield "staple", one.staple

@@ -10,14 +10,21 @@ from pki import PKI
 
 from asgi_tls.audit.judges.certificate import covers
 from asgi_tls.audit.probes.handshakes import Trust
-from asgi_tls.audit.probes.observed import Observed, ServedChain
+from asgi_tls.audit.probes.observed import Observed, ServedChain, Unreadable
+
+
+def unreadable(position: int, *, trusted: bool = True) -> Unreadable:
+    return Unreadable(position=position, reason="ValueError: odd", trust=Trust(trusted=trusted))
 
 
 @pytest.mark.parametrize(
     ("changes", "expected", "grade"),
     [
         ({"chains": ()}, set(), "A"),
-        ({"unreadable_certificate": True}, {"certificate-unreadable"}, "F"),
+        ({"unreadable": (unreadable(1),)}, {"certificate-unreadable"}, "B"),
+        ({"unreadable": (unreadable(2),)}, {"certificate-unreadable"}, "B"),
+        ({"unreadable": (unreadable(1, trusted=False),)}, {"certificate-unreadable", "not-trusted"}, "T"),
+        ({"unreadable": (unreadable(2, trusted=False),)}, {"certificate-unreadable"}, "B"),
     ],
 )
 def test_findings_and_grade(changes: dict[str, Any], expected: set[str], grade: str) -> None:
@@ -25,8 +32,10 @@ def test_findings_and_grade(changes: dict[str, Any], expected: set[str], grade: 
 
 
 def untrusted(pair: Any, *, own_ca: bool, reason: str = "unable to get local issuer certificate") -> Observed:
-    trust = Trust(trusted=False, self_signed="self-signed" in reason, reason=reason)
-    chain = ServedChain(certificates=(pair.certificate, *pair.issuers), staple=None, staple_state="absent", trust=trust)
+    trust = Trust(trusted=False, code=18 if "self-signed" in reason else 20, reason=reason)
+    chain = ServedChain(
+        certificates=(pair.certificate, *pair.issuers), sent=2, staple=None, staple_state="absent", trust=trust
+    )
     return seen(chains=(chain,), own_ca=own_ca)
 
 

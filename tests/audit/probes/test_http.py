@@ -28,8 +28,6 @@ def test_an_answer(data: bytes, status: int, fields: tuple[tuple[str, str], ...]
 @pytest.mark.parametrize(
     "data",
     [
-        b"",
-        b"HTTP/1.1 200 OK\r\nA: 1",
         b"<html>",
         b"HTTP/2 200\r\n\r\n",
         b"HTTP/1.1 999 x\r\n\r\n",
@@ -39,6 +37,12 @@ def test_an_answer(data: bytes, status: int, fields: tuple[tuple[str, str], ...]
 )
 def test_no_answer(data: bytes) -> None:
     assert http.parse(data) is None
+
+
+@pytest.mark.parametrize("data", [b"", b"HTT", b"HTTP/1.1 200 OK\r\nA: 1", b"HTTP/1.1 100 Continue\r\n\r\n"])
+def test_an_answer_that_goes_on(data: bytes) -> None:
+    with pytest.raises(EOFError, match="incomplete"):
+        http.parse(data)
 
 
 @pytest.mark.parametrize(

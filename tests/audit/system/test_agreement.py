@@ -40,7 +40,7 @@ class View:
 def ours(port: int, pki: PKI, directory: Path, path: str = "/") -> View:
     seen = as_json(examine(port, pki, directory, path=path))
     (certificate,) = seen["certificates"]
-    suites = {version: seen["protocols"][version].get("suites", []) for version in VERSIONS}
+    suites = {version: list(seen["protocols"][version]["suites"]) for version in VERSIONS}
     return View(
         suites={version: set(names) for version, names in suites.items()},
         complete=certificate["trusted"],

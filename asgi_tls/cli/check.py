@@ -2,42 +2,63 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
+import os
+import shlex
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 import click
+from click.core import ParameterSource
 
-from asgi_tls.audit.judges.findings import GRADES
+from asgi_tls.audit.judges.findings import GRADES, Grade
 from asgi_tls.audit.judges.grade import is_worse
 from asgi_tls.audit.probes.observe import Progress
 from asgi_tls.audit.probes.target import parse_target
 from asgi_tls.audit.report.report import Report, audit
-from asgi_tls.errors import ConfigurationError
+from asgi_tls.certificate.chain import printable
+from asgi_tls.errors import ASGITLSError, ConfigurationError
 from asgi_tls.profile import PROFILES
 
+# Exit statuses. Nothing but a grade below --fail-under ends with 1.
 WORSE: Final = 1
-"""The exit status when the grade is worse than --fail-under."""
+FAILED: Final = 4
+_INTERRUPTED: Final = 130  # 128 + SIGINT, as shells report it
 
 
 @click.command()
 @click.argument("url")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("--sarif", is_flag=True, help="Print SARIF 2.1.0, for code scanning.")
-@click.option("--html", "page", type=click.Path(dir_okay=False, path_type=Path), help="Write one page into this file.")
-@click.option("--cafile", type=click.Path(dir_okay=False, path_type=Path), help="Trust these CAs, not the system's.")
-@click.option("--insecure", is_flag=True, help="Grade as if the certificate were trusted.")
-@click.option("--profile", type=click.Choice(list(PROFILES)), help="Report what differs from this profile.")
-@click.option("--fail-under", type=click.Choice(list(GRADES)), help="Exit with status 1 when the grade is worse.")
-@click.option("--timeout", type=click.FloatRange(0.1, 60), default=5.0, show_default=True, help="Seconds for a probe.")
-@click.option("--connect", metavar="HOST:PORT", help="Call this address; the name stays that of the URL.")
 @click.option(
-    "--http-port", type=click.IntRange(1, 65535), default=80, show_default=True, help="Where plain HTTP is expected."
+    "--html", "page", type=click.Path(dir_okay=False, path_type=Path), help="Write an HTML page to this file."
 )
+@click.option(
+    "--cafile", type=click.Path(dir_okay=False, path_type=Path), help="Trust these CAs instead of the system's."
+)
+@click.option("--insecure", is_flag=True, help="Grade as if the certificate were trusted.")
+@click.option("--profile", type=click.Choice(list(PROFILES)), help="Report the differences from this profile.")
+@click.option("--fail-under", type=click.Choice(GRADES), help="Exit with status 1 if the grade is worse.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0.1, 60),
+    default=5.0,
+    show_default=True,
+    help="Seconds for each step of a probe.",
+)
+@click.option("--connect", metavar="HOST:PORT", help="Connect to this address; the name stays that of the URL.")
+@click.option(
+    "--http-port", type=click.IntRange(1, 65535), default=80, show_default=True, help="The port for plain HTTP."
+)
+@click.pass_context
 def check(
+    ctx: click.Context,
     url: str,
     as_json: bool,
     sarif: bool,
@@ -45,30 +66,75 @@ def check(
     cafile: Path | None,
     insecure: bool,
     profile: str | None,
-    fail_under: str | None,
+    fail_under: Grade | None,
     timeout: float,
     connect: str | None,
     http_port: int,
 ) -> None:
     """Audit the server at URL (https://host[:port][/path]), and grade it.
 
-    Exit status: 0, 1 when the grade is worse than --fail-under, 2 for wrong options, 3 when the server cannot be
-    audited.
+    Exit status: 0; 1 if the grade is worse than --fail-under; 2 for wrong options; 3 if the server cannot be audited or
+    a file cannot be used; 4 if the audit itself failed.
     """
     if as_json and sarif:
-        raise click.UsageError("--json and --sarif both want the output: choose one.")
+        raise click.UsageError("--json and --sarif both print to standard output: choose one.")
     target = parse_target(url, connect=connect, http_port=http_port, timeout=timeout)
-    with _progress() as progress:
-        report = audit(
-            target,
-            cafile=cafile,
-            profile=None if profile is None else PROFILES[profile],
-            trust_matters=not insecure,
-            progress=progress,
-        )
-    _write(report, as_json=as_json, sarif=sarif, page=page)
-    if fail_under is not None and is_worse(report.grade, next(each for each in GRADES if each == fail_under)):
+    with never_like_a_grade():
+        with _progress() as progress:
+            report = audit(
+                target,
+                cafile=cafile,
+                profile=None if profile is None else PROFILES[profile],
+                trust_matters=not insecure,
+                progress=progress,
+            )
+        _write(report, as_json=as_json, sarif=sarif, page=page)
+        if cafile is None and not insecure and _signed_here(report):
+            click.echo(
+                "The development CA of this machine signed the certificate. Trust it in this audit:\n"
+                f'    {_command(ctx)} --cafile "$(asgi-tls ca path)"',
+                err=True,
+            )
+    if fail_under is not None and is_worse(report.grade, fail_under):
         sys.exit(WORSE)
+
+
+@contextmanager
+def never_like_a_grade() -> Iterator[None]:
+    """Python and click end with 1 as well, whatever goes wrong."""
+    try:
+        yield
+    except (ASGITLSError, SystemExit):
+        raise
+    except KeyboardInterrupt:
+        sys.exit(_INTERRUPTED)
+    except BaseException as error:  # noqa: BLE001 -- a panic of cryptography's Rust is no Exception
+        for line in traceback.format_exception(error):
+            click.echo("\n".join(map(printable, line.splitlines())), err=True)
+        click.echo("Error: the audit failed; there is no grade. This is a bug in asgi-tls: report it.", err=True)
+        sys.exit(FAILED)
+
+
+def _signed_here(report: Report) -> bool:
+    """Whether the certificate would be trusted with the local CA."""
+    from asgi_tls.dev.ca import LocalCA
+
+    untrusted = (served for served in report.seen.chains if served.trust is not None and not served.trust.trusted)
+    return any(LocalCA().signed(certificate) for served in untrusted for certificate in served.certificates)
+
+
+def _command(ctx: click.Context) -> str:
+    """What was typed, for a shell."""
+    words = ["asgi-tls", "check"]
+    for parameter in ctx.command.params:
+        name = parameter.name or ""
+        if ctx.get_parameter_source(name) is not ParameterSource.COMMANDLINE:
+            continue
+        if isinstance(parameter, click.Option):
+            words.append(parameter.opts[0])
+        if not (isinstance(parameter, click.Option) and parameter.is_flag):
+            words.append(str(ctx.params[name]))
+    return shlex.join(words)
 
 
 @contextmanager
@@ -94,18 +160,35 @@ def _write(report: Report, *, as_json: bool, sarif: bool, page: Path | None) -> 
         try:
             page.write_text(as_html(report), encoding="utf-8")
         except OSError as error:
-            raise ConfigurationError(f"{page} cannot be written: {error.strerror}", fix="Name another file.") from error
+            raise ConfigurationError(
+                f"--html {page} cannot be written: {error.strerror}", fix="Give another file."
+            ) from error
+    text = _text(report, as_json=as_json, sarif=sarif)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a name in a certificate may not fit into the encoding
+    try:
+        click.echo(text)
+    except OSError as error:
+        with contextlib.suppress(OSError):  # what is left would fail again when Python ends
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise ConfigurationError(
+            f"the report cannot be written to standard output: {error.strerror}", fix="Check where it is sent."
+        ) from error
+
+
+def _text(report: Report, *, as_json: bool, sarif: bool) -> str:
     if as_json:
         from asgi_tls.audit.report.json import as_json as to_json
 
-        click.echo(json.dumps(to_json(report), indent=2))
-    elif sarif:
+        return json.dumps(to_json(report), indent=2)
+    if sarif:
         from asgi_tls.audit.report.sarif import as_sarif
 
-        click.echo(json.dumps(as_sarif(report), indent=2))
-    else:
-        from rich.console import Console
+        return json.dumps(as_sarif(report), indent=2)
+    from rich.console import Console
 
-        from asgi_tls.audit.report.table import print_report
+    from asgi_tls.audit.report.table import print_report
 
-        print_report(report, Console(highlight=False))
+    terminal, text = Console(), io.StringIO()  # its own printing ends the process with 1 when nobody reads
+    print_report(report, Console(file=text, force_terminal=terminal.is_terminal, width=terminal.width, highlight=False))
+    return text.getvalue().rstrip("\n")

@@ -96,6 +96,16 @@ class LocalCA:
         """
         self._load(datetime.now(UTC))
 
+    def signed(self, certificate: x509.Certificate) -> bool:
+        """Whether this CA signed a certificate; False if there is no CA here, or none that can be read."""
+        try:
+            certificate.verify_directly_issued_by(
+                x509.load_pem_x509_certificate(read_own(self.certificate_path, _MAX_SIZE))
+            )
+        except (OSError, ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
+            return False
+        return True
+
     def issue(
         self,
         names: Sequence[str],

@@ -6,6 +6,9 @@ import json
 import os
 import pty
 import re
+import shlex
+import signal
+import socket
 import subprocess
 from collections.abc import Iterator
 from html.parser import HTMLParser
@@ -21,15 +24,17 @@ from servers import asgi_tls
 
 from asgi_tls.audit.judges.findings import KINDS
 from asgi_tls.cli import main
+from asgi_tls.cli.check import never_like_a_grade
+from asgi_tls.dev.ca import LocalCA
 
-NASTY = "\x1b[31m<script>alert(1)</script>"
+NASTY = "\x1b[31m<script>alert(1)</script>\u202e[click](https://evil.example) {0} [bold]"
 
 
 async def nasty(scope: Any, receive: Any, send: Any) -> None:
     """Its headers try to get out of the report."""
     if scope["type"] == "http":
         headers = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
-        headers += [(b"server", f"x/1 {NASTY} [bold]".encode()), (b"set-cookie", f"{NASTY}=1".encode())]
+        headers += [(b"server", f"x/1 {NASTY}".encode()), (b"set-cookie", f"{NASTY}=1".encode())]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": b"ok"})
 
@@ -86,7 +91,10 @@ def test_sarif(port: int, files: Files) -> None:
     for result in run["results"]:
         assert rules[result["ruleIndex"]] == result["ruleId"]
         assert result["level"] in {"error", "warning", "note"}
-        assert result["message"]["text"]
+        assert result["message"]["text"].isprintable()
+        assert "[click](" not in result["message"]["text"]
+    said = {result["ruleId"]: result["message"]["text"] for result in run["results"]}
+    assert r"\[click\](https://evil.example) {{0}} \[bold\]" in said["server-version"]
     assert "cookie-insecure" in rules
 
 
@@ -147,6 +155,74 @@ def test_wrong_use(port: int, files: Files, options: list[str], status: int, wor
     done = check(port, *options)
     assert done.exit_code == status
     assert words in done.output
+
+
+def test_a_certificate_of_the_local_ca(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command that it prints is the one that works."""
+    monkeypatch.setenv("ASGI_TLS_HOME", str(tmp_path))
+    issued = LocalCA().issue(["localhost"])
+    with running_uvicorn(nasty, KeyPair(issued.certfile, issued.keyfile), http="h11", server_header=False) as port:
+        done = check(port, "--fail-under=A")
+        assert done.exit_code == 1
+        printed = done.stderr.splitlines()[-1]
+        assert printed.startswith("    asgi-tls check https://localhost:")
+        assert done.stdout.splitlines()[-1].strip().startswith("https://")
+        assert "development CA" not in check(port, "--insecure").stderr
+        command = shlex.join(asgi_tls()) + printed.strip().removeprefix("asgi-tls")
+        command = command.replace("$(asgi-tls", f"$({shlex.join(asgi_tls())}")
+        assert subprocess.run(command, shell=True, capture_output=True, timeout=60, check=False).returncode == 0
+
+
+@pytest.mark.parametrize(("options", "output"), [(["--json"], None), ([], "/dev/full")])
+def test_a_report_that_cannot_be_written(port: int, files: Files, options: list[str], output: str | None) -> None:
+    """As `… | head` does; the status is not that of a grade."""
+    reading, writing = os.pipe() if output is None else (os.open(output, os.O_RDONLY), os.open(output, os.O_WRONLY))
+    os.close(reading)
+    command = asgi_tls(*arguments(port, *options, files=files))
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    os.close(writing)
+    assert done.returncode == 3
+    assert "cannot be written to standard output" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "ignored" not in done.stderr
+
+
+def test_a_terminal_that_cannot_show_everything(files: Files, tmp_path: Path) -> None:
+    pair = files.pki.leaf("localhost", common_name="Zürich").write(tmp_path)
+    environment = {**os.environ, "PYTHONIOENCODING": "iso8859-5"}
+    with running_uvicorn(nasty, KeyPair(*pair), http="h11", server_header=False) as port:
+        command = asgi_tls(*arguments(port, files=files))
+        done = subprocess.run(command, capture_output=True, env=environment, timeout=60, check=False)
+    assert done.returncode == 0
+    assert rb"Z\xfcrich" in done.stdout
+
+
+def test_interrupted(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        command = asgi_tls("check", f"https://127.0.0.1:{port}", "--timeout=60")
+        with subprocess.Popen(command, stderr=subprocess.PIPE) as process:
+            connections = [silent.accept() for _ in range(2)]  # the second is a probe's
+            process.send_signal(signal.SIGINT)
+            process.communicate(timeout=30)
+            for connection, _ in connections:
+                connection.close()
+    assert process.returncode == 130
+
+
+class Panic(BaseException):
+    """As a panic of Rust's arrives."""
+
+
+@pytest.mark.parametrize("error", [ValueError("\x1b[31mbad"), RecursionError("deep"), MemoryError(), Panic("panicked")])
+def test_a_crash_is_no_grade(error: BaseException, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended, never_like_a_grade():
+        raise error
+    assert ended.value.code == 4
+    said = capsys.readouterr().err
+    assert type(error).__name__ in said
+    assert "there is no grade" in said
+    assert "\x1b" not in said
 
 
 def test_progress_is_shown_on_a_terminal_alone(port: int, files: Files) -> None:

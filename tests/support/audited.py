@@ -173,6 +173,7 @@ def python_server(
     if pair is not None:
         context.load_cert_chain(pair.certfile, pair.keyfile)
     context.set_ciphers(MODERN_CIPHERS)
+    context.set_ecdh_curve("prime256v1")
     change(context)
 
     def one(plain: socket.socket) -> None:

@@ -16,7 +16,7 @@ from asgi_tls.audit.probes.observed import Hellos, Observed, ServedChain, Versio
 from asgi_tls.audit.probes.target import parse_target
 from asgi_tls.audit.report.report import judge
 
-CHAIN = PKI("Judged").leaf()
+CHAIN = PKI("Judged").leaf("site.example")
 TLS12 = ("TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",)
 TLS13 = ("TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256")
 
@@ -40,7 +40,7 @@ def seen(**changes: Any) -> Observed:
         trust=Trust(trusted=True),
     )
     good: dict[str, Any] = {
-        "target": parse_target("https://localhost"),
+        "target": parse_target("https://site.example"),
         "address": "127.0.0.1",
         "at": datetime.now(UTC),
         "versions": versions(TLSv1_2=TLS12, TLSv1_3=TLS13),
@@ -48,7 +48,7 @@ def seen(**changes: Any) -> Observed:
         "hellos": Hellos(secure_renegotiation=True, extended_master_secret=True, downgrade_marked=True),
         "chains": (served,),
         "answer": Answer(status=200, fields=tuple(HEADERS.items())),
-        "plain_http": Plain(answer=Answer(status=308, fields=(("Location", "https://localhost/"),))),
+        "plain_http": Plain(answer=Answer(status=308, fields=(("Location", "https://site.example/"),))),
     }
     return Observed(**{**good, **changes})
 

@@ -5,9 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from asgi_tls.audit.judges.findings import Finding
+from asgi_tls.audit.judges.protocol import is_weak_curve
 from asgi_tls.audit.judges.web import hsts_of
 from asgi_tls.audit.probes.observed import Observed
-from asgi_tls.profile import TLS12_CIPHERS, VERSIONS, TLSProfile
+from asgi_tls.profile import INTERMEDIATE, TLS12_CIPHERS, VERSIONS, TLSProfile
+
+
+def judge_groups(seen: Observed) -> Iterator[Finding]:
+    """Without a profile: the groups that neither profile has. Weak ones have a finding of their own."""
+    extra = [name for name in seen.group_names if name not in INTERMEDIATE.groups and not is_weak_curve(name)]
+    if extra:
+        yield Finding("group-extra", ", ".join(extra))
 
 
 def judge_drift(seen: Observed, profile: TLSProfile) -> Iterator[Finding]:
@@ -28,7 +36,7 @@ def judge_drift(seen: Observed, profile: TLSProfile) -> Iterator[Finding]:
         lacking += [name for name in profile.groups if name not in seen.groups.names]
     if lacking:
         yield Finding("profile-lacks", ", ".join(lacking))
-    if seen.answer is not None and not seen.target.is_address:
+    if seen.answer is not None and not (seen.target.is_address or seen.target.is_loopback):
         policy = hsts_of(seen.answer)
         age = 0 if policy is None else policy.max_age
         if age < profile.hsts_max_age:

@@ -1,7 +1,7 @@
-"""One letter for it all, in the spirit of SSL Labs: each finding says how far it lets the grade go, the worst decides.
+"""One grade, in the spirit of SSL Labs: each finding has the best grade that it allows, and the lowest of them counts.
 
-A+ wants TLS 1.3, no weak suite, the whole chain, HSTS for a year, and nothing of medium severity or above. T is for a
-certificate that is not trusted, M for one of another name: what else is good does not count then.
+A+ needs TLS 1.3, no weak suite, the whole chain, HSTS for a year (not for loopback names), and no finding of medium
+severity or above. T is for a certificate that is not trusted, M for one of another name: nothing else counts then.
 """
 
 from __future__ import annotations
@@ -33,7 +33,9 @@ def is_worse(one: Grade, other: Grade) -> bool:
 
 
 def _deserves_the_plus(seen: Observed) -> bool:
-    """What no finding says when it could not be looked at: silence is not good enough for the plus."""
+    """What no finding covers when it could not be looked at: not known is not good enough for the plus."""
     policy = None if seen.answer is None else hsts_of(seen.answer)
+    age = 0 if policy is None else policy.max_age
+    remembered = seen.answer is not None and (seen.target.is_loopback or age >= YEAR)
     trust_known = bool(seen.chains) and all(served.trust is not None for served in seen.chains)
-    return seen.speaks("TLSv1.3") and trust_known and policy is not None and policy.max_age >= YEAR
+    return seen.speaks("TLSv1.3") and trust_known and remembered

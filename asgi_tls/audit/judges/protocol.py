@@ -37,6 +37,11 @@ def weakness(name: str) -> Weakness | None:
     return next((found for found, pattern in _WEAKNESSES if pattern.search(name)), None)
 
 
+def is_weak_curve(name: str) -> bool:
+    """By IANA's name, which contains the size."""
+    return name.startswith("sec") and int(name[4:7]) < _LEAST_CURVE
+
+
 def judge_protocol(seen: Observed) -> Iterator[Finding]:
     """Versions, suites, groups, resumption, alerts."""
     for version, finding in _OUTDATED.items():
@@ -57,6 +62,8 @@ def judge_protocol(seen: Observed) -> Iterator[Finding]:
         yield Finding("unanswered", f"{refusals.unanswered} of {refusals.refused} refused hellos")
     if seen.handshake is not None and seen.handshake.alpn is None:
         yield Finding("alpn-none")
+    if seen.hybrid_tolerated is False:
+        yield Finding("hybrid-refused")
     if seen.client_certificate:
         yield Finding("client-certificate")
 
@@ -87,7 +94,7 @@ def _suites(seen: Observed) -> Iterator[Finding]:
 
 
 def _groups(seen: Observed) -> Iterator[Finding]:
-    weak = [name for name in seen.group_names if name.startswith("sec") and int(name[4:7]) < _LEAST_CURVE]
+    weak = [name for name in seen.group_names if is_weak_curve(name)]
     if weak:
         yield Finding("group-weak", ", ".join(weak))
     if seen.speaks("TLSv1.3") and not any("MLKEM" in name for name in seen.groups.names):

@@ -89,7 +89,7 @@ def _on_the_http_port(plain: Plain, target: Target) -> Iterator[Finding]:
 def _hsts(answer: Answer, target: Target) -> Iterator[Finding]:
     values = answer.all(HSTS_NAME)
     if not values:
-        if not target.is_address:  # RFC 6797 section 8.1.1: browsers would ignore it
+        if not (target.is_address or target.is_loopback):  # RFC 6797 section 8.1.1: browsers ignore it for addresses
             yield Finding("hsts-missing")
         return
     if len(values) > 1:
@@ -99,7 +99,8 @@ def _hsts(answer: Answer, target: Target) -> Iterator[Finding]:
         yield Finding("hsts-malformed", values[0])
         return
     if policy.max_age == 0:
-        yield Finding("hsts-zero")
+        if not target.is_loopback:
+            yield Finding("hsts-zero")
     elif policy.max_age < YEAR:
         yield Finding("hsts-short", f"max-age={policy.max_age}")
     if _wants_preload(values[0]) and not policy.preload:

@@ -69,6 +69,7 @@ class Caller:
         self._end = time.monotonic() + self._limit
         self._address: tuple[int, Any] | None = None
         self._lock = threading.Lock()
+        self._open: set[socket.socket] = set()
 
     @property
     def address(self) -> str:
@@ -102,8 +103,12 @@ class Caller:
             yield stream
 
     def stop(self) -> None:
-        """End the audit: nothing connects any more."""
+        """End the audit: nothing connects any more, and what is connected ends at once."""
         self._end = 0.0
+        with self._lock:
+            for sock in self._open:
+                with contextlib.suppress(OSError):
+                    sock.shutdown(socket.SHUT_RDWR)
 
     @contextmanager
     def _connected(self, family: int, sockaddr: Any) -> Iterator[TCPStream]:
@@ -112,17 +117,23 @@ class Caller:
                 f"{self.target} answers so slowly that the audit was stopped after {self._limit:g} seconds",
                 fix="Repeat it with a longer --timeout, from a place that is nearer to the server.",
             )
-        with self._lock:
-            self.connections += 1
         with socket.socket(family, socket.SOCK_STREAM) as sock:
-            sock.settimeout(self.target.timeout)
-            sock.connect(sockaddr)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            with self._lock:
+                self.connections += 1
+                self._open.add(sock)
             try:
-                yield TCPStream(sock, self.target.timeout)
+                yield self._connect(sock, sockaddr)
             finally:
                 with contextlib.suppress(OSError):  # FIN and not RST, where that is possible
                     sock.shutdown(socket.SHUT_WR)
+                with self._lock:
+                    self._open.discard(sock)
+
+    def _connect(self, sock: socket.socket, sockaddr: Any) -> TCPStream:
+        sock.settimeout(self.target.timeout)
+        sock.connect(sockaddr)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return TCPStream(sock, self.target.timeout)
 
 
 def _resolve(host: str, port: int) -> list[tuple[int, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -28,9 +29,14 @@ _OLD: Final = {
 
 _OWN: Final = {number: name for name, (_, number) in GROUPS.items()}
 NAMES: Final = _OWN | _OTHERS | _OLD
-MODERN_GROUPS: Final = (*_OWN, *_OTHERS)
+TLS13_GROUPS: Final = (*_OWN, *_OTHERS)
 OLD_GROUPS: Final = tuple(_OLD)
-ALL_GROUPS: Final = (*MODERN_GROUPS, *OLD_GROUPS)
+# Post-quantum groups, and the Brainpool curves with numbers of their own there (RFC 8734), are for TLS 1.3 only.
+_TLS13_ONLY: Final = re.compile(r"MLKEM|Kyber|tls13$")
+TLS12_GROUPS: Final = tuple(number for number, name in NAMES.items() if not _TLS13_ONLY.search(name))
+"""Of TLS 1.2 and earlier."""
+CURRENT_GROUPS: Final = tuple(GROUPS[name][1] for name in ("X25519MLKEM768", "X25519", "P-256", "P-384", "P-521"))
+"""What a client of today lists, in a TLS 1.2 hello too."""
 
 
 @dataclass(frozen=True, kw_only=True)

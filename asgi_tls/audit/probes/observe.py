@@ -17,7 +17,7 @@ from cryptography.utils import CryptographyDeprecationWarning
 from asgi_tls.audit.probes import hello
 from asgi_tls.audit.probes.caller import Caller, Stream
 from asgi_tls.audit.probes.flight import DOWNGRADED, Flight
-from asgi_tls.audit.probes.groups import ALL_GROUPS, MODERN_GROUPS, OLD_GROUPS, Groups, find_groups
+from asgi_tls.audit.probes.groups import CURRENT_GROUPS, OLD_GROUPS, TLS12_GROUPS, TLS13_GROUPS, Groups, find_groups
 from asgi_tls.audit.probes.handshakes import (
     Handshake,
     Resumption,
@@ -88,6 +88,7 @@ class _Run:
                   for version in reversed(spoken)}  # fmt: skip
         groups = self._submit("groups", partial(self._groups, spoken[-1]))
         old_groups = self._submit("old groups", partial(self._old_groups, spoken))
+        hybrid = self._submit("hybrid groups", partial(self._hybrid, spoken))
         best = self._submit("handshake", self._handshake)
         answer = self._submit("headers", self._answer)
         back = {
@@ -97,7 +98,7 @@ class _Run:
         }
         plain_tls = self._submit("plain HTTP on the TLS port", partial(on_the_tls_port, self.caller))
         plain_http = self._submit("redirect", partial(on_the_http_port, self.caller))
-        self._wait([*suites.values(), groups, old_groups, best, answer, *back.values(), plain_tls, plain_http])
+        self._wait([*suites.values(), groups, old_groups, hybrid, best, answer, *back.values(), plain_tls, plain_http])
         chains, unreadable = self._certificates(best.result())
         if self._ask(spoken[-1]).hello is None:
             raise UnreachableError(
@@ -115,6 +116,7 @@ class _Run:
             own_ca=self.authorities is not None,
             groups=groups.result(),
             old_groups=old_groups.result(),
+            hybrid_tolerated=hybrid.result(),
             dh_bits=self.prober.smallest_dh,
             hellos=_hellos(flights),
             chains=chains,
@@ -147,7 +149,7 @@ class _Run:
         share: bool = False,
     ) -> Flight:
         """Every suite and group of the version, where none are given."""
-        every = MODERN_GROUPS if version == TLS13 else ALL_GROUPS
+        every = TLS13_GROUPS if version == TLS13 else TLS12_GROUPS
         offer = Offer(
             version=version,
             suites=suites_of(version) if suites is None else suites,
@@ -170,14 +172,17 @@ class _Run:
 
     def _groups(self, version: int) -> Groups:
         if version == TLS13:
-            return find_groups(MODERN_GROUPS, partial(self._ask, TLS13, None))
-        return self._elliptic(version, ALL_GROUPS)
+            return find_groups(TLS13_GROUPS, partial(self._ask, TLS13, None))
+        return self._elliptic(version, TLS12_GROUPS)
 
     def _old_groups(self, spoken: Sequence[int]) -> tuple[str, ...]:
         below = [version for version in spoken if hello.SSL3 < version < TLS13]
         if not below or spoken[-1] != TLS13:
             return ()  # none are used, or `_groups` has found them
         return self._elliptic(below[-1], OLD_GROUPS).names
+
+    def _hybrid(self, spoken: Sequence[int]) -> bool | None:
+        return self._ask(TLS12, None, CURRENT_GROUPS).hello is not None if TLS12 in spoken else None
 
     def _elliptic(self, version: int, groups: Sequence[int]) -> Groups:
         suites = tuple(number for number in suites_of(version) if number in ECDHE)

@@ -86,7 +86,8 @@ class Hellos:
 class Observed:
     """Everything about one server. `versions` and `resumption` are by the version's name. `own_ca` is True if the CAs
     to trust were given. `groups` are those of the newest version, `old_groups` those that only TLS 1.2 and earlier can
-    use. `answer` is the response over HTTPS, None if it is not HTTP.
+    use. `hybrid_tolerated` says whether a TLS 1.2 hello may list a group of TLS 1.3; None without TLS 1.2. `answer` is
+    the response over HTTPS, None if it is not HTTP.
     """
 
     target: Target
@@ -96,6 +97,7 @@ class Observed:
     own_ca: bool = False
     groups: Groups = field(default_factory=Groups)
     old_groups: tuple[str, ...] = ()
+    hybrid_tolerated: bool | None = None
     dh_bits: int | None = None
     hellos: Hellos | None = None
     chains: tuple[ServedChain, ...] = ()

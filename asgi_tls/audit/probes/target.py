@@ -8,7 +8,7 @@ from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 from asgi_tls.errors import ConfigurationError
-from asgi_tls.hostnames import bracketed, checked_authority, checked_host, parse_ip
+from asgi_tls.hostnames import bracketed, checked_authority, checked_host, is_loopback, parse_ip
 
 _HTTPS: Final = 443
 _HTTP: Final = 80
@@ -38,6 +38,11 @@ class Target:
     def is_address(self) -> bool:
         """Whether it is an IP address: browsers send no SNI for it and ignore its HSTS."""
         return parse_ip(self.host) is not None
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether it is this machine: HSTS does not belong there."""
+        return is_loopback(self.host)
 
     @property
     def authority(self) -> str:

@@ -43,6 +43,7 @@ class HTTP:
     plain_http_port: int
     plain_on_tls_port: str | None
     hsts: str | None
+    hsts_expected: bool
     hsts_max_age: int | None
     preload_eligible: bool
     preload_announced: bool
@@ -58,6 +59,7 @@ def describe_http(seen: Observed) -> HTTP:
         plain_http_port=seen.target.http_port,
         plain_on_tls_port=None if seen.plain_tls is None else shown(seen.plain_tls.summary),
         hsts=None if answer is None or (value := answer.first(HSTS_NAME)) is None else shown(value),
+        hsts_expected=not (seen.target.is_loopback or seen.target.is_address),
         hsts_max_age=None if policy is None else policy.max_age,
         preload_eligible=preload_eligible(seen),
         preload_announced=policy is not None and policy.preload,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from asgi_tls.audit.judges.certificate import judge_certificates
-from asgi_tls.audit.judges.drift import judge_drift
+from asgi_tls.audit.judges.drift import judge_drift, judge_groups
 from asgi_tls.audit.judges.findings import SEVERITIES, Finding, Grade
 from asgi_tls.audit.judges.grade import grade
 from asgi_tls.audit.judges.protocol import judge_protocol
@@ -34,7 +34,7 @@ def judge(seen: Observed, *, profile: TLSProfile | None = None, trust_matters: b
         *judge_protocol(seen),
         *judge_certificates(seen, trust_matters=trust_matters),
         *judge_web(seen),
-        *([] if profile is None else judge_drift(seen, profile)),
+        *(judge_groups(seen) if profile is None else judge_drift(seen, profile)),
     ]
     findings.sort(key=lambda finding: SEVERITIES.index(finding.kind.severity))
     return Report(

@@ -83,7 +83,7 @@ def _certificate(one: Certificate) -> Iterator[Row]:
 
 def _hsts(http: HTTP) -> str:
     if http.hsts is None:
-        return "none"
+        return "none" if http.hsts_expected else "none (not expected: not graded for loopback names and addresses)"
     if not http.preload_eligible:
         eligible = "not eligible for the preload list"
     elif http.preload_announced:

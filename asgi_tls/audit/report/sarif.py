@@ -57,9 +57,13 @@ def _rule(name: str) -> dict[str, Any]:
     }
 
 
+# Sections 3.11.5 and 3.11.6: in a message, braces mark placeholders and brackets links. The server's text has neither.
+_LITERAL: Final = str.maketrans({"\\": "\\\\", "[": "\\[", "]": "\\]", "{": "{{", "}": "}}"})
+
+
 def _result(finding: Finding, rules: list[str], report: Report) -> dict[str, Any]:
     kind = finding.kind
-    seen = f" ({finding.evidence})" if finding.evidence else ""
+    seen = f" ({finding.evidence.translate(_LITERAL)})" if finding.evidence else ""
     return {
         "ruleId": finding.id,
         "ruleIndex": rules.index(finding.id),

@@ -41,14 +41,16 @@ def untrusted(pair: Any, *, own_ca: bool, reason: str = "unable to get local iss
 
 def test_trust_and_what_is_left_of_it_with_insecure() -> None:
     pki = PKI("Unknown")
-    root_signed = pki.leaf(intermediate=False)
-    public = pki.leaf(ca_issuers="http://ca.example/issuer.der").alone()
+    name = "site.example"
+    alone = untrusted(pki.leaf(name, self_signed=True), own_ca=False, reason="self-signed certificate")
+    root_signed = pki.leaf(name, intermediate=False)
+    public = pki.leaf(name, ca_issuers="http://ca.example/issuer.der").alone()
     cases = [
         (untrusted(root_signed, own_ca=False), {"not-trusted"}, set()),
-        (untrusted(pki.leaf().alone(), own_ca=True), {"chain-incomplete"}, {"chain-incomplete"}),
+        (untrusted(pki.leaf(name).alone(), own_ca=True), {"chain-incomplete"}, {"chain-incomplete"}),
         (untrusted(public, own_ca=False), {"chain-incomplete"}, {"chain-incomplete"}),
-        (untrusted(pki.leaf(), own_ca=False), {"not-trusted"}, set()),
-        (untrusted(pki.leaf(self_signed=True), own_ca=False, reason="self-signed certificate"), {"self-signed"}, set()),
+        (untrusted(pki.leaf(name), own_ca=False), {"not-trusted"}, set()),
+        (alone, {"self-signed"}, set()),
     ]
     for observed, strict, lenient in cases:
         assert found(observed) == (strict, "T")

@@ -14,6 +14,10 @@ from asgi_tls.audit.probes.observed import Hellos, Refusals
 from asgi_tls.audit.probes.suites import NAMES, NUMBERS
 
 
+def groups(*names: str) -> dict[str, Any]:
+    return {"groups": Groups(names=names, preference="server")}
+
+
 def suite(name: str) -> dict[str, Any]:
     return {"versions": versions(TLSv1_2=(name,), TLSv1_3=TLS13)}
 
@@ -37,7 +41,10 @@ def suite(name: str) -> dict[str, Any]:
         (suite("TLS_DHE_RSA_WITH_3DES_EDE_CBC_SHA"), {"suite-64-bit-block"}, "B"),
         (suite("TLS_RSA_WITH_DES_CBC_SHA"), {"suite-des"}, "F"),
         (suite("TLS_RSA_EXPORT_WITH_RC4_40_MD5"), {"suite-export"}, "F"),
-        ({"old_groups": ("secp192r1", "secp256k1")}, {"group-weak"}, "B"),
+        ({"old_groups": ("secp192r1", "secp224r1")}, {"group-weak", "group-extra"}, "B"),
+        (groups("X25519", "P-521", "X448", "ffdhe2048"), {"group-extra", "group-no-pq"}, "A+"),
+        ({"hybrid_tolerated": True}, set(), "A+"),
+        ({"hybrid_tolerated": False}, {"hybrid-refused"}, "A"),
         ({"groups": Groups()}, {"group-no-pq"}, "A+"),
         ({"resumption": {"TLSv1.3": Resumption(resumed=1, tried=2)}}, {"resumption-partial"}, "A+"),
         ({"resumption": {"TLSv1.2": Resumption(resumed=0, tried=2)}}, {"resumption-none"}, "A+"),

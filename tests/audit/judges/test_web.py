@@ -9,10 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from observations import answer, found, seen
 
+from asgi_tls import INTERMEDIATE
+from asgi_tls.audit.judges.grade import grade
 from asgi_tls.audit.probes import http
 from asgi_tls.audit.probes.http import Answer, Plain
 from asgi_tls.audit.probes.target import parse_target
 from asgi_tls.audit.report.report import judge
+from asgi_tls.audit.report.rows import rows_of
 
 
 def redirect(location: str) -> dict[str, Any]:
@@ -30,8 +33,8 @@ def redirect(location: str) -> dict[str, Any]:
         ({"plain_http": Plain(answer=None, open=False)}, {"http-closed"}, "A+"),
         ({"plain_http": Plain(answer=None)}, {"http-refused"}, "A+"),
         ({"plain_http": Plain(answer=Answer(status=404, fields=()))}, {"http-refused"}, "A+"),
-        (redirect("//localhost/"), {"redirect-not-https"}, "A"),
-        (redirect("https://localhost./"), set(), "A+"),
+        (redirect("//site.example/"), {"redirect-not-https"}, "A"),
+        (redirect("https://site.example./"), set(), "A+"),
         (redirect("https://[/"), {"http-refused"}, "A+"),
     ],
 )
@@ -88,10 +91,22 @@ def test_headers(headers: dict[str, str | None], expected: set[str]) -> None:
     assert found(seen(**answer(**headers)))[0] == expected
 
 
+@pytest.mark.parametrize("host", ["localhost", "app.localhost", "127.0.0.7", "[::1]"])
+@pytest.mark.parametrize("value", [None, "max-age=0"])
+def test_loopback_names_need_no_hsts(host: str, value: str | None) -> None:
+    """The middleware sends none there: every port of the machine is one host to a browser."""
+    target = parse_target(f"https://{host}")
+    observed = seen(target=target, plain_http=None, **answer(Strict_Transport_Security=value))
+    report = judge(observed, profile=INTERMEDIATE)
+    assert {finding.id for finding in report.findings} == {"name-mismatch"}
+    assert grade(observed, ()) == "A+"
+    assert dict(rows_of(report))["HSTS"].startswith("none (not expected" if value is None else "max-age=0")
+
+
 def test_an_address_needs_no_hsts_and_gets_no_plus_without_it() -> None:
     ids, grade = found(seen(target=parse_target("https://127.0.0.1"), **answer(Strict_Transport_Security=None)))
     assert "hsts-missing" not in ids
-    assert grade == "M"  # the certificate is for localhost
+    assert grade == "M"  # the certificate is for a name
 
 
 @given(st.binary(max_size=200))

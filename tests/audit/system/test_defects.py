@@ -205,6 +205,7 @@ class WebCase:
     grade: str
     how: Mapping[str, Any] = field(default_factory=dict)
     plain: Plain = Plain()  # noqa: RUF009 -- frozen
+    host: str = "localhost"
 
 
 def answers(line: str) -> dict[str, str]:
@@ -215,12 +216,21 @@ def with_headers(headers: tuple[tuple[str, str], ...]) -> dict[str, Any]:
     return {"headers": headers}
 
 
+ELSEWHERE = Plain(location="https://site.example:{port}/")
+
 WEB_CASES: Mapping[str, WebCase] = {
     "nothing": WebCase(set(), "A+"),
     "nothing, with HTTP/2": WebCase(set(), "A+", {"listen": "http2"}),
-    "no HSTS": WebCase({"hsts-missing"}, "A", with_headers(without(HSTS))),
+    "no HSTS": WebCase({"hsts-missing"}, "A", with_headers(without(HSTS)), ELSEWHERE, "site.example"),
+    "no HSTS for this machine": WebCase(set(), "A+", with_headers(without(HSTS))),
     "short HSTS": WebCase({"hsts-short"}, "A", with_headers(changed(Strict_Transport_Security="max-age=86400"))),
-    "HSTS of zero": WebCase({"hsts-zero"}, "A", with_headers(changed(Strict_Transport_Security="max-age=0"))),
+    "HSTS of zero": WebCase(
+        {"hsts-zero"},
+        "A",
+        with_headers(changed(Strict_Transport_Security="max-age=0")),
+        ELSEWHERE,
+        "site.example",
+    ),
     "misspelt HSTS": WebCase(
         {"hsts-malformed"}, "A", with_headers(changed(Strict_Transport_Security="max-age=63072000; includeSubdomain"))
     ),
@@ -269,8 +279,8 @@ WEB_CASES: Mapping[str, WebCase] = {
 @pytest.mark.parametrize("name", WEB_CASES)
 def test_nginx(pki: PKI, tmp_path: Path, name: str) -> None:
     case = WEB_CASES[name]
-    with nginx(tmp_path, pki.leaf(), **case.how) as port:
-        report = examine(port, pki, tmp_path, plain=case.plain)
+    with nginx(tmp_path, pki.leaf(case.host), **case.how) as port:
+        report = examine(port, pki, tmp_path, plain=case.plain, host=case.host)
     assert ids(report) == case.found, report.findings
     assert report.grade == case.grade
 

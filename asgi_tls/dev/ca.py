@@ -117,10 +117,12 @@ class LocalCA:
     ) -> IssuedCertificate:
         """A certificate for host names, wildcards and IP addresses, in `directory` or under the CA's own.
 
-        A pair that is there is kept when it is for the same names, from this CA, and has more than a third of its
-        lifetime left, unless `renew` is set.
-        Otherwise both files are written and then renamed, the key first: for as long as one rename
-        takes, a reader can see the new key beside the old certificate. Files that no local CA made are never replaced.
+        A pair that is there is kept when it is for these names, from this CA, and has more than a third of its lifetime
+        left, unless `renew` is set. Under the CA's own directory it may be for more names, and a new one is for all
+        of them: a server may be serving it. Elsewhere it is for these names exactly.
+
+        Otherwise both files are written and then renamed, the key first: for as long as one rename takes, a reader can
+        see the new key beside the old certificate. Files that no local CA made are never replaced.
         The certificate file holds the leaf alone: the root signed it directly, so there is no intermediate, and a
         server does not send the root (RFC 8446 section 4.4.2), which every client must have already.
 
@@ -199,6 +201,8 @@ def _issue_into(
 ) -> IssuedCertificate:
     certfile, keyfile = target / CERTIFICATE, target / KEY
     present = _read_pair(certfile, keyfile)
+    if own and present is not None and is_ours(present[0]):
+        leaf = leaf.and_those_of(present[0])  # a server may be serving it under all of its names
     if present is not None and not renew and _still_good(*present, authority, leaf, now):
         return _issued(target, leaf.names, present[0], created=False)
     if not own and (certfile.exists() or keyfile.exists()) and (present is None or not is_ours(present[0])):

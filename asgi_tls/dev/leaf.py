@@ -34,6 +34,12 @@ class Leaf:
     usage: x509.ObjectIdentifier
     directory: str
 
+    def and_those_of(self, certificate: x509.Certificate) -> Leaf:
+        """For the names of a server's certificate as well, after its own."""
+        if self.usage != ExtendedKeyUsageOID.SERVER_AUTH:
+            return self
+        return server_leaf((*self.names, *names_in(certificate)))
+
     def describes(self, certificate: x509.Certificate) -> bool:
         """Whether the certificate says this already."""
         extensions = certificate.extensions
@@ -51,6 +57,15 @@ class Leaf:
             self.usage == ExtendedKeyUsageOID.SERVER_AUTH or "".join(map(str, common_name)) == self.common_name
         )
         return list(usage) == [self.usage] and names == set(self.subject_alt_names) and same_subject
+
+
+def names_in(certificate: x509.Certificate) -> tuple[str, ...]:
+    """The subjectAltNames of a certificate that was made here, in their order."""
+    try:
+        found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return ()
+    return tuple(str(name.value) for name in found)
 
 
 def server_leaf(names: Sequence[str]) -> Leaf:

@@ -9,6 +9,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from asgi_tls.dev.ca import CERTIFICATE, IssuedCertificate, LocalCA
+from asgi_tls.dev.leaf import names_in
 from asgi_tls.files import read_own
 
 
@@ -42,8 +43,7 @@ def _names(certificate: bytes, ca: LocalCA) -> tuple[str, ...] | None:
     for path in (ca.directory / "certificates").glob(f"*/{CERTIFICATE}"):
         present = _read(path)
         if present is not None and present.public_bytes(Encoding.DER) == certificate:
-            names = present.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-            return tuple(str(name.value) for name in names)
+            return names_in(present)
     return None
 
 

@@ -1,8 +1,9 @@
 """Ask an OCSP responder, over HTTP: within a time, up to a size, and nowhere but where the certificate points.
 
-The address comes from a certificate of the operator's own, by way of its CA. Even so it may lead anywhere, and what is
-there may be broken: redirects are few and stay with http(s), the proxies, certificates and passwords that the
-environment names are left alone, and a response that drips in is cut off.
+The address comes from a certificate of the operator's own, by way of its CA. What is there may be broken, or somebody
+else's by now: redirects are few, and stay with http(s) and the same host, so that nobody is led to the services of this
+network; the proxies, certificates and passwords that the environment names are not used; a response that drips in is
+cut off.
 
 Requests are POSTs, which every responder takes, and which no cache on the way answers with something old; how long a
 response is fresh stands in the response itself, signed, so Cache-Control is not read (RFC 5019 section 6).
@@ -67,12 +68,17 @@ def fetch(url: str, request: bytes, *, timeout: float = TIMEOUT) -> bytes:
 
 
 def _ask(client: httpx.Client, url: str, request: bytes, watch: _Deadline) -> bytes:
+    host: str | None = None
     for _ in range(_MAX_REDIRECTS + 1):
         if not url.lower().startswith(("http://", "https://")):
             raise FetchError(f"{url[:200]!r} is no http(s) address", "invalid")
         with client.stream("POST", url, content=request, extensions={"trace": watch.trace}) as response:
+            host = host or response.url.host
             if response.status_code in _REDIRECTS and "location" in response.headers:
-                url = str(response.url.join(response.headers["location"]))
+                target = response.url.join(response.headers["location"])
+                if target.host != host:
+                    raise FetchError(f"{url} redirects to another host, {target.host[:200]!r}", "invalid")
+                url = str(target)
                 continue
             if response.status_code != 200:
                 raise FetchError(f"{url} answered with HTTP status {response.status_code}", "invalid")

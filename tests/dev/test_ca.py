@@ -203,13 +203,28 @@ def test_a_pair_that_no_longer_fits_is_made_again(ca: LocalCA, tmp_path: Path) -
     assert shake_hands(ca, issued, "localhost") == "TLSv1.3"
 
 
+def test_no_name_is_taken_from_a_certificate_that_may_be_served(ca: LocalCA) -> None:
+    """As `asgi-tls cert localhost` did to a running development server, which is for the addresses too."""
+    first = ca.issue(["localhost", "127.0.0.1", "::1"])
+    again = ca.issue(["localhost"])
+    assert (again.created, again.certfile) == (False, first.certfile)
+    assert again.certificate_names == ("localhost", "127.0.0.1", "::1")
+    more = ca.issue(["localhost", "app.localhost"])
+    assert more.created
+    assert more.certificate_names == ("localhost", "app.localhost", "127.0.0.1", "::1")
+    for name in more.certificate_names:
+        assert shake_hands(ca, more, name) == "TLSv1.3"
+    assert not ca.issue(["localhost", "127.0.0.1", "::1"]).created
+
+
 def test_a_directory_of_ones_own(ca: LocalCA, tmp_path: Path) -> None:
     target = tmp_path / "certs" / "dev"
     issued = ca.issue(["localhost"], directory=target)
     assert issued.certfile == target / "fullchain.pem"
     assert mode(target) == 0o700
     assert not ca.issue(["localhost"], directory=target).created
-    assert ca.issue(["other.test"], directory=target).created  # ours: may be replaced
+    other = ca.issue(["other.test"], directory=target)  # ours: may be replaced
+    assert (other.created, other.certificate_names) == (True, ("other.test",))
     PKI().leaf().write(target)
     before = issued.keyfile.read_bytes()
     with pytest.raises(ConfigurationError, match="not known to come from asgi-tls"):

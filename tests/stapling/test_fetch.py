@@ -84,8 +84,12 @@ BAD: dict[str, tuple[Callable[[Responder], object], str, str]] = {
     "404": (lambda r: setattr(r, "status", 404), "invalid", "HTTP status 404"),
     "303": (lambda r: setattr(r, "status", 303), "invalid", "HTTP status 303"),
     "redirects for ever": (_redirect("/"), "invalid", "redirects again"),
-    "redirect to a file": (_redirect("file:///etc/passwd"), "invalid", "no http"),
+    "redirect to a file": (_redirect("file:///etc/passwd"), "invalid", "to another host, ''"),
     "redirect to ftp": (_redirect("ftp://127.0.0.1/"), "invalid", "no http"),
+    "redirect to another host": (_redirect("http://localhost:1/"), "invalid", "to another host, 'localhost'"),
+    "redirect without a scheme": (_redirect("//169.254.169.254/latest"), "invalid", "another host, '169.254.169.254'"),
+    "redirect by a name before it": (_redirect("http://127.0.0.1@[::1]:1/"), "invalid", "to another host, '::1'"),
+    "redirect to a name that looks like it": (_redirect("http://127.0.0.1.example/"), "invalid", "to another host"),
     "redirect to nowhere": (_redirect("http://127.0.0.1:1/"), "unreachable", "does not answer"),
     "redirect to no address": (_redirect("http://[::/"), "unreachable", "does not answer"),
     "not HTTP": (lambda r: setattr(r, "before", lambda h: h.wfile.write(b"\x16\x03\x01")), "unreachable", "answer"),
@@ -116,7 +120,7 @@ def test_what_is_compressed_is_left_so(responder: Responder, request_: bytes) ->
 
 @pytest.mark.parametrize("url", ["ldap://127.0.0.1/", "file:///etc/passwd", "http://", "http://[::", "nonsense", ""])
 def test_addresses_that_are_none(url: str) -> None:
-    with pytest.raises(FetchError):
+    with pytest.raises(FetchError, match="no http|does not answer"):
         fetch(url, b"")
 
 

@@ -143,7 +143,7 @@ TABLE: dict[str, tuple[Callable[[Responder], None], str, str]] = {
     "1 MiB": (_set(answer=lambda _: bytes(1 << 20)), "invalid", "more than 64 KiB"),
     "HTTP 500": (_set(status=500), "invalid", "HTTP status 500"),
     "tryLater": (_set(answer=lambda _: _TRY_LATER), "refused", "try_later"),
-    "redirect to a file": (lambda r: _redirect(r, "file:///etc/passwd"), "invalid", "no http"),
+    "redirect to a file": (lambda r: _redirect(r, "file:///etc/passwd"), "invalid", "to another host"),
 }
 
 

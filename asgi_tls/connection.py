@@ -73,14 +73,14 @@ class HasConnection(Protocol):
     """A handshake that describes its connection when it is asked."""
 
     @property
-    def connection(self) -> TLSConnection | None: ...
+    def tls_connection(self) -> TLSConnection | None: ...
 
 
 def connected(app: Callable[..., Any], handshake: HasConnection) -> Callable[..., Any]:
     """The application for the requests of one connection. Servers may pass further arguments behind the scope."""
 
     def connection() -> TLSConnection | None:  # a function: hypercorn's ProxyFixMiddleware makes deep copies of scopes
-        return handshake.connection
+        return handshake.tls_connection
 
     def connected_app(scope: dict[str, Any], *channels: Any) -> Any:
         scope[CONNECTION] = connection

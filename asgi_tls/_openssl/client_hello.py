@@ -23,12 +23,12 @@ _SSL_CLIENT_HELLO_SUCCESS: Final = 1
 class Handshake(Protocol):
     """What the callback leaves with the object that Python knows a handshake by.
 
-    `group` is the one that the connection was left with. `widen`, where there is one, gives it all groups back: it is
-    to be called in the SNI callback, when OpenSSL has looked at the client's key shares.
+    `tls_group` is the one that the connection was left with. `tls_widen`, where there is one, gives it all groups back:
+    it is to be called in the SNI callback, when OpenSSL has looked at the client's key shares.
     """
 
-    group: str | None
-    widen: Callable[[], object] | None
+    tls_group: str | None
+    tls_widen: Callable[[], object] | None
 
 
 class _Current(threading.local):
@@ -93,10 +93,10 @@ def _hello_callback(groups: tuple[str, ...], client_auth: bool, old: bool, new: 
         handshake = current.handshake
         if handshake is None:
             return
-        handshake.group = name
+        handshake.tls_group = name
         # EncryptedExtensions lists the groups (RFC 8446 section 4.2.7) where the client does not use our first one.
         if name != groups[0] and (is_new or (is_new is None and speaks_new(connection))):
-            handshake.widen = functools.partial(lib.SSL_ctrl, connection, SSL_CTRL_SET_GROUPS_LIST, 0, every_name)
+            handshake.tls_widen = functools.partial(lib.SSL_ctrl, connection, SSL_CTRL_SET_GROUPS_LIST, 0, every_name)
 
     return HelloFunction(on_hello)
 

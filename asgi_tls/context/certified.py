@@ -39,16 +39,16 @@ class Trust:
 class CertifiedContext(ssl.SSLContext):
     """A context that remembers its trust and, where it has one certificate only, its leaf in DER.
 
-    `stapling` is what libssl calls for an OCSP response: it has to live as long as the context.
+    `tls_stapling` is what libssl calls for an OCSP response: it has to live as long as the context.
     """
 
-    leaf: bytes | None = None
-    trust: Trust | None = None
-    stapling: object = None
+    tls_leaf: bytes | None = None
+    tls_trust: Trust | None = None
+    tls_stapling: object = None
 
-    def explain(self, verify_code: int, chain: Sequence[bytes]) -> str:
+    def tls_explain(self, verify_code: int, chain: Sequence[bytes]) -> str:
         """What to add to the words in which OpenSSL refused a client."""
-        return "" if self.trust is None else self.trust.explain(verify_code, chain)
+        return "" if self.tls_trust is None else self.tls_trust.explain(verify_code, chain)
 
 
 class TrustedObject(TLSObject):
@@ -58,9 +58,9 @@ class TrustedObject(TLSObject):
     lies in the outgoing BIO, and is dropped there.
     """
 
-    def refusal(self) -> str | None:
+    def tls_refusal(self) -> str | None:
         """Why, None where its trust still holds."""
-        trust = getattr(self.context, "trust", None)
+        trust = getattr(self.context, "tls_trust", None)
         if trust is not None and trust.over and self.getpeercert(binary_form=True) is not None:
             return "the CAs of clients have changed during this handshake"
         return None

@@ -89,7 +89,7 @@ class ServerContext:
         self.resumption: Resumption | None = None
         if _openssl.can_set_ticket_keys():
             self.resumption = Resumption(context, rotation or Rotation(), threaded=threaded)
-            context.before_each = self.resumption.refresh
+            context.tls_before_each = self.resumption.refresh
         elif client_auth is not None:
             notes += _without_sessions(context)
         else:
@@ -193,11 +193,11 @@ class ServerContext:
         for certificate in certificates:
             load_cert_chain(context, certificate)
         if len(certificates) == 1:
-            context.leaf = certificates[0].leaf_der
+            context.tls_leaf = certificates[0].leaf_der
         if self._find_staple is not None:
             fingerprints = [certificate.fingerprint_sha256 for certificate in certificates]
-            context.stapling = _openssl.staple(context, fingerprints, self._find_staple)
-        context.trust = trust
+            context.tls_stapling = _openssl.staple(context, fingerprints, self._find_staple)
+        context.tls_trust = trust
         if trust.client_ca is not None:
             context.load_verify_locations(cadata=trust.client_ca)
             _openssl.name_client_authorities(context)
@@ -210,13 +210,13 @@ class ServerContext:
     def _on_server_name(
         self, connection: ssl.SSLObject | ssl.SSLSocket, server_name: str | None, _context: ssl.SSLContext
     ) -> int | None:
-        if (widen := connection.widen) is not None:  # type: ignore[union-attr]
-            connection.widen = None  # type: ignore[union-attr]
+        if (widen := connection.tls_widen) is not None:  # type: ignore[union-attr]
+            connection.tls_widen = None  # type: ignore[union-attr]
             widen()
         context = self._only or self._find(server_name)
-        connection.server_name = server_name  # type: ignore[union-attr]
+        connection.tls_server_name = server_name  # type: ignore[union-attr]
         if context is None:
-            connection.name_refused = True  # type: ignore[union-attr]
+            connection.tls_name_refused = True  # type: ignore[union-attr]
             return ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME  # RFC 6066 section 3, RFC 9325 section 3.7
         connection.context = context
         return None

@@ -91,7 +91,7 @@ class _CreateUnixServer(_Hook):
 
 
 def _reception(context: object) -> Reception | None:
-    return context.reception if isinstance(context, HandshakeContext) else None
+    return context.tls_reception if isinstance(context, HandshakeContext) else None
 
 
 async def _listen(
@@ -236,7 +236,7 @@ class AcceptingServer(asyncio.AbstractServer):
                 self._parking.park(peer)
 
     def _spoken(self, peer: Peer) -> None:
-        left = self._limit + peer.started - time.perf_counter()
+        left = self._limit + peer.peer_started - time.perf_counter()
         self._begin(peer, max(left, _LEAST))
 
     def _begin(self, peer: Peer, limit: float) -> None:
@@ -253,7 +253,7 @@ class AcceptingServer(asyncio.AbstractServer):
             self._under_way -= 1
         except OSError as error:
             self._under_way -= 1
-            if not peer.told:
+            if not peer.peer_told:
                 self._tell(peer, error)
         except Exception as error:  # noqa: BLE001 -- the server's own protocol failed, and its loop is told
             self._under_way -= 1
@@ -269,7 +269,7 @@ class AcceptingServer(asyncio.AbstractServer):
         """Tell of a handshake that ended without a word from OpenSSL."""
         if isinstance(error, (ConnectionAbortedError, TimeoutError)):
             self._tell_timeout(peer)
-        elif peer.spoke:
+        elif peer.peer_spoke:
             tell_error(self._reception, peer, "CONNECTION_CLOSED", "the client left in the middle of the handshake")
         else:
             tell_error(self._reception, peer, "NO_DATA", "the client connected and left without a byte")

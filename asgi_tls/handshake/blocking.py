@@ -31,29 +31,29 @@ _Outcome = tuple[str, str]
 class TLSSocket(ssl.SSLSocket):
     """One server side of a connection on a blocking socket."""
 
-    server_name: str | None = None
-    name_refused = False
-    group: str | None = None  # see `_openssl.client_hello`
-    widen: Callable[[], object] | None = None
-    _seen = _spoke = False
+    tls_server_name: str | None = None
+    tls_name_refused = False
+    tls_group: str | None = None  # see `_openssl.client_hello`
+    tls_widen: Callable[[], object] | None = None
+    _tls_seen = _tls_spoke = False
 
     def do_handshake(self, block: bool = False) -> None:
         """Shake hands within the server's limit. Raises ssl.SSLError, and OSError where the client left."""
-        reception: Reception | None = getattr(self.context, "reception", None)
-        if self._seen or not self.server_side or reception is None or self.gettimeout() == 0:
+        reception: Reception | None = getattr(self.context, "tls_reception", None)
+        if self._tls_seen or not self.server_side or reception is None or self.gettimeout() == 0:
             super().do_handshake(block)
             return
-        self._seen = True
+        self._tls_seen = True
         before, started = self.gettimeout(), time.monotonic()
         try:
             ip, port = address_of(self.getpeername())
             if reception.admits is not None and ip is not None and not reception.admits(ip):
                 raise ssl.SSLError(ssl.SSL_ERROR_SSL, "the address is blocked")
             try:
-                self._shake_hands(reception, lambda: self._wait_until(started + reception.timeout))
+                self._tls_shake_hands(reception, lambda: self._tls_wait_until(started + reception.timeout))
             except _Failed as failed:
-                (code, msg), alert, sni = failed.outcome, failed.alert, self.server_name
-                kind = ClientErrorEvent if self._spoke else SilentClientEvent
+                (code, msg), alert, sni = failed.outcome, failed.alert, self.tls_server_name
+                kind = ClientErrorEvent if self._tls_spoke else SilentClientEvent
                 reception.tell(kind(ip=ip, port=port, code=code, msg=msg, alert=alert, sni=sni))
                 with socket.socket(fileno=self.detach()) as plain:
                     part_blocking(plain)
@@ -66,16 +66,16 @@ class TLSSocket(ssl.SSLSocket):
             if self.fileno() != -1:
                 self.settimeout(before)
 
-    def _shake_hands(self, reception: Reception, limit: Callable[[], None]) -> None:
+    def _tls_shake_hands(self, reception: Reception, limit: Callable[[], None]) -> None:
         first = b""
         try:
             limit()
             first = _receive(self, _BEGINNING, socket.MSG_PEEK)
-            self._spoke = bool(first)
+            self._tls_spoke = bool(first)
             if is_stun(first):
-                self._end(UNEXPECTED, "STUN_REQUEST", "a STUN request came to the TLS port", NAMES[10])
+                self._tls_end(UNEXPECTED, "STUN_REQUEST", "a STUN request came to the TLS port", NAMES[10])
             if first and plain_http.may_be_http(first):
-                self._answer(reception, limit)
+                self._tls_answer(reception, limit)
             limit()
             current.handshake = self
             try:
@@ -93,18 +93,18 @@ class TLSSocket(ssl.SSLSocket):
             if last_words := alert_for_garbage(error, first[0] if first else None):
                 with contextlib.suppress(OSError):
                     socket.socket.send(self, last_words)
-            raise _Failed(error, code, msg, self._alert(error, last_words)) from None
+            raise _Failed(error, code, msg, self._tls_alert(error, last_words)) from None
         except OSError as error:
             raise _Failed(error, *_left(first)) from None
 
-    def _alert(self, error: ssl.SSLError, last_words: bytes) -> str | None:
+    def _tls_alert(self, error: ssl.SSLError, last_words: bytes) -> str | None:
         if last_words:
             return alert_in(last_words, error)
-        if self.name_refused:
+        if self.tls_name_refused:
             return NAMES[ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME]
         return alert_by_reason(error, (self.cipher() or (None,))[0])
 
-    def _answer(self, reception: Reception, limit: Callable[[], None]) -> None:
+    def _tls_answer(self, reception: Reception, limit: Callable[[], None]) -> None:
         request = b""
         while not plain_http.is_complete(request):
             limit()
@@ -113,14 +113,14 @@ class TLSSocket(ssl.SSLSocket):
                 break
             request += data
         answer = plain_http.answer(request, mode=reception.plain_http, covers=reception.covers, port=local_port(self))
-        self._end(answer, "HTTP_REQUEST", "a plain HTTP request came to the TLS port")
+        self._tls_end(answer, "HTTP_REQUEST", "a plain HTTP request came to the TLS port")
 
-    def _end(self, last_words: bytes, code: str, msg: str, alert: str | None = None) -> NoReturn:
+    def _tls_end(self, last_words: bytes, code: str, msg: str, alert: str | None = None) -> NoReturn:
         with contextlib.suppress(OSError):
             socket.socket.sendall(self, last_words)
         raise _Failed(ssl.SSLError(ssl.SSL_ERROR_SSL, msg), code, msg, alert)
 
-    def _wait_until(self, deadline: float) -> None:
+    def _tls_wait_until(self, deadline: float) -> None:
         left = deadline - time.monotonic()
         if left <= 0:
             raise TimeoutError("the handshake takes too long")

@@ -24,9 +24,9 @@ def describe(connection: ssl.SSLObject | ssl.SSLSocket) -> TLSConnection | None:
         cipher=cipher[0],
         group=_openssl.negotiated_group(connection),
         alpn=connection.selected_alpn_protocol(),
-        server_name=getattr(connection, "server_name", None),
+        server_name=getattr(connection, "tls_server_name", None),
         resumed=bool(connection.session_reused),
-        server_certificate=getattr(connection.context, "leaf", None),
+        server_certificate=getattr(connection.context, "tls_leaf", None),
         client_chain=chain,
         client=client_of(connection, chain[0]) if chain else None,
     )
@@ -58,7 +58,7 @@ def session_fields(
         cipher=(connection.cipher() or ("",))[0],
         group=group,
         alpn=connection.selected_alpn_protocol(),
-        sni=getattr(connection, "server_name", None),
+        sni=getattr(connection, "tls_server_name", None),
         resumed=resumed,
     )
 

@@ -33,16 +33,16 @@ class Peer(socket.socket):
     library makes an enum of a number each time, which takes longer than accepting the connection.
     """
 
-    __slots__ = ("family", "ip", "loop", "port", "spoke", "started", "told")
+    __slots__ = ("family", "peer_ip", "peer_loop", "peer_port", "peer_spoke", "peer_started", "peer_told")
     type = socket.SOCK_STREAM
 
     family: socket.AddressFamily
-    ip: str | None
-    port: int | None
-    loop: asyncio.AbstractEventLoop
-    started: float  # by time.perf_counter
-    spoke: bool
-    told: bool
+    peer_ip: str | None
+    peer_port: int | None
+    peer_loop: asyncio.AbstractEventLoop
+    peer_started: float  # by time.perf_counter
+    peer_spoke: bool
+    peer_told: bool
 
 
 def accept(
@@ -64,9 +64,9 @@ def accept(
     # With its protocol, so that asyncio sets TCP_NODELAY; without that, answers wait 40 ms. uvloop sets it anyway.
     protocol = 0 if family == socket.AF_UNIX else socket.IPPROTO_TCP
     peer = Peer(family, socket.SOCK_STREAM, protocol, descriptor)
-    peer.family, peer.loop, peer.started = family, loop, time.perf_counter()
-    peer.ip, peer.port = ip, port
-    peer.spoke = peer.told = False
+    peer.family, peer.peer_loop, peer.peer_started = family, loop, time.perf_counter()
+    peer.peer_ip, peer.peer_port = ip, port
+    peer.peer_spoke = peer.peer_told = False
     return peer
 
 

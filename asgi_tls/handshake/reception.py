@@ -28,7 +28,7 @@ def receive_with(
     `covers` says whether a host of a plain HTTP request has a certificate, and so may be redirected to.
     """
     dispatcher = Dispatcher(listeners)
-    context.reception = Reception(
+    context.tls_reception = Reception(
         tell=dispatcher.tell,
         tell_session=dispatcher.tell_session,
         wants_sessions=dispatcher.wants_sessions,

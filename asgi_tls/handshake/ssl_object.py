@@ -53,24 +53,24 @@ class Reception:
 
 
 class HandshakeContext(ssl.SSLContext):
-    """The outer context of a server. Without `reception` nobody is told, and there is no limit to the time.
+    """The outer context of a server. Without `tls_reception` nobody is told, and there is no limit to the time.
 
-    `before_each` is called before each handshake.
+    `tls_before_each` is called before each handshake.
     """
 
-    reception: Reception | None = None
-    before_each: Callable[[], None] | None = None
+    tls_reception: Reception | None = None
+    tls_before_each: Callable[[], None] | None = None
 
     def wrap_bio(self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO, *args: Any, **kwargs: Any) -> ssl.SSLObject:
         """Also keep the two buffers: what the peer said first, and what OpenSSL has to say to it."""
-        if self.before_each is not None:
-            self.before_each()
+        if self.tls_before_each is not None:
+            self.tls_before_each()
         made = super().wrap_bio(incoming, outgoing, *args, **kwargs)
         if isinstance(made, TLSObject):
-            made._incoming, made._outgoing, made._reception = incoming, outgoing, self.reception
-            made._peer = peer = current_peer.get()
+            made._tls_incoming, made._tls_outgoing, made._tls_reception = incoming, outgoing, self.tls_reception
+            made._tls_peer = peer = current_peer.get()
             if peer is None:
-                made._started = time.perf_counter()
+                made._tls_started = time.perf_counter()
         return made
 
     def wrap_socket(
@@ -82,34 +82,34 @@ class HandshakeContext(ssl.SSLContext):
         **kwargs: Any,
     ) -> ssl.SSLSocket:
         """Shake hands at once where that may block: OpenSSL would do it unseen in the first read otherwise."""
-        if self.before_each is not None:
-            self.before_each()
+        if self.tls_before_each is not None:
+            self.tls_before_each()
         at_once = do_handshake_on_connect or (server_side and sock.gettimeout() != 0)
         return super().wrap_socket(sock, server_side, at_once, *args, **kwargs)
 
 
 class TLSObject(ssl.SSLObject):
-    """One server side of a connection. `server_name` is set by the context when the ClientHello names it."""
+    """One server side of a connection. `tls_server_name` is set by the context when the ClientHello names it."""
 
-    server_name: str | None = None
-    name_refused = False
-    group: str | None = None  # the one that was left to it, None where it was left them all
-    widen: Callable[[], object] | None = None  # see `_openssl.client_hello`
+    tls_server_name: str | None = None
+    tls_name_refused = False
+    tls_group: str | None = None  # the one that was left to it, None where it was left them all
+    tls_widen: Callable[[], object] | None = None  # see `_openssl.client_hello`
 
-    _reception: Reception | None = None
-    _peer: Peer | None = None
-    _incoming: ssl.MemoryBIO | None = None
-    _outgoing: ssl.MemoryBIO | None = None
-    _head = b""  # of what may be plain HTTP
-    _first: int | None = None
-    _is_tls = False
-    _started = 0.0  # where there is no peer to ask
-    _failure: ssl.SSLError | None = None
+    _tls_reception: Reception | None = None
+    _tls_peer: Peer | None = None
+    _tls_incoming: ssl.MemoryBIO | None = None
+    _tls_outgoing: ssl.MemoryBIO | None = None
+    _tls_head = b""  # of what may be plain HTTP
+    _tls_first: int | None = None
+    _tls_is_tls = False
+    _tls_started = 0.0  # where there is no peer to ask
+    _tls_failure: ssl.SSLError | None = None
 
     def do_handshake(self) -> None:
         """Go on with it. What OpenSSL raises is told, and the alert sent, before it goes on to the loop."""
-        if not self._is_tls:
-            self._look()
+        if not self._tls_is_tls:
+            self._tls_look()
         current.handshake = self
         # `_sslobj` is what SSLObject's own methods call, since Python 3.5; these two are called for every connection.
         try:
@@ -117,14 +117,14 @@ class TLSObject(ssl.SSLObject):
         except _AGAIN:
             raise
         except ssl.SSLError as error:
-            self._fail(error)
+            self._tls_fail(error)
             raise
         finally:
             current.handshake = None
-        if (why := self.refusal()) is not None:
-            self._refuse(why)
-        if self._reception is not None:
-            self._tell_session(self._reception)
+        if (why := self.tls_refusal()) is not None:
+            self._tls_refuse(why)
+        if self._tls_reception is not None:
+            self._tls_tell_session(self._tls_reception)
 
     def read(self, len: int = 1024, buffer: Any = None) -> Any:  # noqa: A002 -- the name in the standard library
         """Decrypt. An alert that OpenSSL queues for a broken record is sent, where the loop would drop it."""
@@ -135,8 +135,8 @@ class TLSObject(ssl.SSLObject):
         except _ORDINARY:
             raise
         except ssl.SSLError as error:
-            if self._failure is None:
-                self._fail(error)
+            if self._tls_failure is None:
+                self._tls_fail(error)
             raise
 
     def getpeercert(self, binary_form: bool = False) -> Any:
@@ -147,112 +147,115 @@ class TLSObject(ssl.SSLObject):
             return {}
 
     @functools.cached_property
-    def connection(self) -> TLSConnection | None:
+    def tls_connection(self) -> TLSConnection | None:
         """The facts of the handshake, read once; None before it has finished."""
         return describe(self)
 
-    def _look(self) -> None:
+    def _tls_look(self) -> None:
         """Take plain HTTP out before OpenSSL sees it: OpenSSL would swallow its first bytes."""
-        if self._failure is not None:
-            raise self._failure
-        incoming = self._incoming
+        if self._tls_failure is not None:
+            raise self._tls_failure
+        incoming = self._tls_incoming
         if incoming is None:
             return
         data = incoming.read()
         if not data:  # the loop starts before the peer does
             raise ssl.SSLWantReadError(ssl.SSL_ERROR_WANT_READ, "nothing has come yet")
-        if self._peer is not None:
-            self._peer.spoke = True
-        data = self._head + data
+        if self._tls_peer is not None:
+            self._tls_peer.peer_spoke = True
+        data = self._tls_head + data
         if alerts.is_stun(data):
-            self._turn_away(alerts.UNEXPECTED, "STUN_REQUEST", "a STUN request came to the TLS port", alerts.NAMES[10])
+            msg = "a STUN request came to the TLS port"
+            self._tls_turn_away(alerts.UNEXPECTED, "STUN_REQUEST", msg, alerts.NAMES[10])
         elif data[0] == _HANDSHAKE_RECORD or not plain_http.may_be_http(data):
-            self._is_tls, self._head, self._first = True, b"", data[0]
+            self._tls_is_tls, self._tls_head, self._tls_first = True, b"", data[0]
             incoming.write(data)
         elif plain_http.is_complete(data):
-            self._answer(data)
+            self._tls_answer(data)
         else:
-            self._head = data
+            self._tls_head = data
 
-    def _answer(self, request: bytes) -> None:
-        reception, answer = self._reception, b""
+    def _tls_answer(self, request: bytes) -> None:
+        reception, answer = self._tls_reception, b""
         if reception is not None:
-            port = None if self._peer is None else local_port(self._peer)
+            port = None if self._tls_peer is None else local_port(self._tls_peer)
             answer = plain_http.answer(request, mode=reception.plain_http, covers=reception.covers, port=port)
-        self._turn_away(answer, "HTTP_REQUEST", "a plain HTTP request came to the TLS port")
+        self._tls_turn_away(answer, "HTTP_REQUEST", "a plain HTTP request came to the TLS port")
 
-    def _turn_away(self, last_words: bytes, code: str, msg: str, alert: str | None = None) -> NoReturn:
+    def _tls_turn_away(self, last_words: bytes, code: str, msg: str, alert: str | None = None) -> NoReturn:
         error = ssl.SSLError(ssl.SSL_ERROR_SSL, msg)
-        self._tell_error(code, msg, alert)
-        self._part(last_words, error)
+        self._tls_tell_error(code, msg, alert)
+        self._tls_part(last_words, error)
         raise error
 
-    def _fail(self, error: ssl.SSLError) -> None:
-        last_words = self._outgoing.read() if self._outgoing is not None else b""
-        last_words = last_words or alerts.alert_for_garbage(error, self._first)
-        self._is_tls = False  # `_look` raises from now on
-        self._tell_error(*reason_of(error, self), alerts.alert_in(last_words, error))
-        self._part(last_words, error)
+    def _tls_fail(self, error: ssl.SSLError) -> None:
+        last_words = self._tls_outgoing.read() if self._tls_outgoing is not None else b""
+        last_words = last_words or alerts.alert_for_garbage(error, self._tls_first)
+        self._tls_is_tls = False  # `_look` raises from now on
+        self._tls_tell_error(*reason_of(error, self), alerts.alert_in(last_words, error))
+        self._tls_part(last_words, error)
 
-    def _part(self, last_words: bytes, error: ssl.SSLError) -> None:
+    def _tls_part(self, last_words: bytes, error: ssl.SSLError) -> None:
         """Send the last words. Raises SSLWantReadError where the loop has to do that."""
-        if self._peer is not None:
+        if self._tls_peer is not None:
             if last_words:
-                part(self._peer.loop, self._peer, last_words)
+                part(self._tls_peer.peer_loop, self._tls_peer, last_words)
             return
-        self._failure = error
-        if last_words and self._outgoing is not None:
-            self._outgoing.write(last_words)
+        self._tls_failure = error
+        if last_words and self._tls_outgoing is not None:
+            self._tls_outgoing.write(last_words)
             raise ssl.SSLWantReadError(ssl.SSL_ERROR_WANT_READ, "last words to write") from error
 
-    def refusal(self) -> str | None:
+    def tls_refusal(self) -> str | None:
         """Why a client whose handshake is done must not get in after all."""
         return None
 
-    def _refuse(self, why: str) -> None:
-        if self._outgoing is not None:
-            self._outgoing.read()  # a session ticket
-        self._tell_error("REFUSED", why, None)
+    def _tls_refuse(self, why: str) -> None:
+        if self._tls_outgoing is not None:
+            self._tls_outgoing.read()  # a session ticket
+        self._tls_tell_error("REFUSED", why, None)
         raise ssl.SSLError(ssl.SSL_ERROR_SSL, why)
 
-    def _tell_session(self, reception: Reception) -> None:
-        peer = self._peer
+    def _tls_tell_session(self, reception: Reception) -> None:
+        peer = self._tls_peer
         if peer is not None:
-            peer.told = True
+            peer.peer_told = True
         if not reception.wants_sessions():
             return
         resumed = bool(self.session_reused)
-        group = self.group
+        group = self.tls_group
         if group is None or resumed:  # TLS 1.2 resumes without a key exchange
             group = _openssl.negotiated_group(self)
-        ip, port, started = (None, None, self._started) if peer is None else (peer.ip, peer.port, peer.started)
-        elapsed = time.perf_counter() - started
+        ip, port = (None, None) if peer is None else (peer.peer_ip, peer.peer_port)
+        elapsed = time.perf_counter() - (self._tls_started if peer is None else peer.peer_started)
         reception.tell_session(session_fields(self, (ip, port), group=group, resumed=resumed, elapsed=elapsed))
 
-    def _tell_error(self, code: str, msg: str, alert: str | None) -> None:
-        peer = self._peer
+    def _tls_tell_error(self, code: str, msg: str, alert: str | None) -> None:
+        peer = self._tls_peer
         if peer is not None:
-            peer.told = True
-        if self._reception is not None:
-            tell_error(self._reception, peer, code, msg, alert=alert, sni=self.server_name)
+            peer.peer_told = True
+        if self._tls_reception is not None:
+            tell_error(self._tls_reception, peer, code, msg, alert=alert, sni=self.tls_server_name)
 
 
 def tell_error(
     reception: Reception, peer: Peer | None, code: str, msg: str, *, alert: str | None = None, sni: str | None = None
 ) -> None:
     """Tell that a connection failed."""
-    ip, port = (None, None) if peer is None else (peer.ip, peer.port)
-    kind = ClientErrorEvent if peer is None or peer.spoke else SilentClientEvent
+    ip, port = (None, None) if peer is None else (peer.peer_ip, peer.peer_port)
+    kind = ClientErrorEvent if peer is None or peer.peer_spoke else SilentClientEvent
     reception.tell(kind(ip=ip, port=port, code=code, msg=msg, alert=alert, sni=sni))
 
 
 def reason_of(error: ssl.SSLError, connection: ssl.SSLObject | ssl.SSLSocket) -> tuple[str, str]:
-    """A code and a sentence for what OpenSSL raised. A context may add to it, by `explain`."""
-    if getattr(connection, "name_refused", False):
+    """A code and a sentence for what OpenSSL raised. A context may add to it, by `tls_explain`."""
+    if getattr(connection, "tls_name_refused", False):
         return "UNRECOGNIZED_NAME", "the client asked for a name that is not served"
     text = str(error.args[1]) if len(error.args) > 1 else str(error)
     words = _MESSAGE.fullmatch(text)
     msg = text if words is None else words[1]
-    if isinstance(error, ssl.SSLCertVerificationError) and (explain := getattr(connection.context, "explain", None)):
+    if isinstance(error, ssl.SSLCertVerificationError) and (
+        explain := getattr(connection.context, "tls_explain", None)
+    ):
         msg += explain(error.verify_code, verified_chain(connection))
     return error.reason or "UNKNOWN", msg

@@ -82,7 +82,7 @@ def _following(base: Any) -> Any:
             finally:
                 _served.reset(token)
             if connection.h3 is not None:
-                handshake.tell(self._live.ssl_context.reception)
+                handshake.tell(self._live.ssl_context.tls_reception)
 
     Following.__name__ = Following.__qualname__ = base.__name__
     return Following
@@ -108,7 +108,7 @@ class QuicHandshake:
         self._facts: TLSConnection | None = None
 
     @property
-    def connection(self) -> TLSConnection | None:
+    def tls_connection(self) -> TLSConnection | None:
         """The facts, None while the handshake is under way."""
         if self._facts is None:
             self._facts = self._describe()
@@ -132,7 +132,7 @@ class QuicHandshake:
 
     def tell(self, reception: Reception | None) -> None:
         """Tell of the handshake, once."""
-        if self._told or reception is None or (facts := self.connection) is None:
+        if self._told or reception is None or (facts := self.tls_connection) is None:
             return
         self._told = True
         if reception.wants_sessions():

@@ -50,7 +50,7 @@ class Host:
     def __init__(self, files: Files, clock: Clock, rotation: Rotation, *, threaded: bool = False) -> None:
         self.context = ServerContext(INTERMEDIATE, threaded=threaded)
         self.context.resumption = Resumption(self.context.ssl_context, rotation, threaded=threaded, clock=clock)
-        self.context.ssl_context.before_each = self.context.resumption.refresh
+        self.context.ssl_context.tls_before_each = self.context.resumption.refresh
         self.context.use({"default": [files.ecdsa.load()]}, ticket_secret=SECRET)
 
 

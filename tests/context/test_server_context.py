@@ -148,7 +148,7 @@ def test_names(files: Files, asked: str | None, served: str | None, with_default
     expected = getattr(files, served or "ecdsa").load()
     assert _fingerprint(ends.client) == expected.fingerprint_sha256
     assert isinstance(ends.server, TLSObject)
-    assert ends.server.server_name == asked
+    assert ends.server.tls_server_name == asked
 
 
 @pytest.mark.parametrize(
@@ -214,7 +214,7 @@ def test_client_certificates(
     if says is None:
         ends = handshake(server, peer)
         assert isinstance(ends.server, TLSObject)
-        connection = ends.server.connection
+        connection = ends.server.tls_connection
         assert connection is not None
         assert bool(connection.client_chain) == (certificate is not None)
         assert connection.extension["client_cert_name"] == ("CN=client.example" if certificate else None)
@@ -260,8 +260,8 @@ def test_a_session_survives_a_swap(files: Files) -> None:
     second = handshake(context.ssl_context, peer, session=first.client.session)
     assert second.client.session_reused
     assert isinstance(second.server, TLSObject)
-    assert second.server.connection is not None
-    assert second.server.connection.resumed
+    assert second.server.tls_connection is not None
+    assert second.server.tls_connection.resumed
 
 
 def test_an_encrypted_key_in_memory_is_served(files: Files) -> None:

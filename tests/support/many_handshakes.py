@@ -35,7 +35,7 @@ def main(count: int, certfile: str, keyfile: str) -> None:
         server = ServerContext(INTERMEDIATE, threaded=threaded)
         rotation = Rotation.gentle(PERIOD)
         server.resumption = Resumption(server.ssl_context, rotation, threaded=threaded, clock=clock)
-        server.ssl_context.before_each = server.resumption.refresh
+        server.ssl_context.tls_before_each = server.resumption.refresh
         server.use({"default": [pair]}, ticket_secret=os.urandom(32))
         for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
             peer, session = client(minimum=version, maximum=version), None

@@ -18,15 +18,21 @@ import pytest
 from audited import HEADERS, REPLY, by_tlslite, examine, ids, listening, python_server
 from files import Files
 from flights import message, record, server_hello, vector
+from hypothesis import example, given
+from hypothesis import strategies as st
+from observations import seen
 from pki import PKI
 from rich.console import Console
 
+from asgi_tls.audit.probes.handshakes import Trust
+from asgi_tls.audit.probes.observed import ServedChain
 from asgi_tls.audit.probes.target import parse_target
 from asgi_tls.audit.report.html import as_html
 from asgi_tls.audit.report.json import as_json
-from asgi_tls.audit.report.report import Report, audit
+from asgi_tls.audit.report.report import Report, audit, judge
 from asgi_tls.audit.report.sarif import as_sarif
 from asgi_tls.audit.report.table import print_report
+from asgi_tls.certificate.chain import parse_certificate
 from asgi_tls.errors import UnreachableError
 
 
@@ -135,6 +141,7 @@ def chain(*certificates: bytes) -> bytes:
 CA = PKI("Hostile")
 LEAF, ROOT = (ssl.PEM_cert_to_DER_cert(pem.decode()) for pem in (CA.leaf().cert_pem, CA.root_pem))
 
+ECDSA_WITH_SHA256 = bytes.fromhex("2a8648ce3d040302")
 _NUMBERS = itertools.count()
 FLIGHTS: dict[str, tuple[Callable[[], Iterable[bytes]], set[str]]] = {
     "400 certificates": (lambda: (chain(LEAF, *[ROOT] * 400),), {"chain-long"}),
@@ -144,6 +151,22 @@ FLIGHTS: dict[str, tuple[Callable[[], Iterable[bytes]], set[str]]] = {
     "an issuer that is no X.509": (lambda: (chain(LEAF, b"\x30\x00" * 1000),), {"certificate-unreadable"}),
     "another certificate each time": (lambda: (chain(next(_NUMBERS).to_bytes(8)),), {"certificate-unreadable"}),
 }  # fmt: skip
+
+
+@given(st.lists(st.tuples(st.integers(0, len(LEAF) - 1), st.integers(0, 255)), min_size=1, max_size=3))
+@example([(LEAF.index(ECDSA_WITH_SHA256) + 7, 99), (LEAF.rindex(ECDSA_WITH_SHA256) + 7, 99)])
+def test_a_damaged_certificate(damage: list[tuple[int, int]]) -> None:
+    """Whatever parses is judged and shown; the example is signed by an algorithm that nobody knows."""
+    damaged = bytearray(LEAF)
+    for at, value in damage:
+        damaged[at] = value
+    try:
+        leaf = parse_certificate(bytes(damaged))
+    except ValueError:
+        return
+    trust = Trust(trusted=False, code=20, reason="unable to get local issuer certificate")
+    served = ServedChain(certificates=(leaf, leaf), sent=2, staple=None, staple_state="absent", trust=trust)
+    outputs(judge(seen(chains=(served,))))
 
 
 @pytest.mark.parametrize("name", FLIGHTS)

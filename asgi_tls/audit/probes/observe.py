@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeVar
-
-from cryptography import x509
-from cryptography.utils import CryptographyDeprecationWarning
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from asgi_tls.audit.probes import hello
 from asgi_tls.audit.probes.caller import Caller, Stream
@@ -36,10 +32,14 @@ from asgi_tls.audit.probes.prober import Prober
 from asgi_tls.audit.probes.staple import read_staple
 from asgi_tls.audit.probes.suites import ECDHE, Suites, find_suites, suites_of
 from asgi_tls.audit.probes.target import Target
+from asgi_tls.certificate.chain import parse_certificate
 from asgi_tls.certificate.private_key import describe_key, key_type
 from asgi_tls.certificate.trust import load_ca_bundle
 from asgi_tls.errors import UnreachableError
 from asgi_tls.handshake import alerts
+
+if TYPE_CHECKING:
+    from cryptography import x509
 
 Progress = Callable[[str, int, int], None]
 """Called with what was just looked at, how many steps are done, and of how many."""
@@ -221,7 +221,7 @@ class _Run:
             certificates: list[x509.Certificate] = []
             for position, der in enumerate(sent[:_LONGEST_CHAIN], 1):
                 try:
-                    certificates.append(_parse(der))
+                    certificates.append(parse_certificate(der))
                 except ValueError as error:
                     trust = verify(self.caller, self.authorities)
                     unreadable.append(Unreadable(position=position, reason=str(error), trust=trust))
@@ -291,19 +291,6 @@ def _hellos(flights: dict[int, Flight]) -> Hellos | None:
         extended_master_secret=hello.EXTENDED_MASTER_SECRET in best.extensions if newest > hello.SSL3 else None,
         downgrade_marked=marked,
     )
-
-
-def _parse(der: bytes) -> x509.Certificate:
-    """Each part now, so that nothing raises later. Raises ValueError."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", CryptographyDeprecationWarning)  # of what it will refuse one day
-            certificate = x509.load_der_x509_certificate(der)
-        _ = certificate.extensions, certificate.subject.rfc4514_string(), certificate.issuer.rfc4514_string()
-        _ = certificate.not_valid_before_utc, certificate.not_valid_after_utc, certificate.signature_algorithm_oid
-    except Exception as error:
-        raise ValueError(f"{type(error).__name__}: {error}") from error
-    return certificate
 
 
 def _kind(certificate: x509.Certificate) -> str | None:

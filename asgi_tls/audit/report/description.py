@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cryptography.exceptions import UnsupportedAlgorithm
 
 from asgi_tls.audit.judges.certificate import path_of
 from asgi_tls.audit.judges.findings import shown
@@ -13,6 +16,9 @@ from asgi_tls.certificate.loaded import lifetime_left
 from asgi_tls.certificate.private_key import describe_key, key_type
 from asgi_tls.certificate.validation import subject_alt_names
 from asgi_tls.middleware.fields import HSTS_NAME
+
+if TYPE_CHECKING:
+    from cryptography import x509
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +83,7 @@ def describe_certificate(served: ServedChain, seen: Observed) -> Certificate:
         issuer=shown(leaf.issuer.rfc4514_string()),
         names=tuple(shown(name) for name in (*dns_names, *addresses)),
         key=key_type(leaf) or describe_key(leaf),
-        signature=None if leaf.signature_hash_algorithm is None else leaf.signature_hash_algorithm.name,
+        signature=_digest(leaf),
         not_before=leaf.not_valid_before_utc.isoformat(),
         not_after=leaf.not_valid_after_utc.isoformat(),
         lifetime_left=round(lifetime_left(leaf.not_valid_before_utc, leaf.not_valid_after_utc, seen.at), 4),
@@ -87,3 +93,12 @@ def describe_certificate(served: ServedChain, seen: Observed) -> Certificate:
         trusted=None if trust is None else trust.trusted,
         staple=served.staple.status if served.staple is not None else served.staple_state,
     )
+
+
+def _digest(certificate: x509.Certificate) -> str | None:
+    """The hash of its signature, None if it is built in; the algorithm's number if `cryptography` does not know it."""
+    try:
+        algorithm = certificate.signature_hash_algorithm
+    except UnsupportedAlgorithm:
+        return certificate.signature_algorithm_oid.dotted_string
+    return None if algorithm is None else algorithm.name

@@ -1,54 +1,27 @@
-"""Everything that asgi_tls raises on purpose.
+"""Every error that asgi_tls raises on purpose.
 
-ASGITLSError
-|-- ProfileError (also a ValueError)         a policy that contradicts itself or the standard
-|   |-- UnknownNameError                     a suite or a group that nobody knows
-|   |-- WrongListError                       a TLS 1.2 suite among the TLS 1.3 ones, or the reverse
-|   |-- WeakCipherError                      CBC, or a key exchange without forward secrecy
-|   `-- VersionError                         below TLS 1.2, or minimum above maximum
-|-- CertificateError                         key material that must not be served
-|   |-- MissingFileError                     no such file
-|   |-- UnreadableFileError                  no permission, a directory, an I/O error
-|   |-- EmptyFileError
-|   |-- TruncatedFileError                   a PEM block that begins and does not end
-|   |-- NotPEMError                          no PEM block of the kind that is wanted
-|   |-- MalformedCertificateError            a certificate that OpenSSL cannot parse either
-|   |-- PasswordError                        the key is encrypted: password missing or wrong
-|   |-- KeyMismatchError                     the key belongs to another certificate
-|   |-- ChainOrderError                      the leaf is not first, or the issuers are shuffled
-|   |-- MissingIntermediateError             the chain does not connect
-|   |   `-- LeafOnlyError                    cert.pem where fullchain.pem was meant
-|   |-- ExpiredError
-|   |-- NotYetValidError
-|   |-- NoSubjectAltNameError
-|   |-- CAAsLeafError                        a CA certificate offered as the server's own
-|   |-- WeakKeyError                         RSA under 2048 bits, or a curve that TLS 1.3 does not know
-|   |-- WeakSignatureError                   signed with SHA-1 or MD5
-|   |-- CRLError                             a client CA without a revocation list in force
-|   `-- StaplingError                        no good OCSP response, where one is required
-|-- ConfigurationError                       settings that do not fit together
-|-- UnreachableError                         a server that was to be audited does not answer
-|-- TrustStoreError                          a trust store that could not be read or changed
-`-- UnsupportedError                         this Python, OpenSSL or server cannot keep the promise
-
-Each failure carries a `code` for programs and a `fix` for people; the message ends with the fix.
-`asgi-tls explain CODE` tells more.
+Each has a `code` for programs and a `fix` for people; its message ends with the fix. `asgi-tls explain CODE` says more.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 
 class ASGITLSError(Exception):
-    """The root: `except ASGITLSError` catches whatever this package raises on purpose.
+    """The base class: `except ASGITLSError` catches every error that this package raises on purpose.
 
     `code` is a stable, kebab-case name of the failure. `fix` says what to do about it. `settings` are the settings that
     the text names, as ServerTLS calls them. They are given as `{name}` in `problem` and `fix`.
     """
 
-    code = "error"
+    code: ClassVar[str] = "error"
+
+    def __init_subclass__(cls, *, code: str | None = None) -> None:
+        if code is not None:
+            cls.code = code
 
     def __init__(self, problem: str, *, fix: str, settings: Sequence[str] = ()) -> None:
         self.settings = tuple(settings)
@@ -67,7 +40,7 @@ class ASGITLSError(Exception):
 
     @property
     def more(self) -> str:
-        """Where to read on: a sentence for whoever shows the error to a person."""
+        """The sentence that says where to read more, for showing the error to a person."""
         return f"More: asgi-tls explain {self.code}"
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -82,179 +55,125 @@ def _rebuild(kind: type[ASGITLSError], state: dict[str, object]) -> ASGITLSError
     return error
 
 
-class ProfileError(ASGITLSError, ValueError):
-    """A profile that contradicts itself or RFC 9325."""
-
-    code = "profile"
+class ProfileError(ASGITLSError, ValueError, code="profile"):
+    """The profile contradicts itself or RFC 9325."""
 
 
-class UnknownNameError(ProfileError):
-    """A cipher suite or group name that is neither OpenSSL's nor IANA's."""
-
-    code = "profile-unknown-name"
+class UnknownNameError(ProfileError, code="profile-unknown-name"):
+    """A cipher suite or group has neither an OpenSSL nor an IANA name."""
 
 
-class WrongListError(ProfileError):
-    """A TLS 1.2 suite among the TLS 1.3 ones, or the reverse."""
-
-    code = "profile-wrong-list"
+class WrongListError(ProfileError, code="profile-wrong-list"):
+    """A TLS 1.2 suite is in the list for TLS 1.3, or the reverse."""
 
 
-class WeakCipherError(ProfileError):
-    """A suite without authenticated encryption or without forward secrecy."""
-
-    code = "profile-weak-cipher"
+class WeakCipherError(ProfileError, code="profile-weak-cipher"):
+    """A suite has no authenticated encryption or no forward secrecy."""
 
 
-class VersionError(ProfileError):
-    """A version below TLS 1.2, or a minimum above the maximum."""
-
-    code = "profile-version"
+class VersionError(ProfileError, code="profile-version"):
+    """A version is below TLS 1.2, or the minimum is above the maximum."""
 
 
-class CertificateError(ASGITLSError):
-    """Key material that must not be served. `path` names the file, where there is one."""
-
-    code = "certificate"
+class CertificateError(ASGITLSError, code="certificate"):
+    """A certificate or key must not be served. `path` is its file, None without one."""
 
     def __init__(self, problem: str, *, fix: str, path: Path | None = None, settings: Sequence[str] = ()) -> None:
         super().__init__(problem if path is None else f"{path}: {problem}", fix=fix, settings=settings)
         self.path = path
 
 
-class MissingFileError(CertificateError):
-    """No such file."""
-
-    code = "certificate-missing-file"
+class MissingFileError(CertificateError, code="certificate-missing-file"):
+    """The file does not exist."""
 
 
-class UnreadableFileError(CertificateError):
-    """No permission to read it, or it is no regular file."""
-
-    code = "certificate-unreadable-file"
+class UnreadableFileError(CertificateError, code="certificate-unreadable-file"):
+    """The file cannot be read: no permission, a directory, a pipe, or an I/O error."""
 
 
-class EmptyFileError(CertificateError):
-    """The file holds nothing."""
-
-    code = "certificate-empty-file"
+class TooManyOpenFilesError(UnreadableFileError, code="too-many-open-files"):
+    """The process or the system has no descriptor left to open the file (EMFILE, ENFILE)."""
 
 
-class TruncatedFileError(CertificateError):
-    """A PEM block that begins and does not end."""
-
-    code = "certificate-truncated-file"
+class EmptyFileError(CertificateError, code="certificate-empty-file"):
+    """The file is empty."""
 
 
-class NotPEMError(CertificateError):
-    """No PEM block of the kind that was looked for, or a key that does not parse."""
-
-    code = "certificate-not-pem"
+class TruncatedFileError(CertificateError, code="certificate-truncated-file"):
+    """A PEM block begins and does not end."""
 
 
-class MalformedCertificateError(CertificateError):
-    """A certificate or a CRL that is not encoded as X.509 demands, and that OpenSSL refuses for it."""
-
-    code = "certificate-malformed"
+class NotPEMError(CertificateError, code="certificate-not-pem"):
+    """The file has no PEM block of the expected type, or a key that cannot be parsed."""
 
 
-class PasswordError(CertificateError):
+class MalformedCertificateError(CertificateError, code="certificate-malformed"):
+    """A certificate or CRL is not valid X.509, and OpenSSL cannot parse it either."""
+
+
+class PasswordError(CertificateError, code="certificate-password"):
     """The key is encrypted, and the password is missing or wrong."""
 
-    code = "certificate-password"
+
+class KeyMismatchError(CertificateError, code="certificate-key-mismatch"):
+    """The private key does not belong to the certificate."""
 
 
-class KeyMismatchError(CertificateError):
-    """The private key belongs to another certificate."""
-
-    code = "certificate-key-mismatch"
+class ChainOrderError(CertificateError, code="certificate-chain-order"):
+    """The certificates are in the wrong order (RFC 5246 section 7.4.2: the leaf comes first)."""
 
 
-class ChainOrderError(CertificateError):
-    """The certificates are all there, in the wrong order (RFC 5246 section 7.4.2: the leaf comes first)."""
-
-    code = "certificate-chain-order"
+class MissingIntermediateError(CertificateError, code="certificate-missing-intermediate"):
+    """A certificate between the leaf and its root is missing."""
 
 
-class MissingIntermediateError(CertificateError):
-    """The chain does not lead from the leaf to its issuer."""
-
-    code = "certificate-missing-intermediate"
+class LeafOnlyError(MissingIntermediateError, code="certificate-leaf-only"):
+    """The file contains only the leaf, and the file beside it the whole chain (cert.pem, fullchain.pem)."""
 
 
-class LeafOnlyError(MissingIntermediateError):
-    """The file holds the leaf alone, where the file beside it holds the whole chain."""
-
-    code = "certificate-leaf-only"
+class ExpiredError(CertificateError, code="certificate-expired"):
+    """A certificate of the chain has expired (notAfter)."""
 
 
-class ExpiredError(CertificateError):
-    """A certificate of the chain is past its notAfter."""
-
-    code = "certificate-expired"
+class NotYetValidError(CertificateError, code="certificate-not-yet-valid"):
+    """A certificate of the chain is not yet valid (notBefore)."""
 
 
-class NotYetValidError(CertificateError):
-    """A certificate of the chain is before its notBefore."""
-
-    code = "certificate-not-yet-valid"
+class NoSubjectAltNameError(CertificateError, code="certificate-no-san"):
+    """The certificate has no subjectAltName: clients ignore the common name since RFC 6125."""
 
 
-class NoSubjectAltNameError(CertificateError):
-    """No subjectAltName: clients have ignored the common name since RFC 6125."""
-
-    code = "certificate-no-san"
+class CAAsLeafError(CertificateError, code="certificate-ca-as-leaf"):
+    """The leaf has basicConstraints CA:TRUE: a CA certificate cannot be a server certificate."""
 
 
-class CAAsLeafError(CertificateError):
-    """A certificate with basicConstraints CA:TRUE is no server certificate."""
-
-    code = "certificate-ca-as-leaf"
+class WeakKeyError(CertificateError, code="certificate-weak-key"):
+    """A key is RSA with less than 2048 bits, or of a type that TLS 1.3 clients do not accept."""
 
 
-class WeakKeyError(CertificateError):
-    """RSA under 2048 bits, or a kind of key that TLS 1.3 clients do not accept."""
-
-    code = "certificate-weak-key"
+class WeakSignatureError(CertificateError, code="certificate-weak-signature"):
+    """A certificate is signed with SHA-1 or MD5, which RFC 9155 forbids."""
 
 
-class WeakSignatureError(CertificateError):
-    """Signed with SHA-1 or MD5, which RFC 9155 forbids."""
-
-    code = "certificate-weak-signature"
+class CRLError(CertificateError, code="crl-unavailable"):
+    """A CA of client certificates has no valid revocation list, although revocation is checked."""
 
 
-class CRLError(CertificateError):
-    """A CA of client certificates without a revocation list in force, where revocation is checked."""
-
-    code = "crl-unavailable"
+class StaplingError(CertificateError, code="certificate-stapling"):
+    """The certificate has no good OCSP response, although `stapling="required"`."""
 
 
-class StaplingError(CertificateError):
-    """No good OCSP response for it, where `stapling="required"` asks for one."""
-
-    code = "certificate-stapling"
+class ConfigurationError(ASGITLSError, code="configuration"):
+    """Settings contradict each other, or would have no effect. Nothing was started."""
 
 
-class ConfigurationError(ASGITLSError):
-    """Settings that do not fit together. Nothing was started."""
-
-    code = "configuration"
+class TrustStoreError(ASGITLSError, code="trust-store"):
+    """A trust store could not be read or changed. `problem` contains the program's output."""
 
 
-class TrustStoreError(ASGITLSError):
-    """A trust store that could not be read or changed. What the program said is in `problem`."""
-
-    code = "trust-store"
+class UnsupportedError(ASGITLSError, code="unsupported"):
+    """This Python, OpenSSL or server does not support what the settings require."""
 
 
-class UnsupportedError(ASGITLSError):
-    """This Python, OpenSSL or server cannot keep a promise that the settings make."""
-
-    code = "unsupported"
-
-
-class UnreachableError(ASGITLSError):
-    """A server that was to be audited does not answer, or does not speak TLS."""
-
-    code = "unreachable"
+class UnreachableError(ASGITLSError, code="unreachable"):
+    """The audited server does not answer, or does not speak TLS."""

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from asgi_tls.certificate.material import unreadable
 from asgi_tls.certificate.sources import PEMFiles, check_path
-from asgi_tls.errors import MissingFileError, UnreadableFileError
+from asgi_tls.errors import MissingFileError
 
 # What certbot, Kubernetes and acme.sh (with --install-cert) call the two files inside a directory of its own.
 _INSIDE: Final = (("fullchain.pem", "privkey.pem"), ("tls.crt", "tls.key"), ("fullchain.cer", "privkey.key"))
@@ -46,9 +47,7 @@ class PEMDirectory:
         except (FileNotFoundError, NotADirectoryError):
             raise MissingFileError("no such directory", fix="Check the path.", path=Path(self.path)) from None
         except OSError as error:
-            raise UnreadableFileError(
-                f"cannot be read: {error.strerror}", fix="Let the server's user list it.", path=Path(self.path)
-            ) from error
+            raise unreadable(error, "Let the server's user list it.", Path(self.path)) from error
         return tuple(found)
 
     def __str__(self) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from asgi_tls.certificate.loaded import Certificate
+from asgi_tls.certificate.material import out_of_descriptors
 from asgi_tls.errors import CertificateError
 
 
@@ -61,12 +62,17 @@ def _has_memory_files() -> bool:
 
 @contextlib.contextmanager
 def _in_memory(data: bytes) -> Iterator[str]:
-    """Memory with a file's name: it never reaches a disk."""
-    descriptor = os.memfd_create("asgi_tls", os.MFD_CLOEXEC)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        yield f"/proc/self/fd/{descriptor}"
+    """Memory with a file's name: it never reaches a disk. Raises TooManyOpenFilesError."""
+    try:
+        descriptor = os.memfd_create("asgi_tls", os.MFD_CLOEXEC)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            yield f"/proc/self/fd/{descriptor}"
+    except OSError as error:  # of OpenSSL too, which opens the name
+        if not isinstance(error, ssl.SSLError) and (found := out_of_descriptors(error)):
+            raise found from error
+        raise
 
 
 def _encrypted(key_pem: bytes, password: str) -> bytes:

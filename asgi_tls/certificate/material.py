@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from asgi_tls.errors import CertificateError, EmptyFileError, MissingFileError, UnreadableFileError
+from asgi_tls.errors import (
+    CertificateError,
+    EmptyFileError,
+    MissingFileError,
+    TooManyOpenFilesError,
+    UnreadableFileError,
+)
 from asgi_tls.files import others_with_access, read_regular
 
 _E = TypeVar("_E", bound=CertificateError)
@@ -43,7 +50,7 @@ class Material:
     @property
     def name(self) -> str:
         """The file as a shell command would name it."""
-        return self.role if self.path is None else str(self.path)
+        return self.role if self.path is None else shlex.quote(str(self.path))
 
 
 def read_material(path: Path, role: str, *, denied: str = DENIED) -> Material:
@@ -76,8 +83,28 @@ def _cannot_read(path: Path, role: str, error: OSError | ValueError, denied: str
     if isinstance(error, OSError) and error.errno == errno.ENXIO:  # a socket cannot be opened at all
         fix = "Use a regular file: it is read again at each renewal."
         return UnreadableFileError("is a pipe, a socket or a device", fix=fix, path=path)
-    reason = error.strerror if isinstance(error, OSError) else "not a file name"
-    return UnreadableFileError(f"cannot be read: {reason}", fix="Check the path.", path=path)
+    if isinstance(error, ValueError):
+        return UnreadableFileError("cannot be read: not a file name", fix="Check the path.", path=path)
+    return unreadable(error, "Check the path.", path)
+
+
+def unreadable(error: OSError, fix: str, path: Path) -> UnreadableFileError:
+    """The error for a file or directory that is there and cannot be read."""
+    return out_of_descriptors(error, path) or UnreadableFileError(
+        f"cannot be read: {error.strerror}", fix=fix, path=path
+    )
+
+
+def out_of_descriptors(error: OSError, path: Path | None = None) -> TooManyOpenFilesError | None:
+    """The error where there was no descriptor left: the file may be fine. None for any other reason."""
+    limits = {errno.EMFILE: "this process", errno.ENFILE: "the system"}
+    if error.errno not in limits:
+        return None
+    return TooManyOpenFilesError(
+        f"cannot be opened: {limits[error.errno]} has reached the limit of open files",
+        fix="Raise the limit (systemd: LimitNOFILE=, shell: ulimit -n), or accept fewer connections.",
+        path=path,
+    )
 
 
 def _missing(path: Path) -> MissingFileError:

@@ -159,14 +159,21 @@ def der_length(data: bytes) -> int | None:
 
 _CONVERT = "Convert it: `openssl {} -in {{name}} -out {{name}}.pem`."
 
+# RC2, RC4 and DES (RFC 7292 appendix C, RFC 8018 appendix A): Windows and Java used them for a long time, and OpenSSL 3
+# reads such files only with its legacy provider.
+_LEGACY = (
+    rb"(?:\x06\x0a\x2a\x86\x48\x86\xf7\x0d\x01\x0c\x01[\x01\x02\x05\x06]"
+    rb"|\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x05[\x01\x03\x04\x06\x0a\x0b])"
+)
+
 # What follows the outer SEQUENCE header of a binary file, what that makes it, and how to convert it.
 _BINARY = (
     (
-        rb"\x02\x01\x03\x30",
-        "a PKCS#12 file",
-        # Until OpenSSL 3 and Windows 10 they were encrypted in ways that only its legacy provider knows.
-        f"{_CONVERT.format('pkcs12 -noenc')[:-1]}; add -legacy for a file from an older program.",
+        rb"\x02\x01\x03\x30.*" + _LEGACY,
+        "a PKCS#12 file with an obsolete encryption",
+        _CONVERT.format("pkcs12 -legacy -noenc"),
     ),
+    (rb"\x02\x01\x03\x30", "a PKCS#12 file", _CONVERT.format("pkcs12 -noenc")),
     (rb"\x02\x01\x00[\x30\x02]|\x02\x01\x01\x04", "a key in DER form", _CONVERT.format("pkey -inform der")),
     (
         rb"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07",  # pkcs-7
@@ -184,7 +191,7 @@ _BINARY = (
 
 def _not_pem(material: Material, text: str) -> NotPEMError:
     data = material.data
-    if data.startswith(b"\x30") and der_length(data) is not None:
+    if data.startswith(b"\x30\x80") or (data.startswith(b"\x30") and der_length(data) is not None):  # NSS: no length
         rest = data[2 + (data[1] & 0x7F if data[1] >= 0x80 else 0) :]
         for pattern, what, command in _BINARY:
             if re.match(pattern, rest, re.DOTALL):

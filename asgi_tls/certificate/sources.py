@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from asgi_tls.certificate.loaded import Certificate, Purpose
-from asgi_tls.certificate.material import DENIED, Material, read_material
+from asgi_tls.certificate.material import DENIED, Material, read_material, unreadable
 from asgi_tls.certificate.password import Password, PasswordFile, check_password
-from asgi_tls.errors import ConfigurationError, MissingFileError, UnreadableFileError
+from asgi_tls.errors import ConfigurationError, MissingFileError
 
 StrPath = str | os.PathLike[str]
 
@@ -75,9 +75,7 @@ class LetsEncrypt:
                 path=Path(self.directory),
             ) from None
         except OSError as error:
-            raise UnreadableFileError(
-                f"cannot be read: {error.strerror}", fix=_CERTBOT_DENIED, path=Path(self.directory)
-            ) from error
+            raise unreadable(error, _CERTBOT_DENIED, Path(self.directory)) from error
         if missing:
             raise self._unknown_domain(live)
         return _load_files(self, *self.paths, None, purpose, denied=_CERTBOT_DENIED)

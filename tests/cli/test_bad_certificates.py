@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import sys
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from handshakes import client, connect
 from pki import PKI, Pair
-from servers import asgi_tls, run
+from servers import asgi_tls, run, serve
 
 from asgi_tls import PEMFiles, errors
 from asgi_tls.errors import CertificateError
@@ -133,3 +135,51 @@ def test_the_password_of_a_key_is_never_shown(tmp_path: Path) -> None:
     assert status == 3
     assert "password" in text
     assert "hunter2hunter2" not in text
+
+
+LAUNCHES: dict[str, tuple[list[str], str]] = {
+    # how it is started -> what its error tells the reader to set
+    "asgi-tls uvicorn": (
+        [*asgi_tls("uvicorn", "facts_app:app", "--port=0"), "--ssl-certfile={}", "--ssl-keyfile={}"],
+        "Set --ssl-keyfile-password,",
+    ),
+    "asgi-tls hypercorn": (
+        [*asgi_tls("hypercorn", "facts_app:app", "--bind=127.0.0.1:0"), "--certfile={}", "--keyfile={}"],
+        "Set --keyfile-password,",
+    ),
+    "asgi-tls gunicorn": (
+        [*asgi_tls("gunicorn", "facts_app:app", "--bind=127.0.0.1:0"), "--certfile={}", "--keyfile={}"],
+        "Set --tls-keyfile-password-file,",
+    ),
+    "gunicorn": (
+        [sys.executable, "-m", "gunicorn", "-c", "python:asgi_tls.servers.gunicorn", "-k", "asgi", "facts_app:app",
+         "--bind=127.0.0.1:0", "--certfile={}", "--keyfile={}"],
+        "Set ASGI_TLS_KEYFILE_PASSWORD_FILE,",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("launch", LAUNCHES)
+def test_a_missing_password_is_asked_for_in_the_words_of_the_launch(tmp_path: Path, launch: str) -> None:
+    pair = PKI("Encrypted").leaf("localhost")
+    _write(tmp_path, pair.chain_pem, pair.encrypted_key_pem(b"secret"))
+    command, says = LAUNCHES[launch]
+    files = iter((tmp_path / "fullchain.pem", tmp_path / "privkey.pem"))
+    status, text = run([part.format(next(files)) if "{}" in part else part for part in command])
+    assert status == 3
+    assert "is encrypted, and no password was given" in text
+    assert says in text
+
+
+@pytest.mark.parametrize("content", [b"secret", b"secret\n", b"\xef\xbb\xbfsecret\r\nmore\r\n"])
+def test_a_password_comes_from_the_first_line_of_a_file(tmp_path: Path, content: bytes) -> None:
+    pair = PKI("Encrypted").leaf("localhost")
+    _write(tmp_path, pair.chain_pem, pair.encrypted_key_pem(b"secret"))
+    (tmp_path / "password").touch(mode=0o600)
+    (tmp_path / "password").write_bytes(content)
+    files = [f"--ssl-certfile={tmp_path}/fullchain.pem", f"--ssl-keyfile={tmp_path}/privkey.pem"]
+    command = asgi_tls(
+        "uvicorn", "facts_app:app", "--port=0", *files, f"--tls-keyfile-password-file={tmp_path}/password"
+    )
+    with serve(command, ready="Uvicorn running on") as server:
+        assert connect(server.port, client(), path=None).certificate == pair.der

@@ -156,6 +156,11 @@ def cipher_number(name: str) -> int | None:
     return TLS12_CIPHERS[name][1] if name in TLS12_CIPHERS else None
 
 
+def groups_in_use(profile: TLSProfile) -> tuple[str, ...]:
+    """The profile's groups without those that none of its versions has."""
+    return tuple(name for name in profile.groups if profile.speaks("TLSv1.3") or name not in TLS13_GROUPS)
+
+
 def cipher_string(profile: TLSProfile) -> str:
     """The TLS 1.2 suites as OpenSSL's cipher list.
 

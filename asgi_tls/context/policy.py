@@ -8,7 +8,7 @@ from typing import Final
 
 from asgi_tls import _openssl
 from asgi_tls.errors import UnsupportedError
-from asgi_tls.profile import TLSProfile, Version, cipher_string
+from asgi_tls.profile import TLSProfile, Version, cipher_string, groups_in_use
 
 _VERSION: Final[dict[Version, ssl.TLSVersion]] = {
     "TLSv1.2": ssl.TLSVersion.TLSv1_2,
@@ -43,18 +43,19 @@ def set_ciphers(context: ssl.SSLContext, profile: TLSProfile) -> None:
 
 
 def usable_groups(profile: TLSProfile) -> tuple[tuple[str, ...], list[str]]:
-    """The profile's groups that this OpenSSL has, in order, and a sentence on those that it lacks.
+    """The groups of the profile's versions that this OpenSSL has, in order, and a sentence on those that it lacks.
 
     Raises UnsupportedError when none is left.
     """
+    wanted = groups_in_use(profile)
     supported = _openssl.supported_groups()
     if supported is None:
-        return profile.groups, []
-    usable = tuple(name for name in profile.groups if name in supported)
-    missing = [name for name in profile.groups if name not in supported]
+        return wanted, []
+    usable = tuple(name for name in wanted if name in supported)
+    missing = [name for name in wanted if name not in supported]
     if not usable:
         raise UnsupportedError(
-            f"{ssl.OPENSSL_VERSION} has none of the groups {', '.join(profile.groups)}",
+            f"{ssl.OPENSSL_VERSION} has none of the groups {', '.join(wanted)}",
             fix=f"Choose from {', '.join(supported)}.",
         )
     if not missing:

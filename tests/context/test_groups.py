@@ -13,7 +13,7 @@ import pytest
 from conversations import OF_12, SUITES_12, hello, numbers, record, u8, u16
 from files import Files
 from handshakes import client
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from memory import handshake
 
@@ -21,7 +21,7 @@ from asgi_tls import INTERMEDIATE, MODERN, ServerTLS, TLSProfile, _openssl
 from asgi_tls.audit.probes.flight import FlightReader
 from asgi_tls.audit.probes.suites import DHE, ECDHE
 from asgi_tls.errors import ProfileError
-from asgi_tls.profile import GROUPS, TLS13_GROUPS, Version
+from asgi_tls.profile import GROUPS, TLS13_GROUPS, Version, cipher_string
 
 V12, V13 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
 VERSIONS: dict[str, tuple[Version, ...]] = {
@@ -220,6 +220,43 @@ def test_a_profile_of_tls_1_2_needs_a_group_that_tls_1_2_has() -> None:
     with pytest.raises(ProfileError, match=r'groups of TLS 1.3 only. Name "X25519" as well'):
         INTERMEDIATE.with_groups("X25519MLKEM768", "SecP256r1MLKEM768")
     assert MODERN.with_groups("X25519MLKEM768").groups == ("X25519MLKEM768",)
+
+
+@st.composite
+def peers(draw: st.DrawFn) -> tuple[ssl.TLSVersion, ssl.TLSVersion, tuple[str, ...]]:
+    """Versions and groups of a client; no groups are OpenSSL's own."""
+    lowest, highest = sorted((draw(st.sampled_from([V12, V13])), draw(st.sampled_from([V12, V13]))))
+    names = st.lists(st.sampled_from(_openssl.supported_groups() or ()), unique=True)
+    return lowest, highest, tuple(draw(names))
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(profile=st.sampled_from(PROFILES), peer=peers())
+def test_whom_the_profile_allows_is_served(
+    files: Files,
+    server: Callable[[TLSProfile], ssl.SSLContext],
+    profile: TLSProfile,
+    peer: tuple[ssl.TLSVersion, ssl.TLSVersion, tuple[str, ...]],
+) -> None:
+    """A plain server with the same versions, suites and groups, in no order of its own, refuses the same clients."""
+    plain = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    plain.minimum_version = V12 if profile.speaks("TLSv1.2") else V13
+    plain.maximum_version = V13 if profile.speaks("TLSv1.3") else V12
+    plain.set_ciphers(cipher_string(profile))
+    for pair in (files.ecdsa, files.rsa):
+        plain.load_cert_chain(*map(str, pair.paths))
+    _openssl.set_groups(plain, [name for name in profile.groups if name in (_openssl.supported_groups() or ())])
+    lowest, highest, groups = peer
+    assume(highest is V13 or not groups or not TLS13_GROUPS.issuperset(groups))  # OpenSSL's client makes no such hello
+
+    def outcome(context: ssl.SSLContext) -> str | None:
+        try:
+            ends = handshake(context, client(minimum=lowest, maximum=highest, groups=groups))
+        except ssl.SSLError as error:
+            return error.reason
+        return ends.client.version()
+
+    assert outcome(server(profile)) == outcome(plain)
 
 
 @pytest.mark.parametrize("versions", ["TLS 1.2", "TLS 1.3"])

@@ -1,9 +1,8 @@
-"""Files and directories of our own: where they are, who may have written them, and how they are read and written.
+"""Files and directories of our own: where they are, who may have written them, how they are read and written.
 
-What lies in them steers a server (a CA's key, an OCSP response, metrics), so nothing is taken from where somebody else
-can write, nothing is read without a limit, and nothing that blocks is opened. What is written appears whole or not at
-all. Everything here raises OSError; where a file is not to be trusted that is a PermissionError whose `strerror` says
-why.
+Their contents control a server (the key of a CA, OCSP responses, metrics). So no file is read that another user can
+write to, none without a size limit, and none that blocks. Writes are atomic. All functions raise OSError; for a file
+that must not be trusted it is a PermissionError with the reason in `strerror`.
 """
 
 from __future__ import annotations
@@ -35,9 +34,9 @@ _POLL: Final = 0.05
 
 
 def user_directory(kind: Literal["cache", "config", "data"]) -> Path:
-    """This user's directory for data of that kind, on each platform: below it each program has one of its own.
+    """The platform's directory for this user's data of that kind; each program uses a subdirectory.
 
-    Raises ConfigurationError for a user who has none.
+    Raises ConfigurationError for a user without a home directory.
     """
     import platformdirs
 
@@ -60,7 +59,7 @@ def data_directory() -> Path:
 
 
 def read_regular(path: Path, limit: int, *, flags: int = 0) -> tuple[bytes, os.stat_result]:
-    """Up to `limit` bytes of a regular file, and what fstat says of it. A directory, a pipe or a device is an OSError.
+    """Up to `limit` bytes of a regular file, and its fstat result. Raises OSError for directories, pipes and devices.
 
     `flags` are added to those of `os.open`.
     """
@@ -78,7 +77,7 @@ def read_regular(path: Path, limit: int, *, flags: int = 0) -> tuple[bytes, os.s
 
 
 def read_own(path: Path, limit: int) -> bytes:
-    """A file of `limit` bytes at most that is no link, and that nobody but this user and root can have written."""
+    """A file of at most `limit` bytes that is not a link, and that only this user and root can write to."""
     try:
         data, status = read_regular(path, limit + 1, flags=getattr(os, "O_NOFOLLOW", 0))
     except OSError as error:
@@ -92,7 +91,7 @@ def read_own(path: Path, limit: int) -> bytes:
 
 
 def check_directory(path: Path) -> None:
-    """Raise OSError unless this is a directory in which only this user and root can write."""
+    """Raise OSError unless this is a directory that only this user and root can write to."""
     status = path.stat()
     if not stat.S_ISDIR(status.st_mode):
         raise NotADirectoryError(errno.ENOTDIR, "is not a directory", str(path))
@@ -100,24 +99,24 @@ def check_directory(path: Path) -> None:
 
 
 def make_private(directory: Path) -> None:
-    """Make `directory` and what leads to it, for this user alone. One that exists keeps its mode."""
+    """Create `directory` and its missing parents with mode 0700. Existing ones are not changed."""
     missing = [path for path in (directory, *directory.parents) if not path.exists()]
     for path in reversed(missing):
         path.mkdir(mode=0o700, exist_ok=True)
 
 
 def others_with_access(mode: int | None) -> str | None:
-    """Who else may read or write a file of this mode: "everyone" or "its group"; None for nobody, and on Windows."""
+    """Who else can read or write a file with this mode: "everyone", "its group" or None. Always None on Windows."""
     if os.name != "posix" or mode is None or not mode & 0o077:
         return None
     return "everyone" if mode & 0o007 else "its group"
 
 
 def publish_directory(target: Path, files: Mapping[str, tuple[bytes, int]]) -> bool:
-    """Make the directory `target` with `files` (contents and mode), all at once. False: it was there already.
+    """Create the directory `target` with `files` (contents and mode) atomically. False if it exists already.
 
-    The files are written into a directory beside it, which is then renamed: a rename onto a directory that holds
-    anything fails, so of several processes exactly one succeeds, and no reader ever sees a part.
+    The files are written into a temporary directory beside it, which is then renamed. Renaming onto a directory that is
+    not empty fails, so exactly one of several processes succeeds, and readers never see a part of the files.
     """
     draft = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))  # mode 0700
     try:
@@ -135,7 +134,7 @@ def publish_directory(target: Path, files: Mapping[str, tuple[bytes, int]]) -> b
 
 
 def replace_files(directory: Path, files: Mapping[str, tuple[bytes, int]]) -> None:
-    """Replace each file (contents and mode) by a rename, in the order given, once all of them are on the disk."""
+    """Write all files (contents and mode) to temporary ones, then rename them in the order given."""
     drafts: dict[Path, Path] = {}
     try:
         for name, (data, mode) in files.items():
@@ -152,9 +151,9 @@ def replace_files(directory: Path, files: Mapping[str, tuple[bytes, int]]) -> No
 
 @contextlib.contextmanager
 def locked(path: Path, timeout: float = math.inf) -> Iterator[bool]:
-    """Hold a lock that other processes and threads wait for; False when `timeout` seconds were not enough.
+    """Hold a lock against other processes and threads; False if it is not free within `timeout` seconds.
 
-    The system frees it when its holder dies. Without `fcntl` (Windows) there is no lock.
+    The operating system releases it when the process dies. On Windows there is no lock.
     """
     flags = os.O_RDWR | os.O_CREAT | sum(getattr(os, name, 0) for name in ("O_CLOEXEC", "O_NOFOLLOW", "O_NONBLOCK"))
     descriptor = os.open(path, flags, 0o600)

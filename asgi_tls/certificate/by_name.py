@@ -1,4 +1,4 @@
-"""What `ServerTLS(certificates)` may be, brought into one shape: certificate sources by host name."""
+"""The argument of `ServerTLS(certificates)` in one shape, whatever was given: certificate sources by host name."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def _host_name(spelling: object) -> str:
     name = checked_name(spelling)
     if parse_ip(name) is not None:
         raise ConfigurationError(
-            f"{spelling!r} in certificates is an address, and clients name none in a handshake (RFC 6066 section 3)",
+            f"{spelling!r} in certificates is an IP address, which clients do not send in SNI (RFC 6066 section 3)",
             fix=fix,
         )
     return name

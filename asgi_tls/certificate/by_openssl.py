@@ -1,8 +1,8 @@
-"""Certificates that `cryptography` refuses to parse and OpenSSL takes: T61 text in names, encoded DEFAULT values, odd
-subjectAltNames, versions that there are not.
+"""Certificates that `cryptography` refuses to parse and OpenSSL accepts: T61 text in names, encoded DEFAULT values, odd
+subjectAltNames, unknown versions.
 
-OpenSSL serves and verifies, so what it reads counts. It is asked through `ssl` alone: a handshake in memory proves that
-a client which trusts the last certificate of the file accepts the first, and tells what is in that one.
+OpenSSL serves and verifies, so its reading counts. It is reached through `ssl` alone: a handshake in memory proves that
+a client which trusts the last certificate of the file accepts the first, and gives the contents of that one.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _REFUSALS: Final[Mapping[int, tuple[type[CertificateError], str]]] = {
 def load_with_openssl(
     source: str, material: Material, blocks: Sequence[Block], key: LoadedKey, why: str, warnings: Iterable[str]
 ) -> Certificate:
-    """A server's certificate by what OpenSSL reads in it. `why` is what `cryptography` said of it.
+    """A server's certificate as OpenSSL reads it. `why` is the problem that `cryptography` found.
 
     Raises CertificateError.
     """
@@ -61,7 +61,7 @@ def load_with_openssl(
             f"the certificate of {subject} has no host name in subjectAltName, and clients ignore the common name",
             "Have it issued with its names.",
         )
-    odd = f"{why}: OpenSSL serves it, and clients that are stricter may refuse it"
+    odd = f"{why}; OpenSSL serves it, but stricter clients may refuse it"
     return Certificate(
         chain_pem=chain_pem,
         key_pem=key_pem,
@@ -94,12 +94,12 @@ def authority_facts(pem: str) -> tuple[str, datetime] | None:
 def _shake_hands(
     material: Material, chain_pem: bytes, key_pem: bytes, certificates: Sequence[str], why: str
 ) -> Mapping[str, Any]:
-    """What `ssl` says of the certificate that a client got. Raises CertificateError."""
+    """The server's certificate as a client's `getpeercert` returns it. Raises CertificateError."""
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server.set_ciphers(cipher_string(INTERMEDIATE))
     try:
         load_pair(server, chain_pem, key_pem)
-        for anchor in certificates[:0:-1]:  # behind the end of the chain there may be others
+        for anchor in certificates[:0:-1]:  # unrelated certificates may follow the end of the chain
             with contextlib.suppress(ssl.SSLCertVerificationError):
                 return _exchange(server, _trusting(anchor))
         return _exchange(server, _trusting(certificates[-1]))

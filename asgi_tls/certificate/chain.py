@@ -41,8 +41,8 @@ def certificate_blocks(material: Material, blocks: Sequence[Block]) -> tuple[Blo
     if not found and any(block.label in KEY_LABELS for block in blocks):
         raise material.error(
             NotPEMError,
-            "is given as the certificate and holds a private key, no certificate",
-            "Name the certificate's own file; Let's Encrypt calls it fullchain.pem.",
+            "is given as the certificate, but contains a private key and no certificate",
+            "Use the certificate's own file; Let's Encrypt calls it fullchain.pem.",
         )
     if not found:
         raise wrong_label(material, blocks, "a certificate")
@@ -50,7 +50,7 @@ def certificate_blocks(material: Material, blocks: Sequence[Block]) -> tuple[Blo
 
 
 def parse_certificates(blocks: Sequence[Block]) -> tuple[x509.Certificate, ...]:
-    """Each certificate, all of its parts parsed now, so that nothing raises later. Raises ValueError."""
+    """Each certificate, completely parsed, so that no attribute raises later. Raises ValueError."""
     found: list[x509.Certificate] = []
     for number, block in enumerate(blocks, 1):
         try:
@@ -78,11 +78,13 @@ def load_chain(material: Material) -> tuple[x509.Certificate, ...]:
     try:
         return parse_certificates(certificate_blocks(material, read_blocks(material)))
     except ValueError as error:
-        raise material.error(MalformedCertificateError, str(error), "Have it issued again.") from None
+        raise material.error(
+            MalformedCertificateError, str(error), "Copy the file again, or have the certificate issued again."
+        ) from None
 
 
 def path_from(chain: Sequence[x509.Certificate], start: int, now: datetime) -> list[int]:
-    """The way from one certificate of a file up to its last issuer there, as indexes.
+    """The chain from one certificate up to the last issuer in the file, as indexes.
 
     Of several issuers (a CA that is cross-signed) it takes one that is valid, then one that comes later in the file.
     """
@@ -96,7 +98,7 @@ def path_from(chain: Sequence[x509.Certificate], start: int, now: datetime) -> l
 
 
 def check_links(material: Material, chain: Sequence[x509.Certificate], path: Sequence[int]) -> None:
-    """The first certificate leads to its issuers, in order. What else is in the file does no harm.
+    """The first certificate is followed by its issuers, in order. Other certificates in between do no harm.
 
     Raises ChainOrderError or MissingIntermediateError.
     """
@@ -140,7 +142,7 @@ def extra_certificates(chain: Sequence[x509.Certificate], path: Sequence[int], n
         elif issued := [number + 1 for number in path if issued_by(chain[number], one)]:
             yield f"{who} is another certificate of the issuer of certificate {issued[0]}; clients use one of the two"
         else:
-            yield f"{who} did not issue any other certificate in the file; remove it"
+            yield f"{who} issued none of the other certificates in the file; remove it"
 
 
 def issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
@@ -185,12 +187,12 @@ def name_of(certificate: x509.Certificate) -> str:
 
 
 def printable(text: str) -> str:
-    """`text` on one line: a name in a certificate must not forge a line of a log."""
+    """`text` on one line: a name in a certificate must not forge a log line."""
     return "".join(char if char.isprintable() else "?" for char in text)
 
 
 def _check_end(material: Material, chain: Sequence[x509.Certificate], path: Sequence[int]) -> None:
-    """The last certificate of the path, which is not a root: is its issuer one that clients have?"""
+    """Check the last certificate of the path, which is not a root. Raises MissingIntermediateError."""
     last, one = path[-1], chain[path[-1]]
     if len(chain) == 1:
         _check_alone(material, one)
@@ -210,19 +212,19 @@ def _check_alone(material: Material, leaf: x509.Certificate) -> None:
     if sibling is not None:
         raise material.error(
             LeafOnlyError,
-            f"holds the server's certificate alone; {sibling} holds the whole chain",
+            f"contains the server's certificate only; {sibling} contains the whole chain",
             f"Use {sibling} instead.",
         )
     if access_url(leaf, AccessOID.CA_ISSUERS) is not None or has_timestamps(leaf):
         raise material.error(
             MissingIntermediateError,
-            f"holds the server's certificate alone, without {printable(leaf.issuer.rfc4514_string())}, which issued it",
+            f"contains the server's certificate only, without its issuer {printable(leaf.issuer.rfc4514_string())}",
             _fetch(leaf),
         )
 
 
 def _fuller_sibling(material: Material, leaf: x509.Certificate) -> str | None:
-    """The file beside a leaf-only file that begins with the same leaf and goes on: certbot's and acme.sh's names."""
+    """The file beside a leaf-only file that continues after the same leaf, by certbot's and acme.sh's names."""
     path = material.path
     if path is None:
         return None

@@ -1,4 +1,4 @@
-"""Bytes of key material, and where they came from: read once, within a limit, and never from anything that blocks."""
+"""Key material as bytes, and its origin: read once, within a size limit, and never from a pipe or a device."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ DENIED = "Let the server's user read it (chown or chgrp, then chmod 0640), or st
 
 @dataclass(frozen=True)
 class Material:
-    """What was read. `role` is 'certificate', 'key' or 'password'; `mode` holds the permission bits of a file."""
+    """The bytes read. `role` is 'certificate', 'key' or 'password'; `mode` the permission bits of a file."""
 
     role: str
     data: bytes = field(repr=False)
@@ -43,7 +43,7 @@ class Material:
         return kind(problem, fix=fix, path=self.path, settings=settings)
 
     def open_to_others(self, what: str) -> tuple[str, ...]:
-        """A warning where somebody else can read it, or write to it. `what` is the secret in it."""
+        """A warning if other users can read it or write to it. `what` names the secret in it."""
         who = others_with_access(self.mode)
         return (f"{self.name}: the {what} is open to {who} (mode {self.mode:04o}); chmod 0600",) if who else ()
 
@@ -64,11 +64,11 @@ def read_material(path: Path, role: str, *, denied: str = DENIED) -> Material:
         raise _cannot_read(path, role, error, denied) from error
     if len(data) > MAX_SIZE:
         raise UnreadableFileError(
-            f"is larger than {MAX_SIZE >> 20} MiB, so it holds no {role}", fix="Check the path.", path=path
+            f"is larger than {MAX_SIZE >> 20} MiB, too large for a {role}", fix="Check the path.", path=path
         )
     if not data.strip():
         raise EmptyFileError(
-            "is empty", fix=f"Write the {role} again; a full disk or a copy that was cut short leaves this.", path=path
+            "is empty", fix=f"Write the {role} again; a full disk or an interrupted copy leaves empty files.", path=path
         )
     return Material(role, data, path, stat.S_IMODE(status.st_mode))
 
@@ -84,7 +84,7 @@ def _cannot_read(path: Path, role: str, error: OSError | ValueError, denied: str
         fix = "Use a regular file: it is read again at each renewal."
         return UnreadableFileError("is a pipe, a socket or a device", fix=fix, path=path)
     if isinstance(error, ValueError):
-        return UnreadableFileError("cannot be read: not a file name", fix="Check the path.", path=path)
+        return UnreadableFileError("cannot be read: not a valid file name", fix="Check the path.", path=path)
     return unreadable(error, "Check the path.", path)
 
 
@@ -110,9 +110,9 @@ def out_of_descriptors(error: OSError, path: Path | None = None) -> TooManyOpenF
 def _missing(path: Path) -> MissingFileError:
     problem = "no such file"
     if path.is_symlink():
-        problem = f"is a link to {path.readlink()}, which is not there"
+        problem = f"is a symbolic link to {path.readlink()}, which does not exist"
     elif not path.is_absolute():
-        problem = f"no such file, seen from {_working_directory()}"
+        problem = f"no such file in the working directory {_working_directory()}"
     return MissingFileError(
         problem, fix="Check the path, or make a development certificate: `asgi-tls cert localhost`.", path=path
     )
@@ -122,4 +122,4 @@ def _working_directory() -> str:
     try:
         return str(Path.cwd())
     except OSError:
-        return "a directory that is gone"
+        return "(deleted)"

@@ -1,4 +1,4 @@
-"""The password of an encrypted key: a text, a file, or a callable. Asked for only when the key is encrypted."""
+"""The password of an encrypted key: text, a file, or a callable, used only if the key is encrypted."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Password: TypeAlias = str | bytes | PasswordFile | Callable[[], str | bytes] | N
 
 
 def check_password(password: object) -> None:
-    """Refuse, before any file is read, what can be no password."""
+    """Raise ConfigurationError for a value of the wrong type. Reads no file."""
     if password is None or isinstance(password, (str, bytes, PasswordFile)) or callable(password):
         return
     raise ConfigurationError(
@@ -37,7 +37,7 @@ def check_password(password: object) -> None:
 def resolve_password(password: Password, key: Material) -> tuple[bytes | None, tuple[str, ...]]:
     """The password, and warnings about its file.
 
-    Raises CertificateError. That of a callable which fails names the type of what it raised, and nothing else of it.
+    Raises CertificateError. If a callable fails, the message contains only the type of its exception.
     """
     if isinstance(password, PasswordFile):
         material = read_material(Path(password.path), "password")
@@ -47,7 +47,7 @@ def resolve_password(password: Password, key: Material) -> tuple[bytes | None, t
         try:
             password = password()
         except Exception as error:
-            raise _bad_callable(key, f"asking for its password failed with {type(error).__name__}") from error
+            raise _bad_callable(key, f"the password callable raised {type(error).__name__}") from error
         if not isinstance(password, (str, bytes)):
             raise _bad_callable(key, f"the password callable returned {type(password).__name__}")
     return password.encode("utf-8", "surrogateescape") if isinstance(password, str) else password, ()

@@ -1,7 +1,7 @@
-"""PEM text (RFC 7468) into blocks, and a name for whatever was given instead.
+"""Split PEM text (RFC 7468) into blocks, and recognize other formats.
 
-What OpenSSL reads is read: text around the blocks, CRLF, trailing blanks, old labels. A byte order mark, blanks before
-the lines, and a missing line break between two blocks are read as well, since what is served is written anew.
+Everything that OpenSSL accepts is accepted: text around the blocks, CRLF, trailing blanks, old labels. So are a byte
+order mark, indented lines, and two blocks without a line break between them, since the blocks are encoded again.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _HEADER = re.compile(r"^[A-Za-z][A-Za-z0-9-]*:")
 
 @dataclass(frozen=True)
 class Block:
-    """One PEM block. `encrypted` speaks of the traditional kind, whose `der` is ciphertext; `line` counts from 1."""
+    """One PEM block. `encrypted`: in the traditional way, with ciphertext in `der`. `line` counts from 1."""
 
     label: str
     der: bytes = field(repr=False)
@@ -53,7 +53,7 @@ class Block:
 
 
 def read_blocks(material: Material) -> tuple[Block, ...]:
-    """Every block of the text. Raises TruncatedFileError or NotPEMError; the result may be empty of what is wanted."""
+    """Every block of the text, of any kind. Raises TruncatedFileError or NotPEMError."""
     text = _decode(material)
     starts = list(_BEGIN.finditer(text))
     if not starts:
@@ -63,15 +63,13 @@ def read_blocks(material: Material) -> tuple[Block, ...]:
 
 
 def wrong_label(material: Material, blocks: Sequence[Block], wanted: str) -> NotPEMError:
-    """The error for a text whose blocks hold no `wanted`, with advice by what they do hold."""
+    """The error for blocks without a `wanted`, with advice that depends on their labels."""
     for block in blocks:
         if block.label in _OTHER_LABELS:
             what, fix = _OTHER_LABELS[block.label]
-            return material.error(
-                NotPEMError, f"holds {what}, where {wanted} is wanted", fix.format(name=material.name)
-            )
+            return material.error(NotPEMError, f"contains {what} instead of {wanted}", fix.format(name=material.name))
     labels = ", ".join(dict.fromkeys(block.label for block in blocks))
-    return material.error(NotPEMError, f"holds no {wanted.split(' ', 1)[1]}, only {labels}", "Check the path.")
+    return material.error(NotPEMError, f"contains no {wanted.split(' ', 1)[1]}, only {labels}", "Check the path.")
 
 
 def _decode(material: Material) -> str:
@@ -88,15 +86,15 @@ def _block(material: Material, text: str, start: re.Match[str], limit: int) -> B
     if end is None:
         raise material.error(
             TruncatedFileError,
-            f"is cut short: {label} begins on line {line} and does not end",
-            "Copy the whole file again, or issue it anew.",
+            f"is truncated: {label} on line {line} has no END line",
+            "Copy the whole file again, or have it issued again.",
         )
     body = text[start.end() : end.start()]
     if not re.match(r"[ \t]*\n", body):
         raise material.error(
             NotPEMError,
-            f"has lost the line breaks of {label} on line {line}",
-            "Restore them: in an environment variable, keep real line breaks, not `\\n` or blanks.",
+            f"has no line breaks in {label} on line {line}",
+            "Restore them: an environment variable needs real line breaks, not `\\n` or blanks.",
         )
     lines = [part.strip() for part in body.split("\n")]
     headers = [part for part in lines if _HEADER.match(part)]
@@ -139,13 +137,13 @@ def _check_length(material: Material, der: bytes, label: str, line: int) -> None
 def _cut(material: Material, label: str, line: int) -> TruncatedFileError:
     return material.error(
         TruncatedFileError,
-        f"is cut short: {label} on line {line} lacks a part",
-        "Copy the whole file again, or issue it anew.",
+        f"is truncated: {label} on line {line} is incomplete",
+        "Copy the whole file again, or have it issued again.",
     )
 
 
 def der_length(data: bytes) -> int | None:
-    """How many bytes the outer ASN.1 element takes by its own word, or None where there is no such element."""
+    """The length in bytes of the outer ASN.1 element, by its header; None if there is no element."""
     if len(data) < 2:
         return None
     first = data[1]
@@ -166,7 +164,7 @@ _LEGACY = (
     rb"|\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x05[\x01\x03\x04\x06\x0a\x0b])"
 )
 
-# What follows the outer SEQUENCE header of a binary file, what that makes it, and how to convert it.
+# The bytes after the outer SEQUENCE header of a binary file, the format that they indicate, and how to convert it.
 _BINARY = (
     (
         rb"\x02\x01\x03\x30.*" + _LEGACY,
@@ -204,4 +202,4 @@ def _not_pem(material: Material, text: str) -> NotPEMError:
             NotPEMError, "has text before -----BEGIN on the same line", "Put it on a line of its own."
         )
     what = "a chain that starts with the server's certificate" if material.role == "certificate" else "a private key"
-    return material.error(NotPEMError, "holds no PEM block (-----BEGIN …-----)", f"Give a PEM file with {what}.")
+    return material.error(NotPEMError, "contains no PEM block (-----BEGIN …-----)", f"Give a PEM file with {what}.")

@@ -1,6 +1,6 @@
-"""The private key: found, decrypted, judged, and proven to belong to the leaf.
+"""The private key: find it, decrypt it, check its type and strength, compare it with the certificate.
 
-No message carries what a parser said of a key: a parser may quote the bytes it stumbled over.
+No message repeats a parser's error about a key, which may quote the bytes of the key.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _RSA_PSS = x509.ObjectIdentifier("1.2.840.113549.1.1.10")
 
 @dataclass(frozen=True)
 class LoadedKey:
-    """A private key, and what the operator should know of the way in which it is kept."""
+    """A private key, and warnings about how it is stored."""
 
     key: PrivateKeyTypes = field(repr=False)
     warnings: tuple[str, ...] = ()
@@ -54,13 +54,13 @@ def load_key(material: Material, blocks: tuple[Block, ...], password: Password) 
     if block is None:
         raise _no_key(material, blocks)
     if not block.encrypted and block.label != "ENCRYPTED PRIVATE KEY":
-        unused = () if password is None else (f"{material.name}: a password was given, and the key is not encrypted",)
+        unused = () if password is None else (f"{material.name}: a password was given, but the key is not encrypted",)
         return LoadedKey(_parse(material, block, None), unused)
     secret, warnings = resolve_password(password, material)
     if not secret:
         raise material.error(
             PasswordError,
-            "is encrypted, and no password was given",
+            "is encrypted, but no password was given",
             f"Set {{password}}, or remove the encryption: `openssl pkey -in {material.name} -out plain.pem`.",
             "password",
         )
@@ -71,28 +71,28 @@ def _parse(material: Material, block: Block, secret: bytes | None) -> PrivateKey
     try:
         return _usable(load_pem_private_key(block.text, secret, unsafe_skip_rsa_key_validation=True))
     except UnsupportedAlgorithm:
-        problem = f"holds a key on line {block.line} of a kind, or in an encryption, that cannot be read"
-        fix = "Make a new one: `openssl ecparam -name prime256v1 -genkey -noout`, and request a certificate for it."
+        problem = f"contains a key on line {block.line} whose type or encryption is not supported"
+        fix = "Make a new key (`openssl ecparam -name prime256v1 -genkey -noout`), and request a certificate for it."
         raise material.error(NotPEMError, problem, fix) from None
     except Exception:  # noqa: BLE001 - a parser at the border: whatever it raises is the file's fault
         if secret is not None:
             raise material.error(
                 PasswordError,
                 "cannot be decrypted: the password is wrong, or the key is damaged",
-                f"Try it: `openssl pkey -in {material.name} -noout`.",
+                f"Check it with `openssl pkey -in {material.name} -noout`.",
             ) from None
         raise material.error(
             NotPEMError,
-            f"holds a {block.label} on line {block.line} that does not parse as a key",
+            f"contains a {block.label} on line {block.line} that cannot be parsed as a key",
             "Copy the file again, or make a new key and request a certificate for it.",
         ) from None
 
 
 def _usable(key: PrivateKeyTypes) -> PrivateKeyTypes:
-    """The same key, or an exception unless an RSA key verifies what it signs, which a damaged one does not.
+    """The same key. Raises if an RSA key does not verify its own signature, as a damaged one does not.
 
-    It takes the place of the validation that `cryptography` makes by default: that tests both primes for primality,
-    and holds the interpreter lock for 40 ms with 2048 bits and far longer with 4096, in a server that is running.
+    This replaces the default validation of `cryptography`, which tests both primes for primality and so holds the
+    interpreter lock for 40 ms with 2048 bits, and far longer with 4096, in a running server.
     """
     if isinstance(key, rsa.RSAPrivateKey):
         signature = key.sign(_MESSAGE, PKCS1v15(), hashes.SHA256())
@@ -132,13 +132,13 @@ def type_of_key(key: PublicKeyTypes) -> str | None:
 
 
 def describe_key(certificate: x509.Certificate) -> str:
-    """The kind of a key that `key_type` has no name for."""
+    """The type of a key that `key_type` has no name for."""
     if certificate.public_key_algorithm_oid == _RSA_PSS:
         return "an RSASSA-PSS key"
     try:
         key = certificate.public_key()
     except (UnsupportedAlgorithm, ValueError):
-        return f"a key of the kind {certificate.public_key_algorithm_oid.dotted_string}"
+        return f"a key of the type {certificate.public_key_algorithm_oid.dotted_string}"
     if isinstance(key, rsa.RSAPublicKey):
         return f"an RSA key of {key.key_size} bits"
     if isinstance(key, ec.EllipticCurvePublicKey):
@@ -154,14 +154,14 @@ def _no_key(material: Material, blocks: tuple[Block, ...]) -> NotPEMError:
     if material.role == "certificate":  # no key file was named
         return material.error(
             NotPEMError,
-            "holds no private key, and no other file was given for it",
-            "Set {keyfile} to the file that holds the key.",
+            "contains no private key, and no key file was given",
+            "Set {keyfile} to the file with the key.",
             "keyfile",
         )
     if any(block.label in CERTIFICATE_LABELS for block in blocks):
         return material.error(
             NotPEMError,
-            "is given as the key and holds a certificate, no private key",
-            "Name the key's own file; Let's Encrypt calls it privkey.pem.",
+            "is given as the key, but contains a certificate and no private key",
+            "Use the key's own file; Let's Encrypt calls it privkey.pem.",
         )
     return wrong_label(material, blocks, "a private key")

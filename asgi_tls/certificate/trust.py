@@ -35,7 +35,7 @@ class ClientTrust:
 
 @dataclass(frozen=True)
 class _Authority:
-    """A certificate that may be an anchor. `parsed` is None where only OpenSSL can parse it."""
+    """A certificate that may be a trust anchor. `parsed` is None if only OpenSSL can parse it."""
 
     pem: str
     subject: str
@@ -68,7 +68,7 @@ def load_client_trust(client_ca: Path, client_crl: Path | None = None, *, now: d
         if each.parsed is not None and not any(_is_list_of(one, each.parsed) for one in lists):
             raise holder.error(
                 CRLError,
-                f"holds no CRL of {each.subject}, which is in {client_ca}",
+                f"contains no CRL of {each.subject}, which is in {client_ca}",
                 "Fetch it from the CA and append it: each CA in {client_ca} needs one.",
                 "client_ca",
             )
@@ -104,7 +104,7 @@ def _authorities(material: Material) -> list[_Authority]:
     found = [each for each in read if each is not None]
     if not any(each.parsed is None or _may_sign(each.parsed) for each in found):
         raise material.error(
-            NotPEMError, "holds no CA certificate", "Give the certificate of the CA that signs, not one that it signed."
+            NotPEMError, "contains no CA certificate", "Use the certificate of the CA, not one that the CA issued."
         )
     return found
 
@@ -130,13 +130,13 @@ def _authority_by_openssl(material: Material, block: Block, pem: str, why: Value
     try:
         facts = authority_facts(pem)
     except ssl.SSLError:
-        problem = f"holds a certificate on line {block.line} that does not parse: {why}"
+        problem = f"contains a certificate on line {block.line} that cannot be parsed: {why}"
         raise material.error(MalformedCertificateError, problem, _AGAIN) from None
     return None if facts is None else _Authority(pem, *facts, None)
 
 
 def _may_sign(certificate: x509.Certificate) -> bool:
-    """Whether it is a CA's: by basicConstraints, or a self-signed one of before X.509 version 3."""
+    """Whether it is a CA certificate: by basicConstraints, or self-signed without that extension (X.509 version 1)."""
     from cryptography import x509
 
     try:
@@ -148,7 +148,7 @@ def _may_sign(certificate: x509.Certificate) -> bool:
 def _expired(material: Material, found: Sequence[_Authority]) -> ExpiredError:
     ends = ", ".join(f"{each.subject} on {each.not_after:%Y-%m-%d}" for each in found[:3])
     fix = "Get the current certificate from the CA, or set this machine's clock."
-    return material.error(ExpiredError, f"holds no CA certificate that is still valid; expired: {ends}", fix)
+    return material.error(ExpiredError, f"contains no CA certificate that is still valid; expired: {ends}", fix)
 
 
 def _revocation_lists(material: Material, now: datetime) -> tuple[str, list[x509.CertificateRevocationList]]:
@@ -173,18 +173,18 @@ def _revocation_list(material: Material, block: Block, now: datetime) -> x509.Ce
     except ValueError as error:
         if _openssl_takes(block):
             return None
-        problem = f"holds a CRL on line {block.line} that does not parse: {printable(str(error))[:200]}"
+        problem = f"contains a CRL on line {block.line} that cannot be parsed: {printable(str(error))[:200]}"
         raise material.error(MalformedCertificateError, problem, "Fetch it from the CA again.") from None
     if ends is not None and ends <= now:
         raise material.error(
             CRLError,
-            f"holds a CRL of {issuer} that was to be replaced by {ends:%Y-%m-%d %H:%M UTC}",
-            "Fetch the current one from the CA, and do so regularly.",
+            f"contains a CRL of {issuer} that expired on {ends:%Y-%m-%d %H:%M UTC}",
+            "Fetch the current CRL from the CA, and repeat this regularly.",
         )
     if begins > now:
         raise material.error(
             CRLError,
-            f"holds a CRL of {issuer} that is not valid before {begins:%Y-%m-%d %H:%M UTC}",
+            f"contains a CRL of {issuer} that is not valid before {begins:%Y-%m-%d %H:%M UTC}",
             "Compare this machine's clock with the CA's.",
         )
     return found
@@ -213,12 +213,12 @@ def _without_loose_ends(material: Material, authorities: Sequence[_Authority]) -
         one = each.parsed
         if one is None or any(issued_by(one, other) for other in parsed):
             found.append(each)
-        # Of a cross-signed root, the half that ends the chain is enough, and OpenSSL may try the other in vain.
+        # Of a cross-signed root the self-signed half is enough. OpenSSL might follow the other, and fail.
         elif not any(one.subject == root.subject and one.public_key() == root.public_key() for root in roots):
             issuer = printable(one.issuer.rfc4514_string())
             raise material.error(
                 CRLError,
-                f"holds {each.subject} without {issuer}, which issued it, and revocation is checked up to the root",
+                f"contains {each.subject} without its issuer {issuer}, but revocation is checked up to the root",
                 "Append the certificates up to the root, and the CRL of each to {client_crl}.",
                 "client_crl",
             )

@@ -1,4 +1,4 @@
-"""From bytes to a `Certificate`: every check, in the order in which one mistake would hide the next."""
+"""From bytes to a `Certificate`: every check. A mistake that would hide others is looked for first."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ def _check_swapped(certificate: Material, blocks: Sequence[Block], key: Material
     if labels & KEY_LABELS and key_labels & CERTIFICATE_LABELS:
         raise certificate.error(
             NotPEMError,
-            f"holds the private key, and {key.name} the certificate: the two are swapped",
+            f"contains the private key, and {key.name} the certificate: the two are swapped",
             "Exchange them: the certificate comes first, the key second.",
         )
 
@@ -170,15 +170,15 @@ def _check_key_belongs(
         if key_type(one) is not None and same_key(one.public_key(), public):
             raise certificate.error(
                 ChainOrderError,
-                f"the key belongs to certificate {number} ({name_of(one)}), not to the first",
+                f"the key belongs to certificate {number} ({name_of(one)}), not to the first one",
                 right_order(chain, path_from(chain, number - 1, datetime.now(UTC))),
             )
     problem = f"does not belong to the certificate of {name_of(chain[0])}"
     if certificate.path is not None and certificate is not holder:
         problem += f" in {certificate.path}"
-    fix = "Use the key that the certificate was requested with, or have one issued for this key."
+    fix = "Use the key that the certificate was requested with, or request a certificate for this key."
     if is_ca(chain[0]):
-        problem += ", which is a CA's"
+        problem += ", which is a CA certificate"
         fix = "Use the file that starts with the server's own certificate (fullchain.pem, not chain.pem)."
     if certificate is holder:
         problem = f"its private key {problem}"
@@ -189,7 +189,7 @@ def _check_leaf(material: Material, leaf: x509.Certificate) -> None:
     if is_ca(leaf):
         raise material.error(
             CAAsLeafError,
-            f"the certificate of {name_of(leaf)} is a CA's (CA:TRUE), as `openssl req -x509` makes it",
+            f"the certificate of {name_of(leaf)} is a CA certificate (CA:TRUE), as `openssl req -x509` makes them",
             "Make a server certificate: `asgi-tls cert NAME`, or add `-addext basicConstraints=CA:FALSE`.",
         )
 
@@ -197,8 +197,8 @@ def _check_leaf(material: Material, leaf: x509.Certificate) -> None:
 def _no_names(material: Material, leaf: x509.Certificate) -> NoSubjectAltNameError:
     return material.error(
         NoSubjectAltNameError,
-        f"the certificate of {name_of(leaf)} names no host in subjectAltName, and clients ignore the common name",
-        "Have it issued with its names: `asgi-tls cert NAME`, or openssl's `-addext subjectAltName=DNS:NAME`.",
+        f"the certificate of {name_of(leaf)} has no host name in subjectAltName, and clients ignore the common name",
+        "Have it issued with its host names: `asgi-tls cert NAME`, or openssl's `-addext subjectAltName=DNS:NAME`.",
     )
 
 
@@ -233,7 +233,7 @@ def weak_signature(certificate: x509.Certificate) -> str | None:
 
 
 def subject_alt_names(leaf: x509.Certificate) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """DNS names in lower case and IP addresses, both as they stand there."""
+    """DNS names in lower case, and IP addresses, in the order of the certificate."""
     try:
         names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
@@ -244,7 +244,7 @@ def subject_alt_names(leaf: x509.Certificate) -> tuple[tuple[str, ...], tuple[st
 
 
 def must_staple(leaf: x509.Certificate) -> bool:
-    """Whether clients are told to insist on a stapled OCSP response (RFC 7633)."""
+    """Whether clients must insist on a stapled OCSP response (RFC 7633)."""
     try:
         features = leaf.extensions.get_extension_for_class(x509.TLSFeature).value
     except x509.ExtensionNotFound:
@@ -256,20 +256,20 @@ def _chain_warnings(chain: Sequence[x509.Certificate], dns_names: Sequence[str])
     leaf = chain[0]
     kind = key_type(leaf)
     if kind in {"Ed25519", "Ed448", "ECDSA P-521"}:
-        yield f"no common browser accepts {kind} certificates; ECDSA P-256 works everywhere"
+        yield f"browsers do not accept {kind} certificates; ECDSA P-256 works everywhere"
     if is_self_signed(leaf):
-        yield "the certificate is self-signed: every client must be told to trust this very certificate"
+        yield "the certificate is self-signed: each client has to be configured to trust it"
     elif len(chain) == 1:
         issuer = printable(leaf.issuer.rfc4514_string())
-        yield f"the file holds no intermediate: every client must trust {issuer} itself"
+        yield f"the file contains no intermediate: each client must trust {issuer} itself"
     if "(STAGING)" in leaf.issuer.rfc4514_string():
-        yield "the certificate is from Let's Encrypt's staging environment, which no client trusts"
+        yield "the certificate is from Let's Encrypt's staging environment, which clients do not trust"
     for number, one in enumerate(chain, 1):
         if not 0 < one.serial_number < 1 << 159:  # RFC 5280 section 4.1.2.2: positive, in 20 octets at most
-            yield f"certificate {number} has the serial number {one.serial_number:x}, for which some clients refuse it"
+            yield f"certificate {number} has the serial number {one.serial_number:x}, which some clients refuse"
     for name in dns_names:
         if parse_ip(name) is not None:
-            yield f"{name} stands in the certificate as a DNS name; clients look for an IP address entry"
+            yield f"{name} is in the certificate as a DNS name, but clients look for an IP address entry"
 
 
 def _usage_warnings(leaf: x509.Certificate, purpose: Purpose) -> Iterator[str]:
@@ -278,7 +278,7 @@ def _usage_warnings(leaf: x509.Certificate, purpose: Purpose) -> Iterator[str]:
         usage = extension.value
         if extension.critical and isinstance(usage, x509.UnrecognizedExtension):
             unknown = extension.oid.dotted_string
-            yield f"the extension {unknown} is critical, and {peers} that do not know it refuse the certificate"
+            yield f"the extension {unknown} is critical: {peers} that do not know it refuse the certificate"
         if isinstance(usage, x509.ExtendedKeyUsage):
             if not {name, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE} & set(usage):
                 yield f"extendedKeyUsage lacks {label}: most {peers} refuse the certificate for a {purpose}"

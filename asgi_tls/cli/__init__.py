@@ -20,7 +20,7 @@ COMMANDS: Final = {
     "cert": ("development", "cert", "Make a development certificate for NAMEs from a local CA."),
     "ca": ("authority", "ca", "The local CA: where it is, and who trusts it."),
     "doctor": ("doctor", "doctor", "What this Python and OpenSSL can do, and what a profile would lose here."),
-    "ocsp": ("ocsp", "ocsp", "What the CA's OCSP responder says of a certificate."),
+    "ocsp": ("ocsp", "ocsp", "Ask the CA's OCSP responder about a certificate."),
     "check": ("check", "check", "Audit the server at URL, and grade it."),
     "explain": ("explain", "explain_command", "Cause and fix of a TLS error, by its code or by pasted text."),
     "flags": ("flags", "flags", "Flags that bring a plain SERVER nearest to a profile, and what they leave open."),

@@ -1,4 +1,4 @@
-"""`asgi-tls ca`: where the local CA is, and who trusts it."""
+"""`asgi-tls ca`: the path of the local CA, and trust in it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from asgi_tls.dev.stores import Anchor, Command, Host, Kind, TrustStore, family_
 from asgi_tls.dev.stores.change import Change
 from asgi_tls.errors import ConfigurationError, TrustStoreError
 
-# What reads no store of this machine, and how to tell it. In docs/development.md with the others.
+# Programs that read no trust store of this machine, and how to configure them. docs/development.md has more.
 _APART = (
     ("httpx, requests", "SSL_CERT_FILE, REQUESTS_CA_BUNDLE"),
     ("Node", "NODE_EXTRA_CA_CERTS"),
@@ -43,30 +43,30 @@ def _options(function: Callable[..., None]) -> Callable[..., None]:
         "kinds",
         type=click.Choice(["system", "nss"]),
         multiple=True,
-        help="Only the system's store, or only the databases of Firefox and Chromium. Repeatable; both by default.",
+        help="The system's store only, or the databases of Firefox and Chromium only. Repeatable; default: both.",
     )
-    yes = click.option("--yes", is_flag=True, help="Do not ask before sudo is used.")
-    dry_run = click.option("--dry-run", is_flag=True, help="Print the commands, and run none.")
+    yes = click.option("--yes", is_flag=True, help="Use sudo without asking.")
+    dry_run = click.option("--dry-run", is_flag=True, help="Print the commands without running them.")
     return click.pass_obj(stores(yes(dry_run(function))))
 
 
 @ca.command()
 @_options
 def install(host: Host | None, **how: Any) -> None:
-    """Make this machine and its browsers trust the local CA. What trusts it already is left as it is."""
+    """Make this machine and its browsers trust the local CA. Stores that trust it already are not changed."""
     _refuse_sudo()
     local = LocalCA()
     local.ensure()
     anchor = Anchor.read(local.certificate_path)
     click.echo(f"The local CA  {anchor.path}")
     click.echo(f"SHA-256       {anchor.fingerprint}")
-    click.echo(f"Whoever can read {local.key_path} can pose as any site to what trusts this CA.\n")
-    session = _Session(host or Host.here(), "now trusts it", "trusts it already", **how)
+    click.echo(f"Anyone who can read {local.key_path} can impersonate any site to clients that trust this CA.\n")
+    session = _Session(host or Host.here(), "now trusts it", "already trusts it", **how)
     session.require()
     session.each(lambda store: store.install(anchor))
     if session.changed:
-        click.echo("\nRestart browsers and servers that run. To undo it: asgi-tls ca uninstall")
-        click.echo("Apart from these stores (docs/development.md):")
+        click.echo("\nRestart running browsers and servers. To undo this: asgi-tls ca uninstall")
+        click.echo("Programs that do not read these stores (docs/development.md):")
         for who, variable in _APART:
             click.echo(f"    {who:<16} {variable}")
     session.end()
@@ -75,23 +75,23 @@ def install(host: Host | None, **how: Any) -> None:
 @ca.command()
 @_options
 def uninstall(host: Host | None, **how: Any) -> None:
-    """Take this trust away again, from this CA and from those that were at its place before. Others stay.
+    """Remove the trust in the local CA, and in earlier CAs at the same path. Other CAs are not changed.
 
-    The CA itself and its certificates stay as well: `install` brings the trust back.
+    The CA and its certificates are kept: `install` trusts it again.
     """
     _refuse_sudo()
     certificate = LocalCA().certificate_path
-    session = _Session(host or Host.here(), "trusts it no more", "did not trust it", **how)
+    session = _Session(host or Host.here(), "no longer trusts it", "did not trust it", **how)
     anchor = _anchor(certificate)
     session.each(lambda store: store.uninstall(family_of(certificate), anchor))
     if session.changed:
-        click.echo("\nRestart browsers that run. To trust it again: asgi-tls ca install")
+        click.echo("\nRestart running browsers. To trust it again: asgi-tls ca install")
     session.end()
 
 
 @dataclass
 class _Session:
-    """The stores one by one: what one of them cannot do keeps none of the others."""
+    """Changes the stores one after the other: a failure of one does not affect the others."""
 
     host: Host
     done: str
@@ -103,7 +103,7 @@ class _Session:
     failed: bool = False
 
     def require(self) -> None:
-        """What was asked for and is not there. A machine without browsers lacks none of their databases."""
+        """Report a requested store that does not exist. Databases of browsers are required only with --store nss."""
         for kind in self.kinds or ("system",):
             if not find_stores(self.host, [kind]):
                 self._fail(_MISSING[kind])
@@ -131,18 +131,18 @@ class _Session:
         click.echo("\n".join([f"{store.name}: {self.done}", *lines]))
 
     def _consent(self, store: TrustStore, lines: list[str]) -> None:
-        by_hand = "\n".join(["run by hand, as root:", *(line.replace("sudo -- ", "", 1) for line in lines)])
+        by_hand = "\n".join(["Run as root:", *(line.replace("sudo -- ", "", 1) for line in lines)])
         if self.host.program("sudo") is None:
-            raise TrustStoreError("it takes root, and there is no sudo", fix=f"Let this be {by_hand}")
+            raise TrustStoreError("changing it requires root, and sudo is not installed", fix=by_hand)
         if self.yes:
             return
         if not sys.stdin.isatty():
             raise TrustStoreError(
-                "it takes sudo, and there is nobody to ask", fix=f"Give --yes, or let this be {by_hand}"
+                "changing it requires sudo, and there is no terminal to ask on", fix=f"Add --yes. Or: {by_hand}"
             )
-        click.echo("\n".join([f"{store.name}: it takes sudo, for", *lines]))
+        click.echo("\n".join([f"{store.name}: sudo is required for", *lines]))
         if not click.confirm("Run them?"):
-            raise TrustStoreError("left as it was", fix=f"To do it later, let this be {by_hand}")
+            raise TrustStoreError("not changed", fix=f"To change it later: {by_hand}")
 
     def _fail(self, message: str) -> None:
         self.failed = True
@@ -154,9 +154,9 @@ class _Session:
 
 
 _MISSING = {
-    "system": "System store: none that is known here (Debian's, Fedora's, Arch's, macOS', Windows'). "
-    "Give clients the file that `asgi-tls ca path` prints.",
-    "nss": "No database of Firefox or Chromium. Firefox makes one for each profile when it first runs.",
+    "system": "System store: none that asgi-tls supports (Debian, Fedora, Arch, macOS, Windows). "
+    "Configure clients with the file that `asgi-tls ca path` prints.",
+    "nss": "No database of Firefox or Chromium was found. Firefox creates one for each profile when it first runs.",
 }
 
 
@@ -172,6 +172,6 @@ def _refuse_sudo() -> None:
     user = os.environ.get("SUDO_USER")
     if user and user != "root" and not os.environ.get("ASGI_TLS_HOME"):
         raise ConfigurationError(
-            f"through sudo this would be root's CA, {LocalCA().certificate_path}, and not that of {user}",
-            fix="Run it without sudo: it asks for it where it is needed. If root's is meant, set ASGI_TLS_HOME.",
+            f"under sudo this would be root's CA, {LocalCA().certificate_path}, and not that of {user}",
+            fix="Run it without sudo: it uses sudo where required. To use root's CA, set ASGI_TLS_HOME.",
         )

@@ -1,4 +1,4 @@
-"""`asgi-tls cert`: certificates for development, from a CA of one's own."""
+"""`asgi-tls cert`: certificates for development, issued by the local CA."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ _PASSWORD = "ASGI_TLS_PKCS12_PASSWORD"  # noqa: S105 -- the name of a variable
 
 @click.command()
 @click.argument("names", metavar="NAME...", nargs=-1, required=True)
-@click.option("--client", is_flag=True, help="For a client, that shows with it who it is (mTLS).")
-@click.option("--pkcs12", is_flag=True, help="Write identity.p12 as well: certificate and key, for browsers and Java.")
+@click.option("--client", is_flag=True, help="Make a client certificate (mutual TLS).")
+@click.option("--pkcs12", is_flag=True, help="Also write identity.p12 with certificate and key, for browsers and Java.")
 @click.option(
     "--pkcs12-password-file",
     type=click.Path(path_type=Path),
-    help=f"Its password is the first line of this file. Without it, {_PASSWORD} is read, else the terminal.",
+    help=f"File whose first line is the password. Default: {_PASSWORD}, else the terminal.",
 )
-@click.option("--pkcs12-no-password", is_flag=True, help="Leave its key unencrypted, with the empty password.")
+@click.option("--pkcs12-no-password", is_flag=True, help="Do not encrypt the key: the password is empty.")
 @click.option(
     "--directory",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Where the files go; by default a directory for these names in the user's data directory.",
+    help="Directory for the files. Default: one for the first name in the user's data directory.",
 )
-@click.option("--days", type=click.IntRange(1, 397), default=90, show_default=True, help="How long it is valid.")
+@click.option("--days", type=click.IntRange(1, 397), default=90, show_default=True, help="Validity in days.")
 def cert(
     names: tuple[str, ...],
     client: bool,
@@ -40,12 +40,12 @@ def cert(
     directory: Path | None,
     days: int,
 ) -> None:
-    """Make a development certificate for NAMEs: host names, *.wildcards, IPv4 and IPv6 addresses. With --client, for a
-    person or a program: any text first; e-mail addresses, host names and URIs.
+    """Make a development certificate for NAMEs: host names, *.wildcards, IPv4 and IPv6 addresses. With --client, the
+    first name may be any text; the others are e-mail addresses, host names or URIs.
 
-    The local CA is made on first use. A certificate for the same names is kept until a third of its lifetime is left.
+    The local CA is created on first use. A certificate for these names is kept until a third of its lifetime is left.
     """
-    # Asked for first: whoever gives up here leaves nothing behind.
+    # First, so that a user who cancels leaves no files behind.
     password = _password(pkcs12, pkcs12_password_file, pkcs12_no_password)
     ca = LocalCA()
     issued = (ca.issue_client if client else ca.issue)(names, directory=directory, days=days)
@@ -61,18 +61,20 @@ def cert(
 
 
 def _password(wanted: bool, file: Path | None, none: bool) -> bytes | None:
-    """None: no PKCS#12 is wanted. Empty only where that was said."""
+    """The password of the PKCS#12 file, None without --pkcs12. Empty only with --pkcs12-no-password."""
     if not wanted:
         if file is not None or none:
-            raise ConfigurationError("there is no PKCS#12 file to encrypt", fix="Add --pkcs12.")
+            raise ConfigurationError("a password option is given without --pkcs12", fix="Add --pkcs12.")
         return None
     if none:
         if file is not None:
-            raise ConfigurationError("a password file, and no password", fix="Give one of the two options.")
+            raise ConfigurationError(
+                "--pkcs12-password-file and --pkcs12-no-password contradict each other", fix="Use one of them."
+            )
         return b""
     password = _asked() if file is None else read_material(file, "password").data.splitlines()[0]
     if not password:
-        raise ConfigurationError("the password is empty", fix="Give one, or --pkcs12-no-password.")
+        raise ConfigurationError("the password is empty", fix="Enter a password, or use --pkcs12-no-password.")
     return password
 
 
@@ -82,8 +84,8 @@ def _asked() -> bytes:
         return os.fsencode(given)
     if not sys.stdin.isatty():
         raise ConfigurationError(
-            "there is nobody to ask for the password of the PKCS#12 file",
-            fix=f"Give --pkcs12-password-file, set {_PASSWORD}, or give --pkcs12-no-password.",
+            "the PKCS#12 file needs a password, and there is no terminal to ask on",
+            fix=f"Use --pkcs12-password-file, set {_PASSWORD}, or use --pkcs12-no-password.",
         )
     password: str = click.prompt("Password of the PKCS#12 file", hide_input=True, confirmation_prompt=True)
     return password.encode()

@@ -19,19 +19,18 @@ if TYPE_CHECKING:
 
 @click.group()
 def ocsp() -> None:
-    """What the CA's OCSP responder says of a certificate."""
+    """Ask the CA's OCSP responder about a certificate."""
 
 
 @ocsp.command()
 @click.argument("certificate", metavar="CERT", type=click.Path(path_type=Path))
-@click.option("--issuer", type=click.Path(path_type=Path), help="Its issuer's certificate, if CERT lacks it.")
-@click.option("--url", help="Ask this responder, not the one that the certificate names.")
+@click.option("--issuer", type=click.Path(path_type=Path), help="The issuer's certificate, if it is not in CERT.")
+@click.option("--url", help="Ask this responder instead of the one in the certificate.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def status(certificate: Path, issuer: Path | None, url: str | None, as_json: bool) -> None:
     """Fetch a response for CERT, a PEM file with the certificate and its issuer, and verify it.
 
-    Nothing is read from the cache or put there. The exit status is 0 if the response is good, and 1 if it is anything
-    else.
+    The cache is not used. The exit status is 0 if the response is good, otherwise 1.
     """
     address, answer = _ask(certificate, issuer, url)
     if as_json:
@@ -64,13 +63,13 @@ def _ask(path: Path, issuer: Path | None, url: str | None) -> tuple[str, Answer]
     subject = subject_of(chain)
     if subject is None:
         raise MissingIntermediateError(
-            "the certificate of its issuer is not there", fix="Name it with --issuer FILE.", path=path
+            "does not contain the issuer's certificate", fix="Give it with --issuer FILE.", path=path
         )
     address = url or access_url(subject.certificate, AccessOID.OCSP)
     if address is None:
         raise StaplingError(
             "the certificate names no OCSP responder",
-            fix="Its CA has none, as Let's Encrypt since 2025: there is nothing to staple, and nothing is missing.",
+            fix="Its CA does not use OCSP, like Let's Encrypt since 2025: there is nothing to staple.",
             path=path,
         )
     try:

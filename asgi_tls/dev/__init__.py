@@ -1,1 +1,1 @@
-"""Development certificates: a certificate authority of one's own."""
+"""Development certificates: a certificate authority for one developer."""

@@ -1,4 +1,4 @@
-"""The certificates that the local CA makes: itself, and those it signs. No files here."""
+"""Create certificates: that of the local CA, and those that it issues. Touches no files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ORGANIZATION = "asgi-tls development CA"
 
 CA_LIFETIME = timedelta(days=3650)
 
-# A container or a virtual machine that woke up may lag behind the machine that issued.
+# The clock of a container, or of a virtual machine that was suspended, may be behind.
 _CLOCK_SKEW = timedelta(hours=1)
 _MAX_COMMON_NAME = 64  # ub-common-name, RFC 5280 appendix A.1
 
@@ -40,9 +40,9 @@ _NO_USAGE = dict.fromkeys(
 
 
 def new_authority(now: datetime) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
-    """A self-signed CA that may sign leafs and no further CA. Its name says whose machine made it.
+    """A self-signed CA that may issue leaf certificates but no CA certificates, named after this user and machine.
 
-    The name is no other CA's: NSS and keychains take two certificates of one name for two issues of the same.
+    The name is unique: NSS and keychains treat two certificates with one name as two versions of the same CA.
     """
     key = ec.generate_private_key(ec.SECP256R1())
     identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())

@@ -51,7 +51,7 @@ RENEW_BELOW = 1 / 3
 
 @dataclass(frozen=True, kw_only=True)
 class IssuedCertificate:
-    """A pair of files. `created` is False when a pair that was there is still good."""
+    """A pair of files. `created` is False if an existing pair was kept."""
 
     certfile: Path
     keyfile: Path
@@ -82,7 +82,7 @@ class LocalCA:
 
     @property
     def certificate_path(self) -> Path:
-        """What clients have to trust. It exists after `ensure` or `issue`."""
+        """The certificate that clients have to trust. It exists after `ensure` or `issue`."""
         return self.directory / "ca" / "ca.pem"
 
     @property
@@ -90,9 +90,9 @@ class LocalCA:
         return self.directory / "ca" / "ca-key.pem"
 
     def ensure(self) -> None:
-        """Make the CA unless it is there. Raises ConfigurationError when it is damaged, expired or cannot be written.
+        """Create the CA unless it exists. Raises ConfigurationError if it is damaged, expired or not to be trusted.
 
-        Any number of processes may do this at once: one of them makes the CA, all of them find the same.
+        Several processes may do this at the same time: one of them creates the CA, and all of them use it.
         """
         self._load(datetime.now(UTC))
 
@@ -117,14 +117,13 @@ class LocalCA:
     ) -> IssuedCertificate:
         """A certificate for host names, wildcards and IP addresses, in `directory` or under the CA's own.
 
-        A pair that is there is kept when it is for these names, from this CA, and has more than a third of its lifetime
-        left, unless `renew` is set. Under the CA's own directory it may be for more names, and a new one is for all
-        of them: a server may be serving it. Elsewhere it is for these names exactly.
+        An existing pair is kept if it is for these names, from this CA, and has more than a third of its lifetime left,
+        unless `renew` is set. Under the CA's own directory it may have more names, and a new one gets all of them: a
+        server may be using it. In another directory the pair is for exactly these names.
 
-        Otherwise both files are written and then renamed, the key first: for as long as one rename takes, a reader can
-        see the new key beside the old certificate. Files that no local CA made are never replaced.
-        The certificate file holds the leaf alone: the root signed it directly, so there is no intermediate, and a
-        server does not send the root (RFC 8446 section 4.4.2), which every client must have already.
+        Otherwise both files are written and then renamed, the key first: between the two renames a reader sees the new
+        key beside the old certificate. Files that no local CA created are never replaced. The certificate file contains
+        the leaf only: the root issued it directly, and servers do not send the root (RFC 8446 section 4.4.2).
 
         Raises ConfigurationError.
         """
@@ -133,10 +132,10 @@ class LocalCA:
     def issue_client(
         self, names: Sequence[str], *, directory: Path | None = None, days: float = 90, now: datetime | None = None
     ) -> IssuedCertificate:
-        """A certificate for a client, with which it shows who it is (mTLS): extendedKeyUsage clientAuth.
+        """A certificate for a client (mutual TLS), with the extendedKeyUsage clientAuth.
 
-        The first name is the common name, and may be any text. Every name that is an e-mail address, a host name with
-        a dot, an IP address or a URI is a subjectAltName as well; those after the first must be one. Files and their
+        The first name is the common name, which may be any text. Names that are an e-mail address, a host name with a
+        dot, an IP address or a URI become subjectAltNames; all names after the first must be one of these. Files and
         renewal are as with `issue`, in `clients/` instead of `certificates/`.
 
         Raises ConfigurationError.
@@ -147,7 +146,9 @@ class LocalCA:
         self, leaf: Leaf, directory: Path | None, days: float, now: datetime | None, *, renew: bool = False
     ) -> IssuedCertificate:
         if not 0 < days <= _MAX_DAYS:
-            raise ConfigurationError(f"a certificate cannot last {days} days", fix=f"Take 1 to {_MAX_DAYS} days.")
+            raise ConfigurationError(
+                f"a certificate cannot be valid for {days} days", fix=f"Choose 1 to {_MAX_DAYS} days."
+            )
         now = now or datetime.now(UTC)
         authority = self._load(now)
         target = self.directory / leaf.directory if directory is None else Path(directory)
@@ -178,7 +179,7 @@ class LocalCA:
             key = load_pem_private_key(read_own(self.key_path, _MAX_SIZE), None)
             whole = isinstance(key, ec.EllipticCurvePrivateKey) and key.public_key() == certificate.public_key()
         except FileNotFoundError as error:
-            problem, whole = f"lacks {Path(error.filename).name}", False
+            problem, whole = f"has no {Path(error.filename).name}", False
         except (ValueError, TypeError):
             whole = False
         if whole and now > certificate.not_valid_after_utc:
@@ -186,11 +187,11 @@ class LocalCA:
         if not whole or not isinstance(key, ec.EllipticCurvePrivateKey):
             raise ConfigurationError(
                 f"the local CA in {self.certificate_path.parent} {problem}",
-                fix="Remove that directory, run the command again, and trust the new CA: it is never replaced unasked.",
+                fix="Delete that directory, run the command again, and trust the new CA.",
             )
         if who := others_with_access(stat.S_IMODE(self.key_path.stat().st_mode)):
             logger.warning(
-                "%s: %s can read the key of the local CA, and pose as any site to those who trust it; chmod 0400",
+                "%s: the CA key is open to %s, who can impersonate any site to clients that trust this CA; chmod 0400",
                 self.key_path, who,
             )  # fmt: skip
         return _Authority(certificate, key)
@@ -207,8 +208,8 @@ def _issue_into(
         return _issued(target, leaf.names, present[0], created=False)
     if not own and (certfile.exists() or keyfile.exists()) and (present is None or not is_ours(present[0])):
         raise ConfigurationError(
-            f"{target} holds a {CERTIFICATE} or {KEY} that is not known to come from asgi-tls",
-            fix="Choose another directory, or move these files away.",
+            f"{target} contains a {CERTIFICATE} or {KEY} that asgi-tls did not create",
+            fix="Choose another directory, or move these files.",
         )
     certificate, key = new_leaf(leaf, authority.certificate, authority.key, now, lifetime)
     with _advice(target):
@@ -256,5 +257,5 @@ def _advice(directory: Path) -> Iterator[None]:
     except OSError as error:
         raise ConfigurationError(
             f"{error.filename or directory}: {error.strerror or os.fspath(directory)}",
-            fix="Set ASGI_TLS_HOME to a directory that this user, and nobody else, can write to, or name another one.",
+            fix="Set ASGI_TLS_HOME to a directory that only this user can write to, or choose another one.",
         ) from error

@@ -1,4 +1,4 @@
-"""What a certificate is to say: the names of a server, or those of a client. No keys here, no files."""
+"""The contents of a certificate to be issued: the names of a server or of a client. Touches no keys and no files."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _UNSAFE = re.compile(r'[/\\:*?"<>|%]|\A\.|[. ]\Z')
 
 @dataclass(frozen=True)
 class Leaf:
-    """A certificate to be. `names` are as people write them; `directory` is where its files go below the CA's own."""
+    """A certificate to be issued. `names` are as users write them, `directory` is below the CA's directory."""
 
     names: tuple[str, ...]
     common_name: str
@@ -35,13 +35,13 @@ class Leaf:
     directory: str
 
     def and_those_of(self, certificate: x509.Certificate) -> Leaf:
-        """For the names of a server's certificate as well, after its own."""
+        """With the names of an existing server certificate added."""
         if self.usage != ExtendedKeyUsageOID.SERVER_AUTH:
             return self
         return server_leaf((*self.names, *names_in(certificate)))
 
     def describes(self, certificate: x509.Certificate) -> bool:
-        """Whether the certificate says this already."""
+        """Whether the certificate has these contents."""
         extensions = certificate.extensions
         try:
             usage = extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
@@ -51,7 +51,7 @@ class Leaf:
             names = set(extensions.get_extension_for_class(x509.SubjectAlternativeName).value)
         except x509.ExtensionNotFound:
             names = set()
-        # Servers are known by subjectAltName alone (RFC 9525 section 2), clients by their common name as well.
+        # Servers are identified by subjectAltName only (RFC 9525 section 2), clients by their common name as well.
         common_name = [each.value for each in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
         same_subject = (
             self.usage == ExtendedKeyUsageOID.SERVER_AUTH or "".join(map(str, common_name)) == self.common_name
@@ -89,16 +89,16 @@ def client_leaf(names: Sequence[str]) -> Leaf:
     first, *more = dict.fromkeys(_listed(names, "person or program: alice"))
     for name in (first, *more):
         if not name or not name.isprintable() or name != name.strip():
-            raise ConfigurationError(f"{name!r} is no name for a client", fix="Use printable characters.")
+            raise ConfigurationError(f"{name!r} is not a valid client name", fix="Use printable characters.")
     alternatives = [_alternative(name) for name in (first, *more)]
     for name, alternative in zip(more, alternatives[1:], strict=True):
         if alternative is None:
             raise ConfigurationError(
                 f"{name!r} is neither an e-mail address, nor a host name, nor a URI",
-                fix="Only the first name may be any text: quote a name that has spaces.",
+                fix="Only the first name may be any text. Quote a name that contains spaces.",
             )
     if len(first) > _MAX_COMMON_NAME and alternatives[0] is None:
-        raise ConfigurationError(f"{first!r} is too long", fix=f"Use {_MAX_COMMON_NAME} characters at most.")
+        raise ConfigurationError(f"{first!r} is too long", fix=f"Use at most {_MAX_COMMON_NAME} characters.")
     common_name = first if len(first) <= _MAX_COMMON_NAME else ""
     found = tuple(each for each in alternatives if each is not None)
     return Leaf((first, *more), common_name, found, ExtendedKeyUsageOID.CLIENT_AUTH, f"clients/{_file_name(first)}")
@@ -106,19 +106,21 @@ def client_leaf(names: Sequence[str]) -> Leaf:
 
 def _listed(names: Sequence[str], example: str) -> Sequence[str]:
     if isinstance(names, str) or not names:
-        raise ConfigurationError("a certificate needs a list of names", fix=f"Name at least one {example}.")
+        raise ConfigurationError("a certificate needs a list of names", fix=f"Give at least one {example}.")
     return names
 
 
 def _alternative(name: str) -> x509.GeneralName | None:
-    """None for what is no such name. Raises ConfigurationError for what looks like one and cannot be written."""
+    """The subjectAltName for a name, None for other text. Raises ConfigurationError for a malformed one."""
     if _URI.match(name):
         if not name.isascii():
-            raise ConfigurationError(f"{name!r} is no URI", fix="Percent-encode its letters (RFC 3986).")
+            raise ConfigurationError(f"{name!r} is not a valid URI", fix="Percent-encode its letters (RFC 3986).")
         return x509.UniformResourceIdentifier(name)
     if email := _EMAIL.match(name):
         if not email["local"].isascii():
-            raise ConfigurationError(f"{name!r} cannot be written in a certificate", fix="Use an ASCII address.")
+            raise ConfigurationError(
+                f"{name!r} is not an ASCII address", fix="Certificates can contain e-mail addresses in ASCII only."
+            )
         return x509.RFC822Name(f"{email['local']}@{checked_host(email['domain'])}")
     if parse_ip(name) is not None or (("." in name or name == "localhost") and " " not in name):
         return _host(checked_name(name))

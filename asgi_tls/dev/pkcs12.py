@@ -22,7 +22,7 @@ PKCS12 = "identity.p12"
 
 
 def write_pkcs12(issued: IssuedCertificate, password: bytes) -> Path:
-    """`identity.p12` beside the pair, mode 0600, in place of one that was there. It holds no CA.
+    """Write `identity.p12` beside the pair, mode 0600, and replace an existing one. It contains no CA.
 
     Encrypted with AES-256 (PBES2, RFC 8018), which OpenSSL, NSS and the browsers on top of it read. With an empty
     password the key is not encrypted at all. Raises ConfigurationError.
@@ -33,9 +33,10 @@ def write_pkcs12(issued: IssuedCertificate, password: bytes) -> Path:
         key = load_pem_private_key(issued.keyfile.read_bytes(), None)
         if not isinstance(key, ec.EllipticCurvePrivateKey) or key.public_key() != certificate.public_key():
             raise ConfigurationError(
-                f"{issued.keyfile} belongs to another certificate", fix="Another process wrote it: try again."
+                f"{issued.keyfile} belongs to another certificate",
+                fix="Another process replaced it: run the command again.",
             )
-        # The name that a browser shows in its list.
+        # The name that browsers show.
         name = issued.certificate_names[0].encode()
         data = serialize_key_and_certificates(name, key, certificate, None, encryption)
         replace_files(issued.certfile.parent, {PKCS12: (data, 0o600)})

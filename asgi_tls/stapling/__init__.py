@@ -1,10 +1,10 @@
-"""OCSP stapling: a fresh word of the CA that the certificate is good, sent along in the handshake.
+"""OCSP stapling: the server sends the CA's fresh confirmation that its certificate is not revoked.
 
-`ocsp` builds requests and judges responses, `fetch` brings them, `cache` keeps them on disk for all workers of a host,
-`stapler` holds what is served now and refreshes it.
+`ocsp` builds requests and verifies responses, `fetch` downloads them, `cache` stores them on disk for all workers of a
+host, `stapler` has those that are served now and refreshes them.
 """
 
 from typing import Literal
 
 Stapling = Literal["off", "auto", "required"]
-"""Not at all; wherever the certificate names a responder; or never without a good response."""
+"""Never; if the certificate names a responder; or serve a certificate only with a good response."""

@@ -37,7 +37,7 @@ _STATUSES: Final = frozenset(get_args(StaplingStatus))
 
 @dataclass(frozen=True, kw_only=True)
 class Attempt:
-    """The last fetch, where it brought nothing good. Times are seconds since the epoch."""
+    """The last fetch, if it failed. Times are seconds since the epoch."""
 
     status: StaplingStatus
     msg: str
@@ -65,28 +65,28 @@ class Cache:
         self._warned = False
 
     def response(self, fingerprint: str) -> bytes | None:
-        """What was stored for a certificate."""
+        """The stored response for a certificate."""
         return self._read(f"{fingerprint}.der")
 
     def attempt(self, fingerprint: str) -> Attempt | None:
-        """The outcome of the last fetch, None where it was good or there was none."""
+        """The last fetch, if it failed."""
         data = self._read(f"{fingerprint}.json")
         return None if data is None else _parse(data)
 
     def store(self, fingerprint: str, response: bytes) -> None:
-        """A good response: the failures before it are forgotten."""
+        """Store a good response, and forget earlier failures."""
         self._write(f"{fingerprint}.der", response)
         self._remove(f"{fingerprint}.json")
 
     def fail(self, fingerprint: str, attempt: Attempt, *, drop: bool) -> None:
-        """A failure; with `drop`, what was stored is void."""
+        """Store a failure. With `drop`, delete the stored response."""
         if drop:
             self._remove(f"{fingerprint}.der")
         self._write(f"{fingerprint}.json", json.dumps(asdict(attempt)).encode())
 
     @contextlib.contextmanager
     def locked(self, fingerprint: str, timeout: float) -> Iterator[None]:
-        """Hold the lock of a certificate that other processes and threads wait for, `timeout` seconds at most."""
+        """Hold the lock of a certificate against other processes and threads, after at most `timeout` seconds."""
         with contextlib.ExitStack() as stack:
             if (directory := self._usable()) is not None:
                 with contextlib.suppress(OSError):
@@ -94,7 +94,7 @@ class Cache:
             yield
 
     def _usable(self) -> Path | None:
-        """The directory, if it can be written and nobody else can. Looked at once; it is made where it is missing."""
+        """The directory, if only this user can write to it. Checked once, and created if it is missing."""
         directory = self._directory
         if directory is None:
             self._warn("this user has no home directory")
@@ -114,8 +114,8 @@ class Cache:
         if not self._warned:
             self._warned = True
             logger.warning(
-                "OCSP responses are kept in memory only, so each worker fetches its own, and the first clients after a "
-                "start get none: %s. Set XDG_CACHE_HOME, or CacheDirectory= in the systemd unit.", problem,
+                "OCSP responses are kept in memory only: each worker fetches its own, and the first clients after a "
+                "start get none. %s. Set XDG_CACHE_HOME, or CacheDirectory= in the systemd unit.", problem,
             )  # fmt: skip
 
     def _read(self, name: str) -> bytes | None:
@@ -135,7 +135,7 @@ class Cache:
             try:
                 replace_files(directory, {name: (data, 0o600)})
             except OSError as error:
-                logger.warning("the OCSP response cannot be kept on disk: %s: %s", directory, error.strerror)
+                logger.warning("cannot store the OCSP response: %s: %s", directory, error.strerror)
 
     def _remove(self, name: str) -> None:
         if (directory := self._usable()) is not None:
@@ -154,7 +154,7 @@ def _forget(directory: Path) -> None:
 
 
 def _parse(data: bytes) -> Attempt | None:
-    """None for anything that `Cache.fail` has not written."""
+    """None for anything that `Cache.fail` did not write."""
     with contextlib.suppress(ValueError, TypeError, LookupError, OverflowError, RecursionError):
         values = json.loads(data)
         at, again_at, failures = float(values["at"]), float(values["again_at"]), int(values["failures"])

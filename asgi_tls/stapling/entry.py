@@ -1,4 +1,4 @@
-"""One certificate that can be stapled to, and what is known of it by now."""
+"""One certificate with OCSP stapling, and its state."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 @dataclass(eq=False)
 class Entry:
-    """`staple` is the response and when it ends, `this_update` when it began, `due` when to ask for the next.
+    """`staple` is the response and its end, `this_update` its begin, `due` the time of the next request.
 
-    Times are seconds since the epoch, but for `seen`: when the certificate was last loaded, monotonic.
+    Times are seconds since the epoch, except `seen` (monotonic): when the certificate was last loaded.
     """
 
     certificate: Certificate
@@ -40,12 +40,12 @@ class Entry:
 
     @property
     def host(self) -> str:
-        """Of the responder."""
+        """The host of the responder."""
         return self.url.partition("://")[2].partition("/")[0]
 
 
 def entry_for(certificate: Certificate) -> Entry | str:
-    """Where nothing can be stapled to it, why."""
+    """The entry, or the reason why no response can be stapled."""
     if certificate.ocsp_url is None:
         return "the certificate names no OCSP responder"
     if _openssl.stapling() is None:
@@ -55,15 +55,18 @@ def entry_for(certificate: Certificate) -> Entry | str:
     try:
         subject = subject_in(certificate.chain_pem)
     except MalformedCertificateError as error:
-        return f"no request can be made for it: {error.problem}"
-    return "its issuer is not in the file" if subject is None else Entry(certificate, subject, certificate.ocsp_url)
+        return f"no OCSP request can be made: {error.problem}"
+    return (
+        "the file does not contain its issuer" if subject is None else Entry(certificate, subject, certificate.ocsp_url)
+    )
 
 
 def without(certificate: Certificate, problem: str) -> StaplingError:
-    """The error where one is required."""
+    """The error if a response is required."""
     return StaplingError(
         f"{certificate.source}: {problem}",
-        fix='See `asgi-tls ocsp status CERT`, or serve it with stapling="auto", which does without where it must.',
+        fix='Run `asgi-tls ocsp status CERT`, or set {stapling} to "auto", which serves it without a response.',
+        settings=("stapling",),
     )
 
 

@@ -1,12 +1,11 @@
-"""Ask an OCSP responder, over HTTP: within a time, up to a size, and nowhere but where the certificate points.
+"""Send a request to an OCSP responder over HTTP: with limits of time, size and redirects.
 
-The address comes from a certificate of the operator's own, by way of its CA. What is there may be broken, or somebody
-else's by now: redirects are few, and stay with http(s) and the same host, so that nobody is led to the services of this
-network; the proxies, certificates and passwords that the environment names are not used; a response that drips in is
-cut off.
+The URL comes from the operator's certificate. The host may be broken, or may belong to somebody else by now. So
+redirects must stay on the same host and on http(s): nobody can direct requests to services of this network. Proxies,
+certificates and passwords of the environment are not used, and slow responses are cut off.
 
-Requests are POSTs, which every responder takes, and which no cache on the way answers with something old; how long a
-response is fresh stands in the response itself, signed, so Cache-Control is not read (RFC 5019 section 6).
+Requests are POSTs, which every responder accepts and which no cache answers with an old response. The response contains
+its own validity, signed, so Cache-Control is ignored (RFC 5019 section 6).
 """
 
 from __future__ import annotations
@@ -23,10 +22,10 @@ if TYPE_CHECKING:
     import httpx
 
 TIMEOUT: Final = 10.0
-"""Seconds for all of it: names, redirects, the last byte."""
+"""Seconds in total, from the name lookup to the last byte."""
 
 MAX_SIZE: Final = 64 << 10
-"""Bytes. A response with the certificate of a delegated responder takes 2 KiB."""
+"""Bytes. A response with the certificate of a delegated responder has 2 KiB."""
 
 _MAX_REDIRECTS: Final = 3
 _STEP: Final = 5.0
@@ -48,14 +47,16 @@ class FetchError(Exception):
 
 
 def fetch(url: str, request: bytes, *, timeout: float = TIMEOUT) -> bytes:
-    """The body of the answer to this OCSPRequest. Takes about `timeout` seconds at most.
+    """The body of the response to this OCSPRequest, within about `timeout` seconds.
 
     Raises FetchError.
     """
     try:
         import httpx
     except ImportError:
-        raise FetchError("fetching needs the package httpx: pip install 'asgi-tls[stapling]'", "unavailable") from None
+        raise FetchError(
+            "the package httpx is not installed: pip install 'asgi-tls[stapling]'", "unavailable"
+        ) from None
 
     watch = _Deadline(timeout)
     try:
@@ -71,7 +72,7 @@ def _ask(client: httpx.Client, url: str, request: bytes, watch: _Deadline) -> by
     host: str | None = None
     for _ in range(_MAX_REDIRECTS + 1):
         if not url.lower().startswith(("http://", "https://")):
-            raise FetchError(f"{url[:200]!r} is no http(s) address", "invalid")
+            raise FetchError(f"{url[:200]!r} is not an http(s) URL", "invalid")
         with client.stream("POST", url, content=request, extensions={"trace": watch.trace}) as response:
             host = host or response.url.host
             if response.status_code in _REDIRECTS and "location" in response.headers:
@@ -88,11 +89,11 @@ def _ask(client: httpx.Client, url: str, request: bytes, watch: _Deadline) -> by
                 if len(body) > MAX_SIZE:
                     raise FetchError(f"{url} answered with more than {MAX_SIZE >> 10} KiB", "invalid")
             return bytes(body)
-    raise FetchError(f"{url} is the end of {_MAX_REDIRECTS} redirects and redirects again", "invalid")
+    raise FetchError(f"{url} redirects after {_MAX_REDIRECTS} redirects", "invalid")
 
 
 class _Deadline:
-    """Cuts off the connection in use when the time is over: httpx limits each step, not their sum."""
+    """Closes the connection when the time is over: httpx limits each step, not their sum."""
 
     def __init__(self, timeout: float) -> None:
         self._end = time.monotonic() + timeout
@@ -111,7 +112,7 @@ class _Deadline:
         self._timer.cancel()
 
     def trace(self, name: str, info: dict[str, Any]) -> None:
-        """What httpx calls on the way."""
+        """Called by httpx at each step."""
         if name in {"connection.connect_tcp.complete", "connection.start_tls.complete"}:
             self._socket = info["return_value"].get_extra_info("socket")
         if self.is_over:

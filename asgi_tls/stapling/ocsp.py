@@ -1,7 +1,7 @@
 """OCSP requests and responses (RFC 6960, RFC 5019): pure functions on bytes.
 
-A response is judged more strictly than a client would: what goes out must hold for all of them. It must be signed by
-the issuer, or by a responder whose certificate the issuer itself signed for that purpose, never with SHA-1.
+Responses are verified more strictly than any client does, since all clients must accept them: signed by the issuer, or
+by a responder whose certificate the issuer itself signed for that purpose, and never with SHA-1.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from asgi_tls.certificate.chain import issued_by, load_chain, name_of
 from asgi_tls.certificate.material import Material
 from asgi_tls.events import StaplingStatus
 
-# How far the clock of a responder may be ahead of ours. What OpenSSL and NSS allow.
+# The clock of a responder may be ahead of ours by this much, as with OpenSSL and NSS.
 _SKEW: Final = timedelta(minutes=5)
-# Without nextUpdate newer information is there at any time (RFC 6960 section 4.2.2.1): then a response is short-lived.
+# Without nextUpdate, newer information is available at any time (RFC 6960 section 4.2.2.1): the lifetime is short.
 _WITHOUT_NEXT_UPDATE: Final = timedelta(hours=1)
 
 # RFC 9155 for TLS; RFC 6960 is older than that.
@@ -34,9 +34,9 @@ _WEAK: Final = frozenset({"sha1", "md5"})
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What a response says, once it has been judged. `der` is the response itself where it is good, None elsewhere.
+    """The result of verifying a response. `der` is the response itself if it is good, else None.
 
-    `next_update` is when it must not be stapled any more. Times are aware.
+    It must not be stapled after `next_update`. Times are aware.
     """
 
     status: StaplingStatus
@@ -53,14 +53,14 @@ class Answer:
 
 @dataclass(frozen=True)
 class Subject:
-    """A certificate to ask about, and who issued it."""
+    """A certificate, and its issuer."""
 
     certificate: x509.Certificate
     issuer: x509.Certificate
 
 
 def subject_of(chain: Sequence[x509.Certificate]) -> Subject | None:
-    """The first of a chain, with its issuer out of the rest; None where it is not there."""
+    """The first certificate of a chain and its issuer, None if the issuer is missing."""
     leaf, *others = chain
     issuer = next((one for one in others if issued_by(leaf, one)), None)
     return None if issuer is None else Subject(leaf, issuer)
@@ -72,19 +72,19 @@ def subject_in(chain_pem: bytes) -> Subject | None:
 
 
 def build_request(subject: Subject) -> bytes:
-    """An OCSPRequest in DER. Its certID is SHA-1's, as RFC 5019 section 2.1.1 has it: it protects nothing there."""
+    """An OCSPRequest in DER. Its certID uses SHA-1 (RFC 5019 section 2.1.1), which is not a matter of security here."""
     builder = ocsp.OCSPRequestBuilder().add_certificate(subject.certificate, subject.issuer, hashes.SHA1())  # noqa: S303
     return builder.build().public_bytes(Encoding.DER)
 
 
 def judge(der: bytes, subject: Subject, now: datetime) -> Answer:
-    """What `der` says of the certificate at `now` (aware). Raises nothing, whatever the bytes are."""
+    """Verify the response `der` for the certificate at `now` (aware). Never raises, whatever the bytes are."""
     try:
         return _judge(der, subject, now)
     except _Refused as refused:
         return Answer(status=refused.status, msg=str(refused))
     except Exception as error:  # noqa: BLE001 -- a parser at the border: whatever it raises is the response's fault
-        return Answer(status="invalid", msg=f"the response does not parse ({type(error).__name__})")
+        return Answer(status="invalid", msg=f"the response cannot be parsed ({type(error).__name__})")
 
 
 class _Refused(Exception):  # noqa: N818 -- a verdict, not a fault of ours
@@ -96,7 +96,7 @@ class _Refused(Exception):  # noqa: N818 -- a verdict, not a fault of ours
 def _judge(der: bytes, subject: Subject, now: datetime) -> Answer:
     response = ocsp.load_der_ocsp_response(der)
     if response.response_status is not ocsp.OCSPResponseStatus.SUCCESSFUL:
-        raise _Refused(f"the responder answered {response.response_status.name.lower()}", "refused")
+        raise _Refused(f"the responder returned the error {response.response_status.name.lower()}", "refused")
     signer = _signer(response, subject.issuer, now)
     _verify(response, signer)
     single = next((one for one in response.responses if _is_about(one, subject)), None)
@@ -105,9 +105,9 @@ def _judge(der: bytes, subject: Subject, now: datetime) -> Answer:
     this, until = single.this_update_utc, single.next_update_utc
     until = this + _WITHOUT_NEXT_UPDATE if until is None else until
     if this > now + _SKEW:
-        raise _Refused(f"the response is from the future ({_date(this)}): compare the clocks")
+        raise _Refused(f"the response is valid from {_date(this)}, in the future: check the clock")
     if until <= now:
-        raise _Refused(f"the response was to be replaced by {_date(until)}", "expired")
+        raise _Refused(f"the response expired on {_date(until)}", "expired")
     if until <= this:
         raise _Refused("the response ends before it begins")
     facts: dict[str, Any] = {"this_update": this, "next_update": until, "responder": name_of(signer)}
@@ -118,16 +118,16 @@ def _judge(der: bytes, subject: Subject, now: datetime) -> Answer:
         return Answer(status="revoked", msg=f"the CA has revoked the certificate{at}{why}", **facts)
     if single.certificate_status is ocsp.OCSPCertStatus.UNKNOWN:
         return Answer(status="unknown", msg="the responder does not know the certificate", **facts)
-    return Answer(status="good", msg=f"fresh until {_date(until)}", der=der, **facts)
+    return Answer(status="good", msg=f"valid until {_date(until)}", der=der, **facts)
 
 
 def _signer(response: ocsp.OCSPResponse, issuer: x509.Certificate, now: datetime) -> x509.Certificate:
-    """Whose key must have signed it: the issuer's, or that of its delegate (RFC 6960 section 4.2.2.2)."""
+    """The certificate whose key must have signed it: the issuer or its delegate (RFC 6960 section 4.2.2.2)."""
     if _is_responder(response, issuer):
         return issuer
     delegate = next((one for one in response.certificates if _is_responder(response, one)), None)
     if delegate is None:
-        raise _Refused("it is signed by somebody who is not the issuer, and whose certificate is not in it")
+        raise _Refused("it is not signed by the issuer, and does not contain the certificate of its signer")
     who = name_of(delegate)
     if _is_weak(delegate.signature_hash_algorithm):
         raise _Refused(f"the certificate of the responder {who} is signed with SHA-1")
@@ -138,10 +138,10 @@ def _signer(response: ocsp.OCSPResponse, issuer: x509.Certificate, now: datetime
     usages = {type(each.value): each.value for each in delegate.extensions}
     purposes: Any = usages.get(x509.ExtendedKeyUsage, ())
     if ExtendedKeyUsageOID.OCSP_SIGNING not in purposes:
-        raise _Refused(f"the certificate of {who} is not for signing OCSP responses (id-kp-OCSPSigning)")
+        raise _Refused(f"the certificate of {who} does not allow signing OCSP responses (id-kp-OCSPSigning)")
     usage: Any = usages.get(x509.KeyUsage)
     if usage is not None and not usage.digital_signature:
-        raise _Refused(f"the certificate of {who} is not for signatures (keyUsage)")
+        raise _Refused(f"the certificate of {who} does not allow digital signatures (keyUsage)")
     return delegate
 
 
@@ -161,23 +161,23 @@ def _verify(response: ocsp.OCSPResponse, signer: x509.Certificate) -> None:
             return
         algorithm = response.signature_hash_algorithm
         if algorithm is None or _is_weak(algorithm):
-            raise _Refused("it is signed with SHA-1, or another algorithm that proves nothing any more")
+            raise _Refused("it is signed with SHA-1 or another weak algorithm")
         if response.signature_algorithm_oid == SignatureAlgorithmOID.RSASSA_PSS:
-            raise _Refused("it is signed with RSASSA-PSS, whose parameters cannot be read here")
+            raise _Refused("it is signed with RSASSA-PSS, which is not supported")
         if isinstance(key, rsa.RSAPublicKey):
             key.verify(signature, signed, padding.PKCS1v15(), algorithm)
         elif isinstance(key, ec.EllipticCurvePublicKey):
             key.verify(signature, signed, ec.ECDSA(algorithm))
         else:
-            raise _Refused("it is signed with a kind of key that is not known here")
+            raise _Refused("it is signed with an unsupported type of key")
     except UnsupportedAlgorithm:
-        raise _Refused("it is signed with an algorithm that is not known here") from None
+        raise _Refused("it is signed with an unsupported algorithm") from None
     except InvalidSignature:
-        raise _Refused(f"the signature is not that of {name_of(signer)}") from None
+        raise _Refused(f"the signature of {name_of(signer)} is not valid") from None
 
 
 def _is_about(single: ocsp.OCSPSingleResponse, subject: Subject) -> bool:
-    """Whether its certID (RFC 6960 section 4.1.1) is what we would ask with, under the hash that it uses."""
+    """Whether its certID (RFC 6960 section 4.1.1) is that of our request, with the hash that it uses."""
     if single.serial_number != subject.certificate.serial_number:
         return False
     builder = ocsp.OCSPRequestBuilder()

@@ -1,8 +1,8 @@
-"""What is stapled now, and the thread that keeps it fresh: one for each context, so one in each worker.
+"""The current OCSP responses, and the thread that refreshes them: one for each context, so one in each worker.
 
-A response that is on disk is taken when its certificate is loaded, before it is served: the first client gets it. What
-is not there is fetched by the thread; only a certificate that must be stapled, and any where stapling is required,
-waits for it. The workers of a host take turns by a lock, and look at the disk before they ask: one asks for all.
+A response on disk is used when its certificate is loaded, before it is served, so the first client gets it. Otherwise
+the thread fetches one. Only a must-staple certificate, or any certificate if stapling is required, waits for it. The
+workers of a host use a lock and look at the disk before they send a request: one of them asks for all.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("asgi_tls")
 
-# The clock is looked at this often, however far away the next refresh is: it may be set, or stand still in between.
+# The clock is checked at least this often: it may be set, or the machine suspended.
 _LONGEST_PAUSE: Final = 3600.0
-# How long the other certificates of a responder that does not answer are left alone.
+# How long requests for other certificates wait after a responder did not answer.
 _SILENCE: Final = 10.0
-# A certificate that was loaded and is not served after this time never will be.
+# A loaded certificate that is not served within this time is not going to be.
 _LOADING: Final = 60.0
 
 
@@ -53,16 +53,16 @@ class Stapler:
         self._thread: threading.Thread | None = None
 
     def find(self, fingerprint: str) -> bytes | None:
-        """The response to staple to this certificate now, DER. Asked in handshakes."""
+        """The response to staple to this certificate now, DER. Called in handshakes."""
         entry = self._entries.get(fingerprint)
         if entry is None or (staple := entry.staple) is None or time.time() >= staple[1]:
             return None
         return staple[0]
 
     def vet(self, certificate: Certificate) -> None:
-        """Get ready to staple to a certificate that has been loaded, before it is served.
+        """Prepare stapling for a certificate that has been loaded, before it is served.
 
-        Raises StaplingError where stapling is required, and there is no good response.
+        Raises StaplingError if stapling is required and no good response is available.
         """
         if self._mode == "off":
             return
@@ -76,11 +76,11 @@ class Stapler:
         self._ensure_thread()
         self._wake.set()
         if self._mode == "required" and self.find(entry.key) is None:
-            why = entry.attempt.msg if entry.attempt else "another process is asking for it"
-            raise without(certificate, f"there is no good OCSP response: {why}")
+            why = entry.attempt.msg if entry.attempt else "another process is fetching it"
+            raise without(certificate, f"no good OCSP response is available: {why}")
 
     def start(self, context: ServerContext, *, tell: Listener, loop: asyncio.AbstractEventLoop | None) -> None:
-        """Keep what is stapled fresh from now on, until the context is gone. `tell` is called in the loop."""
+        """Refresh responses until the context is gone. `tell` is called in the event loop."""
         self._context = weakref.ref(context, lambda _: self._wake.set())
         self._tell = tell if loop is None else _in_loop(loop, tell)
         untold, self._untold = self._untold, []
@@ -89,7 +89,7 @@ class Stapler:
         self._ensure_thread()
 
     def _enter(self, certificate: Certificate) -> Entry | None:
-        """None where nothing can be stapled to it, which is an error only if it must be."""
+        """The entry of a certificate, None if no response can be stapled. Raises StaplingError if one is required."""
         found = entry_for(certificate)
         if isinstance(found, Entry):
             return self._entries.setdefault(found.key, found)
@@ -103,7 +103,7 @@ class Stapler:
         return self._mode == "required" or entry.certificate.must_staple
 
     def _adopt(self, entry: Entry) -> None:
-        """Take what is on disk, where it is newer than what we have."""
+        """Use the response on disk if it is newer than the current one."""
         attempt = self._cache.attempt(entry.key)
         if attempt is not None and attempt.status == "revoked":
             entry.staple, entry.attempt = None, attempt
@@ -118,7 +118,7 @@ class Stapler:
             self._take(entry, answer)
 
     def _take(self, entry: Entry, answer: Answer) -> bool:
-        """Staple it from now on, unless it is older than what is stapled."""
+        """Staple this response from now on, unless it is older than the current one."""
         if answer.der is None or answer.this_update is None or answer.next_update is None:
             return False
         this, until = answer.this_update.timestamp(), answer.next_update.timestamp()
@@ -132,7 +132,7 @@ class Stapler:
         return True
 
     def _refresh(self, entry: Entry) -> None:
-        """Ask the responder, unless a sibling or another thread has done so meanwhile."""
+        """Ask the responder, unless a sibling process or another thread has just done so."""
         with entry.lock, self._cache.locked(entry.key, TIMEOUT + 5):
             self._adopt(entry)
             now = time.time()
@@ -179,7 +179,7 @@ class Stapler:
         elif status == "revoked" or missed:
             severity = "error"
         if certificate.must_staple and missed:
-            msg = f"{msg}; clients that know the certificate's TLS feature refuse it without a response (RFC 7633)"
+            msg = f"{msg}; clients that support must-staple (RFC 7633) refuse the certificate without a response"
         event = StaplingEvent(
             source=certificate.source,
             subject_alt_names=certificate.subject_alt_names,
@@ -201,12 +201,12 @@ class Stapler:
 
     def _run(self) -> None:
         while self._prune():
-            silent: set[str] = set()  # responders, in this round: one that hangs must not hold up the others for long
+            silent: set[str] = set()  # responders of this round: one that hangs must not delay the others
             for entry in list(self._entries.values()):
                 try:
                     self._look(entry, silent)
-                except Exception:  # whatever it is, it must not end the stapling for good
-                    logger.exception("no OCSP response could be fetched for %s; it is tried again", entry.key)
+                except Exception:  # no error may end the stapling permanently
+                    logger.exception("fetching the OCSP response for %s failed; retrying", entry.key)
                     entry.due = again_after(1, time.time(), None)
             self._wake.wait(self._pause())
             self._wake.clear()
@@ -222,18 +222,16 @@ class Stapler:
                 silent.add(entry.host)
         if entry.staple is not None and time.time() >= (until := entry.staple[1]):
             entry.staple = None
-            self._say(
-                entry.certificate, "expired", f"the last response has ended at {moment(until):%H:%M:%S UTC}", None
-            )
+            self._say(entry.certificate, "expired", f"the last response expired at {moment(until):%H:%M:%S UTC}", None)
 
     def _pause(self) -> float:
-        """Until the next refresh, or the end of a response."""
+        """Seconds until the next refresh, or the end of a response."""
         moments = [entry.due for entry in self._entries.values()]
         moments += [entry.staple[1] for entry in self._entries.values() if entry.staple is not None]
         return max(min([each - time.time() for each in moments] + [_LONGEST_PAUSE]), 0.05)
 
     def _prune(self) -> bool:
-        """Forget the certificates that are served no more. False when the context is gone."""
+        """Forget certificates that are no longer served. False when the context is gone."""
         context = self._context()
         if context is None:
             return False
@@ -249,6 +247,6 @@ def _in_loop(loop: asyncio.AbstractEventLoop, tell: Listener) -> Listener:
         try:
             loop.call_soon_threadsafe(tell, event)
         except RuntimeError:
-            logger.debug("the event loop is closed: %s is told to nobody", event.event)
+            logger.debug("the event loop is closed: %s is not reported", event.event)
 
     return listener

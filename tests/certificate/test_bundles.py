@@ -79,11 +79,11 @@ SERVED: dict[str, tuple[list[str], list[str]]] = {
     "a root of the same name": (["intermediate", "twin"], [ROOT.format(3)]),
     "an intermediate of others": (
         ["intermediate", "stranger"],
-        ["certificate 3 (CN=Two Intermediate) did not issue any other certificate in the file; remove it"],
+        ["certificate 3 (CN=Two Intermediate) issued none of the other certificates in the file; remove it"],
     ),
     "one of others between": (
         ["stranger", "intermediate"],
-        ["certificate 2 (CN=Two Intermediate) did not issue any other certificate in the file; remove it"],
+        ["certificate 2 (CN=Two Intermediate) issued none of the other certificates in the file; remove it"],
     ),
     "one that has expired": (
         ["intermediate", "expired"],

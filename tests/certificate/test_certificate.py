@@ -9,6 +9,7 @@ import ssl
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -66,7 +67,7 @@ def test_it_knows_itself(pki: PKI, tmp_path: Path) -> None:
     assert certificate.key_pem == pair.key_pem
     assert certificate.source == str(source) == f"{tmp_path}/fullchain.pem, {tmp_path}/privkey.pem"
     assert certificate.warnings == ()
-    with pytest.raises(dataclasses.FrozenInstanceError):
+    with pytest.raises(dataclasses.FrozenInstanceError, match="cannot assign to field 'subject'"):
         certificate.subject = "CN=other"  # type: ignore[misc]
 
 
@@ -348,7 +349,7 @@ class TestLetsEncrypt:
 
     @pytest.mark.parametrize("domain", ["", ".", "..", "../x", "a/b", "/etc", "a\\b", "a\0b", "*.example.com"])
     def test_a_domain_that_is_none(self, domain: str) -> None:
-        with pytest.raises(ConfigurationError):
+        with pytest.raises(ConfigurationError, match="names no directory of certbot|under the name without"):
             LetsEncrypt(domain)
 
 
@@ -372,18 +373,19 @@ class TestKubernetesSecret:
 
 
 def test_settings_that_can_be_nothing() -> None:
-    for make in (
-        lambda: PEMFiles(""),
-        lambda: PEMFiles("a", ""),
-        lambda: PEMFiles("a", "b", 7),  # type: ignore[arg-type]
-        lambda: PEMFiles("a", "b", Path("password")),  # type: ignore[arg-type]
-        lambda: PEMFiles(b"a"),  # type: ignore[arg-type]
-        lambda: PEMFiles(None),  # type: ignore[arg-type]
-        lambda: PEMData(Path("fullchain.pem")),  # type: ignore[arg-type]
-        lambda: LetsEncrypt("example.com", ""),
-        lambda: KubernetesSecret(""),
-    ):
-        with pytest.raises(ConfigurationError):
+    table: list[tuple[Callable[[], object], str]] = [
+        (lambda: PEMFiles(""), "certfile=''"),
+        (lambda: PEMFiles("a", ""), "keyfile=''"),
+        (lambda: PEMFiles("a", "b", 7), "password cannot be a int"),  # type: ignore[arg-type]
+        (lambda: PEMFiles("a", "b", Path("password")), "password cannot be a PosixPath"),  # type: ignore[arg-type]
+        (lambda: PEMFiles(b"a"), "certfile=b'a'"),  # type: ignore[arg-type]
+        (lambda: PEMFiles(None), "certfile=None"),  # type: ignore[arg-type]
+        (lambda: PEMData(Path("fullchain.pem")), "text or bytes, not PosixPath"),  # type: ignore[arg-type]
+        (lambda: LetsEncrypt("example.com", ""), "directory=''"),
+        (lambda: KubernetesSecret(""), "directory=''"),
+    ]
+    for make, words in table:
+        with pytest.raises(ConfigurationError, match=words):
             make()
 
 

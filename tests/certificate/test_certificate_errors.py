@@ -152,17 +152,17 @@ BAD = (
     Bad("empty certificate", errors.EmptyFileError, "is empty", lambda: b""),
     Bad("blank certificate", errors.EmptyFileError, "is empty", lambda: b" \r\n\n"),
     Bad("empty key", errors.EmptyFileError, "is empty", key=lambda: b"", names="key.key"),
-    Bad("no end", errors.TruncatedFileError, "line 1 and does not end", lambda: good().chain_pem[:300]),
-    Bad("second one cut", errors.TruncatedFileError, "does not end", lambda: good().chain_pem[:-40]),
-    Bad("begin, begin, end", errors.TruncatedFileError, "does not end",
+    Bad("no end", errors.TruncatedFileError, "line 1 has no END line", lambda: good().chain_pem[:300]),
+    Bad("second one cut", errors.TruncatedFileError, "has no END line", lambda: good().chain_pem[:-40]),
+    Bad("begin, begin, end", errors.TruncatedFileError, "has no END line",
         lambda: good().chain_pem.replace(b"-----END CERTIFICATE-----\n", b"", 1)),
-    Bad("lines lost", errors.TruncatedFileError, "lacks a part",
+    Bad("lines lost", errors.TruncatedFileError, "is incomplete",
         lambda: b"\n".join([*good().chain_pem.split(b"\n")[:4], b"-----END CERTIFICATE-----"])),
-    Bad("half a byte lost", errors.TruncatedFileError, "lacks a part",
+    Bad("half a byte lost", errors.TruncatedFileError, "is incomplete",
         lambda: b"-----BEGIN CERTIFICATE-----\nMIIBx\n-----END CERTIFICATE-----\n"),
-    Bad("key cut", errors.TruncatedFileError, "does not end", key=lambda: good().key_pem[:90], names="key.key"),
-    Bad("garbage", errors.NotPEMError, "holds no PEM block", lambda: os.urandom(500).replace(b"-", b"")),
-    Bad("a web page", errors.NotPEMError, "holds no PEM block", lambda: b"<html>404 Not Found</html>"),
+    Bad("key cut", errors.TruncatedFileError, "has no END line", key=lambda: good().key_pem[:90], names="key.key"),
+    Bad("garbage", errors.NotPEMError, "contains no PEM block", lambda: os.urandom(500).replace(b"-", b"")),
+    Bad("a web page", errors.NotPEMError, "contains no PEM block", lambda: b"<html>404 Not Found</html>"),
     Bad("not base64", errors.NotPEMError, "not base64", lambda: swap_case(good().chain_pem)),
     Bad("base64 of nonsense", errors.MalformedCertificateError, "certificate 1 .* not valid DER.*OpenSSL cannot parse",
         lambda: b"-----BEGIN CERTIFICATE-----\nMAMCAQU=\n-----END CERTIFICATE-----\n"),
@@ -175,14 +175,14 @@ BAD = (
         key=lambda: _decode(encrypted_key())),
     Bad("PKCS#12", errors.NotPEMError, r"PKCS#12.*openssl pkcs12", lambda: good().pkcs12()),
     Bad("PKCS#12 as key", errors.NotPEMError, r"PKCS#12.*openssl pkcs12", key=lambda: good().pkcs12(), names="key.key"),
-    Bad("PKCS#7", errors.NotPEMError, r"PKCS#7 bundle, .*openssl pkcs7",
+    Bad("PKCS#7", errors.NotPEMError, r"PKCS#7 bundle instead of a certificate.*openssl pkcs7",
         lambda: b"-----BEGIN PKCS7-----\nMAMCAQU=\n-----END PKCS7-----\n"),
     Bad("Java key store", errors.NotPEMError, "Java.*keytool", lambda: b"\xfe\xed\xfe\xed\0\0\0\2"),
     Bad("trusted certificate", errors.NotPEMError, "TRUSTED CERTIFICATE.*not supported.*openssl x509",
         lambda: good().cert_pem.replace(b" CERT", b" TRUSTED CERT")),
     Bad("a request", errors.NotPEMError, "certificate request.*CA sent back",
         lambda: good().cert_pem.replace(b"CERTIFICATE", b"CERTIFICATE REQUEST")),
-    Bad("a public key", errors.NotPEMError, "a public key, where a private key", names="key.key",
+    Bad("a public key", errors.NotPEMError, "a public key instead of a private key", names="key.key",
         key=lambda: good().key_pem.replace(b"PRIVATE", b"PUBLIC")),
     Bad("an OpenSSH key", errors.NotPEMError, "OpenSSH key", names="key.key",
         key=lambda: good().key_pem.replace(b"BEGIN ", b"BEGIN OPENSSH ").replace(b"END ", b"END OPENSSH ")),
@@ -190,10 +190,10 @@ BAD = (
         key=lambda: b"-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n"),
     Bad("swapped", errors.NotPEMError, r"key\.key the certificate.*swapped",
         lambda: good().key_pem, lambda: good().chain_pem),
-    Bad("two keys", errors.NotPEMError, "given as the certificate and holds a private key", lambda: good().key_pem),
-    Bad("two certificates", errors.NotPEMError, "given as the key and holds a certificate", names="key.key",
+    Bad("two keys", errors.NotPEMError, "given as the certificate, but contains a private key", lambda: good().key_pem),
+    Bad("two certificates", errors.NotPEMError, "given as the key, but contains a certificate", names="key.key",
         key=lambda: good().chain_pem),
-    Bad("a damaged key", errors.NotPEMError, "does not parse as a key", names="key.key",
+    Bad("a damaged key", errors.NotPEMError, "cannot be parsed as a key", names="key.key",
         key=lambda: b"-----BEGIN PRIVATE KEY-----\nMAMCAQU=\n-----END PRIVATE KEY-----\n"),
     Bad("no password", errors.PasswordError, "no password was given", key=encrypted_key, names="key.key"),
     Bad("no password, old form", errors.PasswordError, "no password was given", names="key.key",
@@ -202,7 +202,7 @@ BAD = (
         key=lambda: key_to_pem(make_key())),
     Bad("another kind of key", errors.KeyMismatchError, "does not belong", names="key.key",
         key=lambda: key_to_pem(make_key("rsa"))),
-    Bad("chain.pem", errors.KeyMismatchError, "which is a CA's.*fullchain.pem", lambda: pki().intermediate_pem,
+    Bad("chain.pem", errors.KeyMismatchError, "a CA certificate.*fullchain.pem", lambda: pki().intermediate_pem,
         names="key.key"),
     Bad("leaf last", errors.ChainOrderError, "belongs to certificate 2.*order: 2, 1;",
         lambda: pki().intermediate_pem + good().cert_pem),
@@ -225,9 +225,9 @@ BAD = (
          lambda: good().with_more(small_intermediate().issuers[0])),
     leaf("an extra one with SHA-1", errors.WeakSignatureError, "certificate 3 .*SHA-1.*Remove it from the file",
          lambda: good().with_more(sha1_intermediate().issuers[0])),
-    leaf("leaf only, with an address", errors.MissingIntermediateError, r"alone.*http://ca\.test/i\.der",
+    leaf("leaf only, with an address", errors.MissingIntermediateError, r"certificate only.*http://ca\.test/i\.der",
          lambda: pki().leaf(ca_issuers="http://ca.test/i.der").alone()),
-    leaf("leaf only, logged", errors.MissingIntermediateError, "alone.*fullchain.pem",
+    leaf("leaf only, logged", errors.MissingIntermediateError, "certificate only.*fullchain.pem",
          lambda: pki().leaf(scts=True).alone()),
     leaf("issuer is no CA", errors.MissingIntermediateError, "which is not a CA certificate", not_a_ca),
     leaf("expired", errors.ExpiredError, r"certificate 1 .* expired on \d{4}-.* UTC.*clock", lambda: pki().expired()),
@@ -286,11 +286,10 @@ def test_bad_files(bad: Bad, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("bad", BAD, ids=lambda bad: bad.name)
 def test_bad_data_in_memory(bad: Bad) -> None:
-    with pytest.raises(errors.CertificateError) as caught:
+    with pytest.raises(errors.CertificateError, match="given in memory") as caught:
         PEMData(bad.certificate(), bad.key()).load()
     assert type(caught.value) is bad.error
     assert caught.value.path is None
-    assert "given in memory" in str(caught.value)
 
 
 def check_travels(error: errors.CertificateError) -> None:
@@ -312,7 +311,7 @@ def test_files_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     fails(errors.MissingFileError, "no such file", PEMFiles(certfile, tmp_path / "none"))
     fails(errors.MissingFileError, "no such file", PEMFiles(certfile / "below", keyfile))
     fails(errors.UnreadableFileError, "is a directory.*inside", PEMFiles(tmp_path, keyfile))
-    fails(errors.UnreadableFileError, "not a file name", PEMFiles("a\0b"))
+    fails(errors.UnreadableFileError, "not a valid file name", PEMFiles("a\0b"))
     fails(errors.UnreadableFileError, "cannot be read", PEMFiles("a" * 5000))
     (tmp_path / "link").symlink_to("nowhere")
     fails(errors.MissingFileError, "link to nowhere", PEMFiles(tmp_path / "link"))
@@ -321,7 +320,7 @@ def test_files_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     (tmp_path / "large").write_bytes(certfile.read_bytes() + b"\n" * (1 << 20))
     fails(errors.UnreadableFileError, "larger than 1 MiB", PEMFiles(tmp_path / "large"))
     monkeypatch.chdir(tmp_path)
-    fails(errors.MissingFileError, f"none: no such file, seen from {tmp_path}", PEMFiles("none"))
+    fails(errors.MissingFileError, f"none: no such file in the working directory {tmp_path}", PEMFiles("none"))
 
 
 def test_what_would_block_is_refused(tmp_path: Path) -> None:
@@ -351,7 +350,7 @@ def test_the_whole_chain_lies_beside(tmp_path: Path, leaf_name: str, full_name: 
     fails(errors.LeafOnlyError, f"Use {tmp_path / full_name} instead", PEMFiles(certfile, keyfile))
     for other in (pki().leaf(), pair.alone()):  # another certificate's chain, or no chain either
         (tmp_path / full_name).write_bytes(other.chain_pem)
-        fails(errors.MissingIntermediateError, "alone", PEMFiles(certfile, keyfile))
+        fails(errors.MissingIntermediateError, "certificate only", PEMFiles(certfile, keyfile))
 
 
 def test_wrong_passwords_stay_secret(tmp_path: Path) -> None:
@@ -375,13 +374,12 @@ def test_wrong_passwords_stay_secret(tmp_path: Path) -> None:
 def test_the_key_beside_the_certificate(tmp_path: Path) -> None:
     both = tmp_path / "both.pem"
     both.write_bytes(good().chain_pem)
-    fails(errors.NotPEMError, "holds no private key, and no other file.*keyfile", PEMFiles(both))
+    fails(errors.NotPEMError, "contains no private key, and no key file.*keyfile", PEMFiles(both))
     both.write_bytes(good().chain_pem + key_to_pem(make_key()))
     fails(errors.KeyMismatchError, "its private key does not belong", PEMFiles(both))
 
 
 def test_names_in_a_certificate_cannot_forge_log_lines() -> None:
     pair = pki().leaf("localhost", common_name="x\nCRITICAL forged", san=False)
-    with pytest.raises(errors.NoSubjectAltNameError) as caught:
+    with pytest.raises(errors.NoSubjectAltNameError, match=r"^.*CN=x\?CRITICAL forged.*$"):
         PEMData(pair.chain_pem, pair.key_pem).load()
-    assert "\n" not in str(caught.value)

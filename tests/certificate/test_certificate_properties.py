@@ -33,7 +33,7 @@ QUICK = settings(max_examples=150, deadline=None, suppress_health_check=[HealthC
 @QUICK
 @given(certificate=st.binary(max_size=400), key=st.binary(max_size=400), password=st.none() | st.binary(max_size=40))
 def test_any_bytes(certificate: bytes, key: bytes, password: bytes | None) -> None:
-    with pytest.raises(errors.CertificateError):
+    with pytest.raises(errors.CertificateError, match="given in memory"):
         PEMData(certificate, key, password).load()
 
 
@@ -44,7 +44,7 @@ def test_any_bytes(certificate: bytes, key: bytes, password: bytes | None) -> No
 def test_any_block(label: str, body: bytes, header: str, as_key: bool) -> None:
     text = f"-----BEGIN {label}-----\n{header}{base64.b64encode(body).decode()}\n-----END {label}-----\n"
     certificate, key = (good().chain_pem, text) if as_key else (text, good().key_pem)
-    with pytest.raises(errors.CertificateError):
+    with pytest.raises(errors.CertificateError, match="given in memory"):
         PEMData(certificate, key, b"password").load()
 
 

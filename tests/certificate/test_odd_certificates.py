@@ -151,7 +151,7 @@ REFUSED: dict[str, tuple[type[CertificateError], str, OddPair]] = {
         MalformedCertificateError, "OpenSSL cannot read its names",
         ODD.pair(extensions=[alternative_names(dns(b"localhost"), tlv(0x81, b"z\xfc@example.org")), LEAF]),
     ),
-    "version 1": (NoSubjectAltNameError, "no host in subjectAltName", ODD.pair(version=V1, extensions=[])),
+    "version 1": (NoSubjectAltNameError, "no host name in subjectAltName", ODD.pair(version=V1, extensions=[])),
     "odd and without a name": (
         NoSubjectAltNameError, "no host name in subjectAltName",
         ODD.pair(extensions=[alternative_names(ip(b"\x7f\0\0")), LEAF]),
@@ -188,7 +188,7 @@ def test_a_client_of_ours_shows_no_certificate_that_is_odd() -> None:
 def test_a_critical_extension_that_nobody_knows_is_reported() -> None:
     pair = ODD.pair(extensions=[NAME, LEAF, extension("2b0601040182375f01", b"\x05\x00", TRUE)])
     warnings = PEMData(pair.chain_pem, pair.key_pem).load().warnings
-    assert "the extension 1.3.6.1.4.1.311.95.1 is critical, and clients that do not know it refuse" in warnings[-1]
+    assert "the extension 1.3.6.1.4.1.311.95.1 is critical: clients that do not know it refuse" in warnings[-1]
 
 
 def test_warnings_of_cryptography_reach_nobody(tmp_path: Path) -> None:

@@ -42,16 +42,16 @@ def test_it_comes_once_and_goes_once(machine: Machine, place: Path) -> None:
     assert first.exit_code == 0, first.output
     store = f"System store ({place})"
     assert f"{store}: now trusts it\n    install -m 0644" in first.output
-    assert f"Whoever can read {local_ca(machine).key_path} can pose as any site" in first.output
-    assert "To undo it: asgi-tls ca uninstall" in first.output
+    assert f"Anyone who can read {local_ca(machine).key_path} can impersonate any site" in first.output
+    assert "To undo this: asgi-tls ca uninstall" in first.output
     assert "SSL_CERT_FILE" in first.output
     assert len(list(place.iterdir())) == 1
     assert len(machine.log) == 1
     again = invoke(machine, "install")
-    assert (again.exit_code, again.output.splitlines()[-1]) == (0, f"{store}: trusts it already")
+    assert (again.exit_code, again.output.splitlines()[-1]) == (0, f"{store}: already trusts it")
     gone = invoke(machine, "uninstall")
     assert gone.exit_code == 0
-    assert gone.output.startswith(f"{store}: trusts it no more\n")
+    assert gone.output.startswith(f"{store}: no longer trusts it\n")
     assert list(place.iterdir()) == []
     assert len(machine.log) == 2
     last = invoke(machine, "uninstall")
@@ -91,12 +91,12 @@ def test_left_overs_go_when_the_ca_itself_is_gone(machine: Machine, place: Path)
 def test_sudo_is_not_used_unasked(machine: Machine, place: Path) -> None:
     result = invoke(machine, "install", superuser=False)
     assert result.exit_code == 1
-    assert "it takes root, and there is no sudo" in result.output
+    assert "changing it requires root, and sudo is not installed" in result.output
     machine.program("usr/bin/sudo", 'shift; exec "$@"')
     result = invoke(machine, "install", superuser=False)
     assert result.exit_code == 1
-    assert "there is nobody to ask. Give --yes" in result.output
-    assert "run by hand, as root:\n    install -m 0644" in result.output
+    assert "there is no terminal to ask on. Add --yes" in result.output
+    assert "Run as root:\n    install -m 0644" in result.output
     assert (list(place.iterdir()), machine.log) == ([], [])
 
 
@@ -137,8 +137,8 @@ def test_it_asks_before_it_uses_sudo(
         os.close(near)
         os.close(far)
     assert done.returncode == status, done.stdout
-    assert f"System store ({place}): it takes sudo, for\n    sudo -- install" in done.stdout
-    assert ("left as it was" in done.stdout) == (status == 1)
+    assert f"System store ({place}): sudo is required for\n    sudo -- install" in done.stdout
+    assert ("not changed" in done.stdout) == (status == 1)
     assert len(machine.log) == calls
     assert len(list(place.iterdir())) == bool(calls)
 
@@ -183,7 +183,7 @@ def test_a_store_that_was_asked_for_must_be_there(machine: Machine) -> None:
     assert "No database of Firefox or Chromium" in result.output
     result = invoke(machine, "install")
     assert result.exit_code == 1
-    assert "none that is known here" in result.output
+    assert "none that asgi-tls supports" in result.output
     assert invoke(machine, "install", "--store", "java").exit_code == 2
     # Where there is nothing, nothing has to go.
     assert (invoke(machine, "uninstall").exit_code, invoke(machine, "uninstall", "--store", "nss").output) == (0, "")
@@ -193,7 +193,7 @@ def test_a_program_that_fails_is_quoted(machine: Machine, place: Path) -> None:
     machine.program("usr/sbin/update-ca-certificates", "echo the disk is full; exit 7")
     result = invoke(machine, "install")
     assert result.exit_code == 1
-    assert "ended with status 7 and said: the disk is full" in result.output
+    assert "failed with status 7: the disk is full" in result.output
     assert "To undo it" not in result.output
 
 
@@ -213,5 +213,5 @@ def test_the_command_names_its_parts(tmp_path: Path) -> None:
         assert f"\n  {command} " in text
     status, text = run(asgi_tls("ca", "install"), env={"SUDO_USER": "me", "ASGI_TLS_HOME": "", "HOME": str(tmp_path)})
     assert status == 3
-    assert text.startswith("Error: through sudo")
+    assert text.startswith("Error: under sudo")
     assert "Traceback" not in text

@@ -167,7 +167,7 @@ def test_a_missing_password_is_asked_for_in_the_words_of_the_launch(tmp_path: Pa
     files = iter((tmp_path / "fullchain.pem", tmp_path / "privkey.pem"))
     status, text = run([part.format(next(files)) if "{}" in part else part for part in command])
     assert status == 3
-    assert "is encrypted, and no password was given" in text
+    assert "is encrypted, but no password was given" in text
     assert says in text
 
 

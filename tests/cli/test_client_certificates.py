@@ -49,12 +49,12 @@ def test_a_client_certificate_and_its_pkcs12_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "password", "message"),
     [
-        (["--pkcs12"], None, "there is nobody to ask for the password"),
+        (["--pkcs12"], None, "there is no terminal to ask on"),
         (["--pkcs12"], "", "the password is empty"),
         (["--pkcs12", "--pkcs12-password-file", "missing"], None, "missing: "),
         (["--pkcs12", "--pkcs12-password-file", "newline"], None, "newline: is empty"),
         (["--pkcs12", "--pkcs12-password-file", "late"], None, "the password is empty"),
-        (["--pkcs12", "--pkcs12-password-file", "late", "--pkcs12-no-password"], None, "a password file, and no"),
+        (["--pkcs12", "--pkcs12-password-file", "late", "--pkcs12-no-password"], None, "contradict each other"),
         (["--pkcs12-no-password"], None, "Add --pkcs12"),
         (["--pkcs12-password-file", "late"], None, "Add --pkcs12"),
     ],

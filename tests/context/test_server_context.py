@@ -273,7 +273,7 @@ def test_an_encrypted_key_in_memory_is_served(files: Files) -> None:
 def test_a_key_of_another_certificate_never_reaches_a_context(files: Files) -> None:
     certfile, _ = files.ecdsa.paths
     _, keyfile = files.example.paths
-    with pytest.raises(KeyMismatchError):
+    with pytest.raises(KeyMismatchError, match="does not belong to the certificate of CN=localhost"):
         ServerTLS(PEMFiles(certfile, keyfile)).create_context()
 
 

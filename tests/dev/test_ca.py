@@ -106,7 +106,7 @@ def test_a_damaged_one_is_refused_and_kept(ca: LocalCA, damage: str) -> None:
             ca.key_path.unlink()
             ca.certificate_path.unlink()
     left = sorted(ca.certificate_path.parent.iterdir())
-    with pytest.raises(ConfigurationError, match="Remove that directory") as caught:
+    with pytest.raises(ConfigurationError, match="Delete that directory") as caught:
         ca.issue(["localhost"])
     assert str(ca.certificate_path.parent) in str(caught.value)
     assert sorted(ca.certificate_path.parent.iterdir()) == left
@@ -131,7 +131,7 @@ def test_a_certificate_for_every_kind_of_name(ca: LocalCA) -> None:
     for name in ("localhost", "a.app.localhost", "127.0.0.1", "::1", "xn--strae-oqa.example"):
         assert shake_hands(ca, issued, name) == "TLSv1.3"
     for name in ("app.localhost", "a.b.app.localhost", "127.0.0.2"):
-        with pytest.raises(ssl.SSLCertVerificationError):
+        with pytest.raises(ssl.SSLCertVerificationError, match="(?i)hostname mismatch|ip address mismatch"):
             shake_hands(ca, issued, name)
 
 
@@ -173,7 +173,7 @@ def test_a_request_that_makes_no_sense(ca: LocalCA) -> None:
         with pytest.raises(ConfigurationError, match="list of names"):
             ca.issue(names)
     for days in (0, -1, 826):
-        with pytest.raises(ConfigurationError, match="cannot last"):
+        with pytest.raises(ConfigurationError, match="cannot be valid for"):
             ca.issue(["localhost"], days=days)
 
 
@@ -227,7 +227,7 @@ def test_a_directory_of_ones_own(ca: LocalCA, tmp_path: Path) -> None:
     assert (other.created, other.certificate_names) == (True, ("other.test",))
     PKI().leaf().write(target)
     before = issued.keyfile.read_bytes()
-    with pytest.raises(ConfigurationError, match="not known to come from asgi-tls"):
+    with pytest.raises(ConfigurationError, match="that asgi-tls did not create"):
         ca.issue(["localhost"], directory=target)
     assert issued.keyfile.read_bytes() == before
 
@@ -275,8 +275,8 @@ def test_an_open_ca_key_is_reported(ca: LocalCA, caplog: pytest.LogCaptureFixtur
     assert caplog.messages == []
     ca.key_path.chmod(0o444)
     ca.ensure()
-    danger = "everyone can read the key of the local CA, and pose as any site to those who trust it"
-    assert caplog.messages == [f"{ca.key_path}: {danger}; chmod 0400"]
+    danger = "everyone, who can impersonate any site to clients that trust this CA"
+    assert caplog.messages == [f"{ca.key_path}: the CA key is open to {danger}; chmod 0400"]
 
 
 @pytest.mark.parametrize("name", ["ca/ca.pem", "ca/ca-key.pem", "certificates/localhost/privkey.pem"])

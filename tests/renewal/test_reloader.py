@@ -351,5 +351,5 @@ def test_a_damaged_rsa_key_is_refused(files: Files, tmp_path: Path) -> None:
         values["d"] += 2
         damaged = rsa.RSAPrivateNumbers(**values, public_numbers=numbers.public_numbers)
         keyfile.write_bytes(key_to_pem(damaged.private_key(unsafe_skip_rsa_key_validation=True)))
-        with pytest.raises(NotPEMError, match="does not parse as a key"):
+        with pytest.raises(NotPEMError, match="cannot be parsed as a key"):
             PEMFiles(certfile, keyfile).load()

@@ -161,9 +161,9 @@ def test_a_handler_of_the_applications_own_is_called_as_well(
 
 BAD = {
     "mismatched": "does not belong to",
-    "truncated": "is cut short",
+    "truncated": "is truncated",
     "empty": "is empty",
-    "garbage": "holds no PEM block",
+    "garbage": "contains no PEM block",
     "expired": "expired on",
     "wrong password": "the password is wrong",
     "unreadable": "is a directory",

@@ -53,7 +53,7 @@ def test_one_fetch_for_all_workers_and_a_warm_start(responder: Responder, tmp_pa
     source = PEMFiles(*pair.write(tmp_path / "pair"))
     responder.before = lambda _: time.sleep(0.5)
     with launch.start(source, {}) as server:
-        eventually(lambda: server.text.count("good: fresh until") == launch.workers, server)
+        eventually(lambda: server.text.count("good: valid until") == launch.workers, server)
         for _ in range(6):
             assert serial_at(server) == pair.certificate.serial_number
         assert responder.requests == [pair.certificate.serial_number]
@@ -113,7 +113,7 @@ def test_required_keeps_the_old_pair_until_the_new_one_has_a_response(responder:
         responder.answer = lambda _: b""
         second.write(tmp_path / "pair")
         eventually(lambda: "kept the old certificate" in server.text, server)
-        assert "there is no good OCSP response" in server.text
+        assert "no good OCSP response is available" in server.text
         assert serial_at(server) == first.certificate.serial_number
         time.sleep(1.5)  # the files are looked at five times in it
         assert responder.requests.count(second.certificate.serial_number) == 1
@@ -145,7 +145,7 @@ def test_json_and_metrics_tell_of_it(responder: Responder, tmp_path: Path) -> No
             "good", "info", ["localhost", "127.0.0.1"],
         )  # fmt: skip
         assert line["next_update"].endswith("Z")
-        assert line["msg"].startswith("fresh until")
+        assert line["msg"].startswith("valid until")
         page = ""
 
         def has_metrics() -> bool:

@@ -129,9 +129,9 @@ def _set(**values: Any) -> Callable[[Responder], None]:
 # name -> (what is changed of the responder, status, what the event says)
 TABLE: dict[str, tuple[Callable[[Responder], None], str, str]] = {
     "down": (Responder.stop, "unreachable", "does not answer"),
-    "garbage": (_set(answer=lambda _: b"<html>garbage</html>"), "invalid", "does not parse"),
-    "empty": (_set(answer=lambda _: b""), "invalid", "does not parse"),
-    "expired": (_set(life=(-2 * HOUR, -HOUR)), "expired", "to be replaced"),
+    "garbage": (_set(answer=lambda _: b"<html>garbage</html>"), "invalid", "cannot be parsed"),
+    "empty": (_set(answer=lambda _: b""), "invalid", "cannot be parsed"),
+    "expired": (_set(life=(-2 * HOUR, -HOUR)), "expired", "expired on"),
     "wrong certificate": (
         lambda r: setattr(r, "answer", lambda _: respond(r.leaf().certificate, r.pki.intermediate)),
         "invalid",
@@ -328,7 +328,7 @@ def test_required_without_a_good_response(
 def test_required_without_a_responder_or_an_issuer(files: Files, responder: Responder, heard: Heard) -> None:
     with pytest.raises(StaplingError, match="names no OCSP responder"):
         serve(heard, files.pki.leaf(), stapling="required")
-    with pytest.raises(StaplingError, match="its issuer is not in the file"):
+    with pytest.raises(StaplingError, match="the file does not contain its issuer"):
         serve(heard, responder.leaf().alone(), stapling="required")
 
 

@@ -180,9 +180,9 @@ def test_everybody_trusts_it_after_install_and_nobody_after_uninstall(user: User
         assert listed(profile) == {label: "C,,"}
         # httpx and requests read certifi, not the store, unless they are told.
         assert "CERTIFICATE_VERIFY_FAILED" in user.run(sys.executable, "-c", HTTPX, str(server.port)).stdout
-        assert lines(user.asgi_tls("ca", "install"), "trusts it already") >= stores
+        assert lines(user.asgi_tls("ca", "install"), "already trusts it") >= stores
         assert java_trusts(label) in {True, None}
-        assert lines(user.asgi_tls("ca", "uninstall"), "trusts it no more") >= stores
+        assert lines(user.asgi_tls("ca", "uninstall"), "no longer trusts it") >= stores
         assert java_trusts(label) in {False, None}
         assert who_trusts(user, server.port) == nobody
         assert listed(profile) == {}
@@ -241,7 +241,7 @@ def test_nss_knows_ours_that_was_imported_by_hand(user: User) -> None:
     certutil("-A", "-t", ",,", *by_hand)
     user.asgi_tls("ca", "install", "--store", "nss")
     assert listed(database) == {"my CA": "C,,"}
-    assert f"({database}): trusts it already" in user.asgi_tls("ca", "install", "--store", "nss")
+    assert f"({database}): already trusts it" in user.asgi_tls("ca", "install", "--store", "nss")
     user.asgi_tls("ca", "uninstall", "--store", "nss")
     assert listed(database) == {}
 
@@ -258,7 +258,7 @@ def test_a_database_with_a_password_is_told_and_holds_up_no_other(user: User) ->
     # The line that it prints does it, where the password can be asked for; here it comes from a file.
     done = user.run("sh", "-c", f"{by_hand[1]} -f {database}/password")
     assert done.returncode == 0, done.stdout
-    assert f"({database}): trusts it already" in user.asgi_tls("ca", "install", "--store", "nss")
+    assert f"({database}): already trusts it" in user.asgi_tls("ca", "install", "--store", "nss")
 
 
 @pytest.fixture

@@ -15,6 +15,6 @@ __all__ = ["Anchor", "Command", "Host", "Kind", "TrustStore", "family_of", "find
 
 
 def find_stores(host: Host, kinds: Collection[Kind] = ("system", "nss")) -> tuple[TrustStore, ...]:
-    """The stores that there are, the system's first."""
+    """The stores of this machine, the system's first."""
     system = (*linux(host), java(host), macos(host), windows(host)) if "system" in kinds else ()
     return (*(store for store in system if store is not None), *(nss(host) if "nss" in kinds else ()))

@@ -1,4 +1,4 @@
-"""Carry out what a trust store asks for: run its commands, and look whether they did their work."""
+"""Change a trust store: run its commands, and check the result."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ Plan = Callable[[], tuple[Command, ...]]
 
 @dataclass(frozen=True)
 class Change:
-    """What a store needs to be as it should. No commands: it is so already."""
+    """The commands that a store needs. None: it is up to date."""
 
     plan: Plan
     commands: tuple[Command, ...]
 
     @classmethod
     def planned(cls, plan: Plan) -> Change:
-        """Looks at the store. Raises TrustStoreError."""
+        """Examine the store. Raises TrustStoreError."""
         return cls(plan, plan())
 
     def needs_sudo(self, host: Host) -> bool:
         return not host.superuser and any(command.privileged for command in self.commands)
 
     def carry_out(self, host: Host) -> None:
-        """Raises TrustStoreError with what the program said, and the lines to run by hand."""
+        """Run the commands. Raises TrustStoreError with the program's output and the commands to run by hand."""
         by_hand = " && ".join(host.shown(command) for command in self.commands)
         for command in self.commands:
             argv = command.as_user(superuser=host.superuser)
@@ -46,12 +46,12 @@ class Change:
             except OSError as error:
                 raise TrustStoreError(f"{argv[0]}: {error.strerror}", fix=f"Run it by hand: {by_hand}") from error
             if done.returncode:
-                said = done.stdout.strip() or "nothing"
+                output = done.stdout.strip() or "no output"
                 raise TrustStoreError(
-                    f"{host.shown(command)} ended with status {done.returncode} and said: {said}",
+                    f"{host.shown(command)} failed with status {done.returncode}: {output}",
                     fix=f"Run it by hand: {by_hand}",
                 )
         if self.plan():
             raise TrustStoreError(
-                "the commands ran, and changed nothing", fix=f"Run them by hand to see why: {by_hand}"
+                "the commands succeeded, but changed nothing", fix=f"Run them by hand to see why: {by_hand}"
             )

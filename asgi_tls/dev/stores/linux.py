@@ -9,8 +9,8 @@ from typing import ClassVar, Final
 
 from asgi_tls.dev.stores.store import Anchor, Command, Host, Kind, is_ours
 
-# Where one's own CAs go; the PEM file with all CAs, which OpenSSL, curl and Python read; what makes it. Firefox reads
-# Fedora's and Arch's stores too, through p11-kit.
+# The directory for local CAs; the PEM file with all CAs, which OpenSSL, curl and Python read; the command that
+# makes it. Firefox reads the stores of Fedora and Arch too, through p11-kit.
 _DISTRIBUTIONS: Final = (
     # Fedora, RHEL and their kin: update-ca-trust(8)
     (
@@ -30,7 +30,7 @@ _DISTRIBUTIONS: Final = (
 
 
 def linux(host: Host) -> Iterator[AnchorDirectory]:
-    """The stores whose directory is there, and the program that reads it."""
+    """The stores whose directory and program exist."""
     for directory, bundle, (name, *arguments) in _DISTRIBUTIONS:
         place, program = host.root / directory, host.system_program(name)
         if program is not None and place.is_dir():
@@ -63,7 +63,7 @@ class AnchorDirectory:
 
     def uninstall(self, family: str, anchor: Anchor | None) -> tuple[Command, ...]:
         files = self._labelled(family, anchor)
-        # A bundle that still holds it was not made anew since the file went.
+        # A bundle that still contains it was not made again since the file was deleted.
         if not files and (anchor is None or not _holds(self.bundle, anchor)):
             return ()
         return (*self._removal(files), Command(self.refresh, privileged=True))
@@ -89,5 +89,5 @@ def _holds(file: Path, anchor: Anchor) -> bool:
         text = file.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return False
-    # Without line ends: other programs may write lines of another length.
+    # Without line breaks: programs write lines of different lengths.
     return "".join(anchor.pem.split()) in "".join(text.split())

@@ -1,6 +1,6 @@
 """macOS: the system keychain, by security(1). Safari, Chrome, curl, and Firefox from 120 on read it.
 
-Left-overs of a CA that is gone cannot be told from others there: `uninstall` takes the CA that is still on the disk.
+Certificates of a deleted CA cannot be identified there: `uninstall` removes the CA that exists on disk.
 """
 
 from __future__ import annotations

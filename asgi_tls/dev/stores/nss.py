@@ -59,7 +59,7 @@ _ENTRY = re.compile(r"(?P<nickname>.+?) +(?P<tls>[a-zA-Z]*),[a-zA-Z]*,[a-zA-Z]*\
 
 @dataclass(frozen=True)
 class NSSDatabase:
-    """The database in `directory`, which is made if there is none. `certutil` is NSS's."""
+    """The database in `directory`, created if missing. `certutil` is the program of NSS."""
 
     name: str
     directory: Path
@@ -74,7 +74,7 @@ class NSSDatabase:
         trusted = nickname is not None and "C" in entries[nickname]
         if trusted and not outdated:
             return ()
-        # C: may issue for servers. Not T, for clients.
+        # C: trusted to issue server certificates. T would be for clients.
         add = self._command("-A", "-t", "C,,", "-n", nickname or anchor.label, "-i", str(anchor.path))
         return (*self._creation(), *map(self._deletion, outdated), *(() if trusted else (add,)))
 
@@ -110,10 +110,10 @@ class NSSDatabase:
         return {entry["nickname"]: entry["tls"] for entry in found if entry and not entry["nickname"].isspace()}
 
     def _find(self, entries: dict[str, str], anchor: Anchor) -> str | None:
-        """Its nickname: a certificate that was there before, by hand, keeps the one that it had."""
+        """Its nickname: a certificate that was added by hand keeps its own."""
         if anchor.label in entries:
             return anchor.label
-        # Those with `u` have a private key here, so they are nobody's CA.
+        # `u`: the database has the private key, so it is a user's certificate and not a CA.
         others = (nickname for nickname, trust in entries.items() if "u" not in trust)
         return next((each for each in others if anchor.pem in self._list("-a", "-n", each).replace("\r", "")), None)
 
@@ -126,7 +126,7 @@ class NSSDatabase:
 
 @dataclass(frozen=True)
 class WithoutCertutil:
-    """Databases that are there, and no program to change them."""
+    """Databases without the program that changes them."""
 
     name: str
     advice: str
@@ -148,7 +148,7 @@ def nss(host: Host) -> tuple[TrustStore, ...]:
     certutil = _certutil(host)
     if certutil is not None:
         return tuple(NSSDatabase(f"{browser} ({place})", place, certutil) for browser, place in databases)
-    # On macOS, browsers read the keychain: there is nothing that they lack.
+    # On macOS, browsers read the keychain.
     if not databases or host.platform == "darwin":
         return ()
     names = " and ".join(dict.fromkeys(browser for browser, _ in databases))
@@ -172,7 +172,7 @@ def _chromium(host: Host) -> Iterator[tuple[str, Path]]:
         return
     old, new = host.home / ".pki/nssdb", host.data_home / "pki/nssdb"
     present = [path for path in (old, new) if path.is_dir()]
-    # Where neither is there, the old place: every version finds it.
+    # If neither exists, the old place: every version finds it.
     if not present and any(host.program(name) for name in _CHROMIUMS):
         present = [old]
     for path in (*present, *(path for place in _CHROMIUM_ELSEWHERE for path in sorted(host.home.glob(place)))):

@@ -36,10 +36,10 @@ class Command:
 
 @dataclass(frozen=True, kw_only=True)
 class Host:
-    """The machine as the stores see it. `root` is where its file system begins, so that tests can give another one.
+    """The machine as the stores see it. `root` is the root of its file system, so that tests can use another one.
 
-    Privileged programs are looked for in the system's own directories only: what `search_path` finds first may be
-    anybody's.
+    Privileged programs are searched in the system's directories only: other directories of `search_path` may be
+    writable for other users.
     """
 
     platform: str = sys.platform
@@ -67,11 +67,11 @@ class Host:
         )
 
     def program(self, name: str) -> str | None:
-        """Where a program is that the user may run."""
+        """The path of a program that runs as this user."""
         return shutil.which(name, path=os.pathsep.join([self.search_path, self._system_path]))
 
     def system_program(self, name: str) -> str | None:
-        """Where a program is that root may run."""
+        """The path of a program that runs as root."""
         return shutil.which(name, path=self._system_path)
 
     @property
@@ -115,12 +115,12 @@ class Anchor:
 
 
 def family_of(path: Path) -> str:
-    """What the labels of all CAs begin with that were ever made at this place: how left-overs are found again."""
+    """The prefix of the labels of all CAs that were ever created at this path, to find those of deleted CAs."""
     return f"asgi-tls-{hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:8]}"
 
 
 def is_ours(label: str, family: str, anchor: Anchor | None) -> bool:
-    """Whether a label is one of the family, or that of `anchor` from before its directory was moved."""
+    """Whether a label belongs to the family, or to `anchor` before its directory was moved."""
     if anchor is not None and label.startswith("asgi-tls-") and label.endswith(anchor.label.rpartition("-")[2]):
         return True
     return label.startswith(f"{family}-")
@@ -129,8 +129,8 @@ def is_ours(label: str, family: str, anchor: Anchor | None) -> bool:
 class TrustStore(Protocol):
     """One place where programs look for the CAs that they trust.
 
-    Both methods look first and change nothing: they return the commands that are left to run, none when all is as it
-    should be. Called again after these have run, they tell whether they did their work. They raise TrustStoreError.
+    Both methods examine the store and change nothing: they return the commands that remain to be run, none if the store
+    is up to date. Called again afterwards, they verify the result. They raise TrustStoreError.
     """
 
     @property
@@ -138,17 +138,17 @@ class TrustStore(Protocol):
 
     @property
     def name(self) -> str:
-        """For people: whose store it is, and where."""
+        """For messages: the owner of the store, and its path."""
 
     def install(self, anchor: Anchor) -> tuple[Command, ...]:
-        """Trust `anchor`, and no other CA of its family any more."""
+        """Trust `anchor`, and no other CA of its family."""
 
     def uninstall(self, family: str, anchor: Anchor | None) -> tuple[Command, ...]:
-        """Trust no CA of the family; `anchor`, if the CA is still there, under whichever label."""
+        """Trust no CA of the family, nor `anchor` under any label, if the CA still exists."""
 
 
 def ask(*argv: str) -> subprocess.CompletedProcess[str]:
-    """Run a program that only looks. Raises TrustStoreError when it cannot be run or does not end."""
+    """Run a program that changes nothing. Raises TrustStoreError if it cannot be run or does not end."""
     try:
         return subprocess.run(
             argv,

@@ -1,6 +1,6 @@
 """Windows: the user's own root store, by certutil. Edge, Chrome, and Firefox from 120 on read it. Windows itself asks.
 
-Left-overs of a CA that is gone cannot be told from others there: `uninstall` takes the CA that is still on the disk.
+Certificates of a deleted CA cannot be identified there: `uninstall` removes the CA that exists on disk.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class UserRoots:
 
 
 def _serial(anchor: Anchor) -> str:
-    """Certificates are named by their serial number there. Ours are random and of 20 bytes."""
+    """How certutil identifies a certificate. Our serial numbers are random, 20 bytes."""
     return f"{anchor.certificate.serial_number:040x}"
 
 

@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from memory import handshake
 
 from asgi_tls import INTERMEDIATE, MODERN, ServerTLS, TLSProfile, _openssl
-from asgi_tls.audit.probes.flight import FlightReader
 from asgi_tls.audit.probes.suites import DHE, ECDHE
 from asgi_tls.errors import ProfileError
+from asgi_tls.handshake.flight import FlightReader
 from asgi_tls.profile import GROUPS, TLS13_GROUPS, Version, cipher_string
 
 V12, V13 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3

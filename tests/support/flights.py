@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from asgi_tls.audit.probes import hello as h
 from asgi_tls.audit.probes.suites import NUMBERS
+from asgi_tls.handshake import hello as h
 
 ECDHE_RSA = NUMBERS["TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"]
 DHE_RSA = NUMBERS["TLS_DHE_RSA_WITH_AES_128_GCM_SHA256"]

@@ -10,11 +10,11 @@ from pki import PKI
 
 from asgi_tls.audit.probes.groups import Groups
 from asgi_tls.audit.probes.handshakes import Trust
-from asgi_tls.audit.probes.hello import VERSION_NAMES
 from asgi_tls.audit.probes.http import Answer, Plain
 from asgi_tls.audit.probes.observed import Hellos, Observed, ServedChain, Version
 from asgi_tls.audit.probes.target import parse_target
 from asgi_tls.audit.report.report import judge
+from asgi_tls.handshake.hello import VERSION_NAMES
 
 CHAIN = PKI("Judged").leaf("site.example")
 TLS12 = ("TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",)

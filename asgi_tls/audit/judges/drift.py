@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from asgi_tls.audit.judges.findings import Finding
-from asgi_tls.audit.judges.protocol import is_weak_curve
 from asgi_tls.audit.judges.web import hsts_of
 from asgi_tls.audit.probes.observed import Observed
+from asgi_tls.handshake.groups import is_weak_curve
 from asgi_tls.profile import INTERMEDIATE, TLS12_CIPHERS, VERSIONS, TLSProfile
 
 

@@ -8,6 +8,7 @@ from typing import Final, Literal
 
 from asgi_tls.audit.judges.findings import Finding
 from asgi_tls.audit.probes.observed import Hellos, Observed
+from asgi_tls.handshake.groups import is_weak_curve
 
 Weakness = Literal["null", "anonymous", "export", "rc4", "des", "64-bit-block", "static", "cbc", "short-tag"]
 
@@ -23,8 +24,6 @@ _WEAKNESSES: Final[tuple[tuple[Weakness, re.Pattern[str]], ...]] = (
     ("cbc", re.compile(r"_CBC_")),
     ("short-tag", re.compile(r"_CCM_8")),
 )
-# Curves under 224 bits have less than the 112 bits of security that RFC 9325 section 4.1 asks for.
-_LEAST_CURVE: Final = 224
 
 _OUTDATED: Final = {"SSLv3": "protocol-sslv3", "TLSv1.0": "protocol-tls10", "TLSv1.1": "protocol-tls11"}
 _DH_BROKEN: Final = 1024
@@ -35,11 +34,6 @@ _SHOWN: Final = 6
 def weakness(name: str) -> Weakness | None:
     """The worst weakness of a suite, by IANA's name; None if it has none."""
     return next((found for found, pattern in _WEAKNESSES if pattern.search(name)), None)
-
-
-def is_weak_curve(name: str) -> bool:
-    """By IANA's name, which contains the size."""
-    return name.startswith("sec") and int(name[4:7]) < _LEAST_CURVE
 
 
 def judge_protocol(seen: Observed) -> Iterator[Finding]:

@@ -15,7 +15,7 @@ from typing import Any, Final, TypeVar
 
 from asgi_tls import _openssl
 from asgi_tls.audit.probes.caller import Caller, Stream, TCPStream
-from asgi_tls.audit.probes.hello import TLS13
+from asgi_tls.handshake.hello import TLS13
 
 _T = TypeVar("_T")
 

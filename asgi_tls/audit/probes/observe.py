@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from asgi_tls.audit.probes import hello
 from asgi_tls.audit.probes.caller import Caller, Stream
-from asgi_tls.audit.probes.flight import DOWNGRADED, Flight
 from asgi_tls.audit.probes.groups import CURRENT_GROUPS, OLD_GROUPS, TLS12_GROUPS, TLS13_GROUPS, Groups, find_groups
 from asgi_tls.audit.probes.handshakes import (
     Handshake,
@@ -25,7 +24,6 @@ from asgi_tls.audit.probes.handshakes import (
     verify_chain,
     wants_certificate,
 )
-from asgi_tls.audit.probes.hello import TLS12, TLS13, VERSION_NAMES, Offer
 from asgi_tls.audit.probes.http import Answer, get, on_the_http_port, on_the_tls_port
 from asgi_tls.audit.probes.observed import Hellos, Observed, Refusals, ServedChain, StapleState, Unreadable, Version
 from asgi_tls.audit.probes.prober import Prober
@@ -36,7 +34,9 @@ from asgi_tls.certificate.chain import parse_certificate
 from asgi_tls.certificate.private_key import describe_key, key_type
 from asgi_tls.certificate.trust import load_ca_bundle
 from asgi_tls.errors import UnreachableError
-from asgi_tls.handshake import alerts
+from asgi_tls.handshake import alerts, hello
+from asgi_tls.handshake.flight import DOWNGRADED, Flight
+from asgi_tls.handshake.hello import TLS12, TLS13, VERSION_NAMES, Offer
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -146,7 +146,7 @@ class _Run:
         suites: Sequence[int] | None = None,
         groups: Sequence[int] | None = None,
         *,
-        share: bool = False,
+        shares: Mapping[int, bytes] | None = None,
     ) -> Flight:
         """Every suite and group of the version, where none are given."""
         every = TLS13_GROUPS if version == TLS13 else TLS12_GROUPS
@@ -155,13 +155,13 @@ class _Run:
             suites=suites_of(version) if suites is None else suites,
             groups=every if groups is None else groups,
             server_name=self.target.host,
-            share=share,
+            shares=shares or {},
         )
         return self.prober.ask(offer)
 
     def _versions(self) -> dict[int, Flight]:
         asked = {
-            version: self._submit(name, partial(self._ask, version, share=True))
+            version: self._submit(name, partial(self._ask, version, shares={hello.X25519: os.urandom(32)}))
             for version, name in VERSION_NAMES.items()
         }
         self._wait(asked.values())

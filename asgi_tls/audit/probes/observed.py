@@ -10,8 +10,8 @@ from asgi_tls.audit.probes.groups import Groups
 from asgi_tls.audit.probes.handshakes import Negotiated, Resumption, Trust
 from asgi_tls.audit.probes.http import Answer, Plain
 from asgi_tls.audit.probes.staple import Staple
-from asgi_tls.audit.probes.suites import Preference
 from asgi_tls.audit.probes.target import Target
+from asgi_tls.handshake.flight import Preference
 
 if TYPE_CHECKING:
     from cryptography import x509

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from asgi_tls.audit.probes.caller import Caller
-from asgi_tls.audit.probes.flight import Flight, FlightReader
-from asgi_tls.audit.probes.hello import Offer
 from asgi_tls.audit.probes.suites import DHE, ECDHE
+from asgi_tls.handshake.flight import Flight, FlightReader
+from asgi_tls.handshake.hello import Offer
 
 _MOST_CHAINS: Final = 8  # a server has one for each type of key; one with another for each connection is cut off
 

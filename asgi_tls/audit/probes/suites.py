@@ -10,12 +10,10 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
-from asgi_tls.audit.probes.flight import Flight
-from asgi_tls.audit.probes.hello import TLS12, TLS13
-
-Preference = Literal["server", "client"]
+from asgi_tls.handshake.flight import Flight, Preference, eliminate
+from asgi_tls.handshake.hello import TLS12, TLS13
 
 
 def _table() -> dict[int, str]:
@@ -58,19 +56,3 @@ def find_suites(version: int, ask: Callable[[Sequence[int]], Flight]) -> Suites:
 
     found, preference = eliminate(suites_of(version), chosen)
     return Suites(names=tuple(NAMES[number] for number in found), preference=preference)
-
-
-def eliminate(
-    offered: Sequence[int], chosen: Callable[[Sequence[int]], int | None]
-) -> tuple[list[int], Preference | None]:
-    """What a server chooses from `offered`, one after the other, and whose order decides.
-
-    `chosen` returns the server's choice from an offer, None if it refuses. A server with an order of its own chooses
-    the same again when the order is reversed.
-    """
-    left, found = list(offered), list[int]()
-    while left and (choice := chosen(left)) in left:
-        left.remove(choice)
-        found.append(choice)
-    again = chosen(found[::-1]) if len(found) > 1 else None
-    return found, None if again is None else "server" if again == found[0] else "client"

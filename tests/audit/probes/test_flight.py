@@ -9,10 +9,10 @@ from flights import DHE_RSA, ECDHE_RSA, message, record, server_hello, vector
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asgi_tls.audit.probes import hello as h
-from asgi_tls.audit.probes.flight import Flight, FlightReader
-from asgi_tls.audit.probes.hello import Offer
 from asgi_tls.audit.probes.suites import DHE, ECDHE, NAMES, find_suites, suites_of
+from asgi_tls.handshake import hello as h
+from asgi_tls.handshake.flight import Flight, FlightReader
+from asgi_tls.handshake.hello import Offer
 
 
 def read(data: bytes, pieces: int = 1 << 20) -> Flight:

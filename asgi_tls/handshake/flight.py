@@ -6,13 +6,16 @@ the flight as "garbage".
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from asgi_tls.audit.probes.hello import KEY_SHARE, SUPPORTED_VERSIONS, TLS13
+from asgi_tls.handshake.hello import KEY_SHARE, SUPPORTED_VERSIONS, TLS13
 
 Ending = Literal["hello", "alert", "closed", "reset", "timeout", "garbage"]
 """How a flight ended: with all that was wanted, with a fatal alert, or without a word."""
+
+Preference = Literal["server", "client"]
 
 # RFC 8446 section 4.1.3: the marks that a server of TLS 1.3 or 1.2 leaves when it is asked for less.
 DOWNGRADED: Final = (b"DOWNGRD\x00", b"DOWNGRD\x01")
@@ -193,6 +196,22 @@ def _server_hello(reader: _Bytes) -> ServerHello:
         compression=compression,
         extensions=extensions,
     )
+
+
+def eliminate(
+    offered: Sequence[int], chosen: Callable[[Sequence[int]], int | None]
+) -> tuple[list[int], Preference | None]:
+    """What a server chooses from `offered`, one after the other, and whose order decides.
+
+    `chosen` returns the server's choice from an offer, None if it refuses. A server with an order of its own chooses
+    the same again when the order is reversed.
+    """
+    left, found = list(offered), list[int]()
+    while left and (choice := chosen(left)) in left:
+        left.remove(choice)
+        found.append(choice)
+    again = chosen(found[::-1]) if len(found) > 1 else None
+    return found, None if again is None else "server" if again == found[0] else "client"
 
 
 class _Bytes:

@@ -6,8 +6,8 @@ Message layouts are those of RFC 8446 section 4.1.2 and RFC 5246 section 7.4.1.2
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 from asgi_tls.hostnames import parse_ip
@@ -47,15 +47,15 @@ _SIGNATURES: Final = (
 class Offer:
     """What a ClientHello offers: `version` is the highest, and for TLS 1.3 the only one.
 
-    Without `share`, a TLS 1.3 server is asked to name the group that it wants (RFC 8446 section 4.2.8: an empty vector
-    of shares asks for a HelloRetryRequest). With it, X25519 comes with the hello.
+    `shares` are the client's halves of key exchanges, by group. A TLS 1.3 server that gets none names the group that it
+    wants (RFC 8446 section 4.2.8: an empty vector of shares asks for a HelloRetryRequest).
     """
 
     version: int
     suites: Sequence[int]
     groups: Sequence[int]
     server_name: str | None
-    share: bool = False
+    shares: Mapping[int, bytes] = field(default_factory=dict)
 
     def record(self) -> bytes:
         """The TLS record with the hello in it."""
@@ -78,10 +78,10 @@ class Offer:
         if self.version >= TLS12:
             found.append((SIGNATURE_ALGORITHMS, _vector(2, _pairs(_SIGNATURES))))
         if self.version == TLS13:
-            share = X25519.to_bytes(2) + _vector(2, os.urandom(32)) if self.share else b""
+            shares = b"".join(group.to_bytes(2) + _vector(2, share) for group, share in self.shares.items())
             found.append((SUPPORTED_VERSIONS, _vector(1, _pairs([TLS13]))))
             found.append((PSK_KEY_EXCHANGE_MODES, _vector(1, b"\x01")))
-            found.append((KEY_SHARE, _vector(2, share)))
+            found.append((KEY_SHARE, _vector(2, shares)))
         else:
             found.append((EC_POINT_FORMATS, _vector(1, b"\x00")))
             found.append((EXTENDED_MASTER_SECRET, b""))

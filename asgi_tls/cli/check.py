@@ -108,7 +108,7 @@ def never_like_a_grade() -> Iterator[None]:
         raise
     except KeyboardInterrupt:
         sys.exit(_INTERRUPTED)
-    except BaseException as error:  # noqa: BLE001 -- a panic of cryptography's Rust is no Exception
+    except BaseException as error:  # noqa: BLE001 -- a panic of cryptography's Rust is not an Exception
         for line in traceback.format_exception(error):
             click.echo("\n".join(map(printable, line.splitlines())), err=True)
         click.echo("Error: the audit failed; there is no grade. This is a bug in asgi-tls: report it.", err=True)
@@ -139,7 +139,7 @@ def _command(ctx: click.Context) -> str:
 
 @contextmanager
 def _progress() -> Iterator[Progress | None]:
-    """A bar on the terminal while it lasts; nothing where nobody looks."""
+    """A progress bar, if standard error is a terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -189,6 +189,6 @@ def _text(report: Report, *, as_json: bool, sarif: bool) -> str:
 
     from asgi_tls.audit.report.table import print_report
 
-    terminal, text = Console(), io.StringIO()  # its own printing ends the process with 1 when nobody reads
+    terminal, text = Console(), io.StringIO()  # rich itself exits with 1 if its output is closed
     print_report(report, Console(file=text, force_terminal=terminal.is_terminal, width=terminal.width, highlight=False))
     return text.getvalue().rstrip("\n")

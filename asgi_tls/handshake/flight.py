@@ -1,7 +1,7 @@
-"""The server's first flight, read from a stream of bytes that nobody vouches for.
+"""The server's first flight, read from untrusted bytes.
 
-`FlightReader` takes bytes as they come, and says when it has seen enough. It raises nothing: what does not parse ends
-the flight as "garbage".
+`FlightReader` takes bytes as they arrive, and is `done` when it has seen enough. It raises nothing: what cannot be
+parsed ends the flight as "garbage".
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Final, Literal
 from asgi_tls.handshake.hello import KEY_SHARE, SUPPORTED_VERSIONS, TLS13
 
 Ending = Literal["hello", "alert", "closed", "reset", "timeout", "garbage"]
-"""How a flight ended: with all that was wanted, with a fatal alert, or without a word."""
+"""How a flight ended: complete, with a fatal alert, or with neither."""
 
 Preference = Literal["server", "client"]
 
@@ -54,7 +54,7 @@ class ServerHello:
 
 @dataclass(kw_only=True)
 class Flight:
-    """What came before the client had to answer. Certificates are in DER, leaf first, in the order they came."""
+    """What the server sent before it waits for the client. Certificates are in DER, in the order they were sent."""
 
     hello: ServerHello | None = None
     certificates: tuple[bytes, ...] = ()
@@ -68,7 +68,7 @@ class Flight:
 
 @dataclass
 class FlightReader:
-    """Feed it until `done`. `ephemeral` says how to read ServerKeyExchange: the suite numbers of ECDHE and of DHE."""
+    """Feed it until `done`. `ecdhe` and `dhe` are the numbers of their suites, to read ServerKeyExchange."""
 
     ecdhe: frozenset[int]
     dhe: frozenset[int]
@@ -79,7 +79,7 @@ class FlightReader:
     _seen: int = 0
 
     def feed(self, data: bytes) -> None:
-        """Take what has arrived."""
+        """Read what has arrived."""
         self._seen += len(data)
         self._records += data
         try:
@@ -122,7 +122,7 @@ class FlightReader:
 
     def _alert(self, body: bytes) -> None:
         level, number = body[0], body[1]
-        # A warning is no refusal: unrecognized_name (RFC 6066 section 3) may come before the hello.
+        # A warning does not refuse: unrecognized_name (RFC 6066 section 3) may come before the hello.
         if level == _FATAL or number == 0:
             self.flight.alert = number
             self._end("alert")

@@ -1,4 +1,4 @@
-"""ClientHello messages, byte by byte: an audit must offer what the OpenSSL beneath Python no longer can.
+"""ClientHello messages, byte by byte: an audit must offer what Python's OpenSSL no longer supports.
 
 Message layouts are those of RFC 8446 section 4.1.2 and RFC 5246 section 7.4.1.2; SSL 3.0 is RFC 6101.
 """
@@ -36,7 +36,7 @@ PSK_KEY_EXCHANGE_MODES: Final = 45
 KEY_SHARE: Final = 51
 RENEGOTIATION_INFO: Final = 0xFF01
 
-# Every scheme that a certificate can need, strong ones first: a probe must not fail for want of one.
+# Every scheme that a certificate can need, strong ones first: a probe must not fail because one is missing.
 _SIGNATURES: Final = (
     *(0x0403, 0x0503, 0x0603, 0x0804, 0x0805, 0x0806, 0x0807, 0x0808, 0x0809, 0x080A, 0x080B),
     *(0x0401, 0x0501, 0x0601, 0x081A, 0x081B, 0x081C, 0x0301, 0x0303, 0x0201, 0x0203, 0x0402, 0x0202, 0x0101),
@@ -60,9 +60,9 @@ class Offer:
     def record(self) -> bytes:
         """The TLS record with the hello in it."""
         body = min(self.version, TLS12).to_bytes(2) + os.urandom(32)
-        # A session id makes a TLS 1.3 server take the path through middleboxes (RFC 8446 appendix D.4).
+        # A session id makes a TLS 1.3 server use the middlebox compatibility mode (RFC 8446 appendix D.4).
         body += _vector(1, os.urandom(32) if self.version == TLS13 else b"")
-        # Compression is offered where it can still be had, to see who takes it (CRIME, RFC 7525 section 3.3).
+        # Compression is offered where it exists, to see whether the server accepts it (CRIME, RFC 7525 section 3.3).
         body += _vector(2, _pairs(self.suites)) + _vector(1, b"\x00" if self.version == TLS13 else b"\x01\x00")
         if self.version > SSL3:
             body += _vector(2, b"".join(number.to_bytes(2) + _vector(2, data) for number, data in self._extensions()))

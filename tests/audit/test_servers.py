@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from asgi_servers import KeyPair, running_hypercorn, running_uvicorn
-from audited import HEADERS, Plain, by_tlslite, examine, ids, listening, python_server
+from audited import HEADERS, REPLY, Plain, by_tlslite, examine, ids, listening, python_server
 from demo import DEMO, demo_served
 from files import Files
 from launch import Launch
@@ -23,6 +23,7 @@ from pki import PKI
 from servers import serve
 
 from asgi_tls import INTERMEDIATE
+from asgi_tls.audit.probes.groups import CURRENT_GROUPS
 from asgi_tls.audit.probes.target import parse_target
 from asgi_tls.audit.report.report import audit
 from asgi_tls.errors import UnreachableError
@@ -133,6 +134,32 @@ def test_what_openssl_has_given_up(
     with listening(one) as port:
         report = examine(port, files.pki, tmp_path)
     assert {each for each in ids(report) if each.startswith(("protocol", "suite"))} == expected
+
+
+def test_a_server_that_refuses_hybrid_groups_in_tls_1_2(files: Files, tmp_path: Path) -> None:
+    """TLS 1.2 is offered all the same, and the clients that are refused are reported."""
+    hybrid = b"".join(number.to_bytes(2) for number in CURRENT_GROUPS)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(files.ecdsa.certfile, files.ecdsa.keyfile)
+    context.set_ecdh_curve("prime256v1")
+    context.set_ciphers("ECDHE+AESGCM")
+
+    def one(plain: socket.socket) -> None:
+        with plain, contextlib.suppress(OSError):
+            plain.settimeout(5)
+            if hybrid in plain.recv(4096, socket.MSG_PEEK):
+                plain.recv(4096)
+                plain.sendall(b"\x15\x03\x03\x00\x02\x02\x28")  # handshake_failure
+                return
+            with context.wrap_socket(plain, server_side=True) as secure:
+                if secure.recv(4096):
+                    secure.sendall(REPLY)
+                    secure.recv(4096)
+
+    with listening(one) as port:
+        report = examine(port, files.pki, tmp_path)
+    assert report.seen.speaks("TLSv1.2")
+    assert ids(report) == {"hybrid-refused"}
 
 
 def test_both_certificates_of_one_name_are_looked_at(files: Files, tmp_path: Path) -> None:

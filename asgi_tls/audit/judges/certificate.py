@@ -40,7 +40,7 @@ def judge_certificates(seen: Observed, *, trust_matters: bool = True) -> Iterato
     yield from found
     for one in seen.unreadable:
         yield Finding("certificate-unreadable", f"certificate {one.position}: {one.reason}")
-        if trust_matters and one.position == 1 and one.trust is not None and not one.trust.trusted:
+        if trust_matters and one.trust is not None and not one.trust.trusted:
             yield Finding("not-trusted", one.trust.reason)
 
 
@@ -57,7 +57,7 @@ def path_of(certificates: Sequence[x509.Certificate]) -> list[x509.Certificate]:
 
 
 def _links(one: x509.Certificate, issuer: x509.Certificate) -> bool:
-    """By signature; by name alone where the digest is one that nobody should verify any more."""
+    """By signature; by name only if the hash is broken: it should not be verified any more."""
     return issued_by(one, issuer) or (weak_signature(one) is not None and one.issuer == issuer.subject)
 
 
@@ -80,8 +80,8 @@ def _trust(served: ServedChain, *, trust_matters: bool, own_ca: bool) -> Iterato
         return
     path = path_of(served.certificates)
     last = path[-1]
-    # A certificate may come from a root right away, which nobody here knows. That there is an intermediate is known
-    # when it says where that lies, or when it is not from the very CA that was given.
+    # An unknown root may have signed it directly. There is an intermediate if the certificate says where to fetch it,
+    # or if the CA that was given did not sign it.
     known = own_ca or access_url(last, AccessOID.CA_ISSUERS) is not None or has_timestamps(last)
     if len(path) == 1 and not is_self_signed(last) and known:
         yield Finding("chain-incomplete", _issuer(last))

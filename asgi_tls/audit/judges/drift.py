@@ -36,7 +36,7 @@ def judge_drift(seen: Observed, profile: TLSProfile) -> Iterator[Finding]:
         lacking += [name for name in profile.groups if name not in seen.groups.names]
     if lacking:
         yield Finding("profile-lacks", ", ".join(lacking))
-    if seen.answer is not None and not (seen.target.is_address or seen.target.is_loopback):
+    if seen.answer is not None and seen.target.needs_hsts:
         policy = hsts_of(seen.answer)
         age = 0 if policy is None else policy.max_age
         if age < profile.hsts_max_age:

@@ -46,10 +46,11 @@ def hsts_of(answer: Answer) -> HSTS | None:
 def preload_eligible(seen: Observed) -> bool:
     """Whether a browser's preload list would take the host (hstspreload.org), once `preload` is in its HSTS.
 
-    If port 80 answers, its first redirect must lead to https on the same host. Addresses are not listed.
+    If port 80 answers, its first redirect must lead to https on the same host. The list has neither addresses nor
+    loopback names.
     """
     policy = None if seen.answer is None else hsts_of(seen.answer)
-    if policy is None or not policy.include_subdomains or policy.max_age < YEAR or seen.target.is_address:
+    if policy is None or not policy.include_subdomains or policy.max_age < YEAR or not seen.target.needs_hsts:
         return False
     plain = seen.plain_http
     if plain is None or not plain.open:
@@ -89,7 +90,7 @@ def _on_the_http_port(plain: Plain, target: Target) -> Iterator[Finding]:
 def _hsts(answer: Answer, target: Target) -> Iterator[Finding]:
     values = answer.all(HSTS_NAME)
     if not values:
-        if not (target.is_address or target.is_loopback):  # RFC 6797 section 8.1.1: browsers ignore it for addresses
+        if target.needs_hsts:
             yield Finding("hsts-missing")
         return
     if len(values) > 1:

@@ -1,7 +1,7 @@
-"""Whole handshakes, by Python's `ssl`: what a TLS 1.3 server shows only under encryption, trust, and resumption.
+"""Complete handshakes, by Python's `ssl`: what TLS 1.3 encrypts, trust, and resumption.
 
-The contexts here verify nothing unless they say so, and take the weakest suites: an audit must get in where no client
-should. They stay in this room.
+The contexts here verify nothing unless they say so, and accept the weakest suites: an audit must connect where no
+client should. They stay in this module.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _NO_CHECK_TIME: Final = 0x200000  # X509_V_FLAG_NO_CHECK_TIME: expiry is judged 
 _SELF_SIGNED: Final = 18
 _PURPOSE: Final = 26
 
-_PATIENCE: Final = 2.0  # seconds for an alert that may not come
+_PATIENCE: Final = 2.0  # seconds to wait for an alert that may not come
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,7 +203,7 @@ def _trust(caller: Caller, context: ssl.SSLContext) -> Trust | None:
 
 
 def wants_certificate(caller: Caller) -> bool:
-    """Whether a TLS 1.3 server ends the connection for want of a client certificate (RFC 8446 section 4.4.2.4).
+    """Whether a TLS 1.3 server closes the connection because it gets no client certificate (RFC 8446 section 4.4.2.4).
 
     The alert comes after the handshake, and is lost when data of ours crosses it: so this listens, and says nothing.
     """
@@ -229,7 +229,7 @@ class Resumption:
 def resumption(
     caller: Caller, version: int, exchange: Callable[[Stream], object], *, tries: int = 2
 ) -> Resumption | None:
-    """Come back with the session of a first connection. None when no handshake came about.
+    """Connect again with the session of a first connection. None if no handshake succeeded.
 
     `exchange` makes the server talk: in TLS 1.3 the ticket comes after the handshake.
     """

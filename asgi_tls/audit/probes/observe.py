@@ -223,10 +223,9 @@ class _Run:
                 try:
                     certificates.append(parse_certificate(der))
                 except ValueError as error:
-                    trust = verify(self.caller, self.authorities)
+                    trust = verify(self.caller, self.authorities) if position == 1 else None
                     unreadable.append(Unreadable(position=position, reason=str(error), trust=trust))
-                    if position == 1:
-                        break
+                    break
             if not certificates:
                 continue
             # What only TLS 1.3 showed needs libssl to be looked at.
@@ -268,7 +267,7 @@ def _version(flight: Flight, suites: Future[Suites] | None) -> Version:
 
 
 def _how(flight: Flight) -> str:
-    """The answer in a word: a hello, the name of an alert, or what came in place of one."""
+    """The answer in short: a hello, the name of an alert, or what came instead."""
     if flight.ending == "alert" and flight.alert is not None:
         return alerts.NAMES.get(flight.alert, f"alert {flight.alert}")
     return flight.ending

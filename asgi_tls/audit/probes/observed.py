@@ -40,10 +40,10 @@ class ServedChain:
 
 @dataclass(frozen=True, kw_only=True)
 class Unreadable:
-    """A certificate that cannot be parsed, at its `position` in a chain, from 1.
+    """A certificate that cannot be parsed, at its `position` in a chain, from 1. What follows it is not read.
 
-    `trust` says whether OpenSSL, which is less strict, accepts the server with its name and dates; None if no handshake
-    succeeded.
+    For the server's own certificate, `trust` says whether OpenSSL, which is less strict, accepts it with name and
+    dates; None if no handshake succeeded.
     """
 
     position: int

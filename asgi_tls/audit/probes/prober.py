@@ -1,4 +1,4 @@
-"""One question to the server on a connection of its own: a ClientHello out, the first flight back."""
+"""One ClientHello to the server on a connection of its own, and the first flight of its answer."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from asgi_tls.audit.probes.suites import DHE, ECDHE
 from asgi_tls.handshake.flight import Flight, FlightReader
 from asgi_tls.handshake.hello import Offer
 
-_MOST_CHAINS: Final = 8  # a server has one for each type of key; one with another for each connection is cut off
+_MOST_CHAINS: Final = 8  # a server has one for each type of key; a hostile one may send another each time
 
 
 @dataclass
 class Prober:
-    """Asks, and keeps what every flight shows beside its answer. Threads share one."""
+    """Sends hellos, and collects what every flight shows. Threads share one."""
 
     caller: Caller
     chains: dict[bytes, tuple[bytes, ...]] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""A stapled OCSP response, read. Its signature is not checked here: that is the business of clients that rely on it."""
+"""Read a stapled OCSP response. Its signature is not verified: clients that rely on it do that."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Status = Literal["good", "revoked", "unknown", "unreadable"]
 
 @dataclass(frozen=True, kw_only=True)
 class Staple:
-    """`status` is what it says of the server's own certificate, "unknown" too when it speaks of another."""
+    """`status` is that of the server's own certificate, "unknown" also if the response is for another one."""
 
     status: Status
     this_update: datetime | None = None

@@ -35,14 +35,14 @@ class Target:
         return f"https://{self.authority}{'' if self.path == '/' else self.path}"
 
     @property
-    def is_address(self) -> bool:
-        """Whether it is an IP address: browsers send no SNI for it and ignore its HSTS."""
-        return parse_ip(self.host) is not None
+    def is_loopback(self) -> bool:
+        """Whether it is this machine, by name or address."""
+        return is_loopback(self.host)
 
     @property
-    def is_loopback(self) -> bool:
-        """Whether it is this machine: HSTS does not belong there."""
-        return is_loopback(self.host)
+    def needs_hsts(self) -> bool:
+        """False for addresses, where browsers ignore it, and for loopback names, which all projects share."""
+        return parse_ip(self.host) is None and not self.is_loopback
 
     @property
     def authority(self) -> str:

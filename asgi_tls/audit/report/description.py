@@ -65,7 +65,7 @@ def describe_http(seen: Observed) -> HTTP:
         plain_http_port=seen.target.http_port,
         plain_on_tls_port=None if seen.plain_tls is None else shown(seen.plain_tls.summary),
         hsts=None if answer is None or (value := answer.first(HSTS_NAME)) is None else shown(value),
-        hsts_expected=not (seen.target.is_loopback or seen.target.is_address),
+        hsts_expected=seen.target.needs_hsts,
         hsts_max_age=None if policy is None else policy.max_age,
         preload_eligible=preload_eligible(seen),
         preload_announced=policy is not None and policy.preload,

@@ -13,18 +13,18 @@ from asgi_tls.audit.probes.handshakes import Trust
 from asgi_tls.audit.probes.observed import Observed, ServedChain, Unreadable
 
 
-def unreadable(position: int, *, trusted: bool = True) -> Unreadable:
-    return Unreadable(position=position, reason="ValueError: odd", trust=Trust(trusted=trusted))
+def unreadable(position: int, *, trusted: bool | None = None) -> Unreadable:
+    trust = None if trusted is None else Trust(trusted=trusted)
+    return Unreadable(position=position, reason="ValueError: odd", trust=trust)
 
 
 @pytest.mark.parametrize(
     ("changes", "expected", "grade"),
     [
         ({"chains": ()}, set(), "A"),
-        ({"unreadable": (unreadable(1),)}, {"certificate-unreadable"}, "B"),
+        ({"unreadable": (unreadable(1, trusted=True),)}, {"certificate-unreadable"}, "B"),
         ({"unreadable": (unreadable(2),)}, {"certificate-unreadable"}, "B"),
         ({"unreadable": (unreadable(1, trusted=False),)}, {"certificate-unreadable", "not-trusted"}, "T"),
-        ({"unreadable": (unreadable(2, trusted=False),)}, {"certificate-unreadable"}, "B"),
     ],
 )
 def test_findings_and_grade(changes: dict[str, Any], expected: set[str], grade: str) -> None:

@@ -40,9 +40,7 @@ def resolve_password(password: Password, key: Material) -> tuple[bytes | None, t
     Raises CertificateError. If a callable fails, the message contains only the type of its exception.
     """
     if isinstance(password, PasswordFile):
-        material = read_material(Path(password.path), "password")
-        # Windows' editors put a byte order mark before UTF-8 text.
-        return material.data.removeprefix(b"\xef\xbb\xbf").splitlines()[0], material.open_to_others("password")
+        return first_line(Path(password.path))
     if callable(password):
         try:
             password = password()
@@ -51,6 +49,18 @@ def resolve_password(password: Password, key: Material) -> tuple[bytes | None, t
         if not isinstance(password, (str, bytes)):
             raise _bad_callable(key, f"the password callable returned {type(password).__name__}")
     return password.encode("utf-8", "surrogateescape") if isinstance(password, str) else password, ()
+
+
+def first_line(path: Path) -> tuple[bytes, tuple[str, ...]]:
+    """The password in a file, and a warning where others can read it. Raises CertificateError.
+
+    Windows' editors and PowerShell put a byte order mark first, before UTF-8 or UTF-16: it is no part of a password.
+    """
+    material = read_material(path, "password")
+    data = material.data.removeprefix(b"\xef\xbb\xbf")
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        data = data.decode("utf-16", "replace").encode()
+    return data.splitlines()[0], material.open_to_others("password")
 
 
 def _bad_callable(key: Material, what: str) -> PasswordError:

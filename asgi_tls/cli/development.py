@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from asgi_tls.certificate.material import read_material
+from asgi_tls.certificate.password import first_line
 from asgi_tls.dev.ca import LocalCA
 from asgi_tls.errors import ConfigurationError
 
@@ -72,7 +72,7 @@ def _password(wanted: bool, file: Path | None, none: bool) -> bytes | None:
                 "--pkcs12-password-file and --pkcs12-no-password contradict each other", fix="Use one of them."
             )
         return b""
-    password = _asked() if file is None else read_material(file, "password").data.splitlines()[0]
+    password = _asked() if file is None else first_line(file)[0]
     if not password:
         raise ConfigurationError("the password is empty", fix="Enter a password, or use --pkcs12-no-password.")
     return password

@@ -171,7 +171,9 @@ def test_a_missing_password_is_asked_for_in_the_words_of_the_launch(tmp_path: Pa
     assert says in text
 
 
-@pytest.mark.parametrize("content", [b"secret", b"secret\n", b"\xef\xbb\xbfsecret\r\nmore\r\n"])
+@pytest.mark.parametrize(
+    "content", [b"secret", b"secret\n", b"\xef\xbb\xbfsecret\r\nmore\r\n", "secret\r\n".encode("utf-16")]
+)
 def test_a_password_comes_from_the_first_line_of_a_file(tmp_path: Path, content: bytes) -> None:
     pair = PKI("Encrypted").leaf("localhost")
     _write(tmp_path, pair.chain_pem, pair.encrypted_key_pem(b"secret"))

@@ -21,7 +21,7 @@ def paths(text: str) -> dict[str, str]:
 
 
 def test_a_client_certificate_and_its_pkcs12_file(tmp_path: Path) -> None:
-    (tmp_path / "password").write_text("from a file\nand more\n")
+    (tmp_path / "password").write_text("\ufefffrom a file\nand more\n")
     env = {"ASGI_TLS_HOME": str(tmp_path / "home"), "ASGI_TLS_PKCS12_PASSWORD": "from the environment"}
     command = asgi_tls("cert", "--client", "alice", "alice@example.org", "--pkcs12")
     status, text = run(command, env=env)

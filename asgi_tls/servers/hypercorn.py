@@ -145,6 +145,7 @@ def check_quic(tls: ServerTLS) -> tuple[str, str]:
         ),
         (len(sources) > 1 or not source.paths, "serves one certificate, from files", "name one certificate", ()),
         (getattr(source, "password", None) is not None, "cannot read an encrypted key", "decrypt the key", ()),
+        (not quic.can_parse(source.paths), "cannot parse this certificate", "have the certificate issued again", ()),
     ):
         if unfit:
             raise ConfigurationError(

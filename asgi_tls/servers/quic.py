@@ -20,13 +20,17 @@ import functools
 import logging
 import time
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
+from pathlib import Path
 from typing import Any, Final
 
 from asgi_tls.certificate import Certificate
+from asgi_tls.certificate.material import read_material
+from asgi_tls.certificate.pem import read_blocks
 from asgi_tls.connection import TLSConnection, connected
 from asgi_tls.context.server_context import ServerContext
+from asgi_tls.errors import CertificateError
 from asgi_tls.handshake.facts import fields_of
 from asgi_tls.handshake.peer import address_of
 from asgi_tls.handshake.ssl_object import Reception
@@ -66,7 +70,10 @@ def _following(base: Any) -> Any:
                 self._seen = self._live.certificates
                 # HTTP/3 serves one certificate, from one source: check_quic has seen to it.
                 ((certificate, *_), *_) = self._seen.values()
-                _use(self.quic_config, certificate)
+                try:
+                    _use(self.quic_config, certificate)
+                except ValueError:  # see can_parse
+                    logger.warning("HTTP/3 keeps its certificate: it cannot parse that of %s", certificate.source)
             await super().handle(event)
 
         async def _handle_events(self, connection: Any, client: tuple[Any, ...] | None = None) -> None:
@@ -138,6 +145,26 @@ class QuicHandshake:
         if reception.wants_sessions():
             elapsed = time.perf_counter() - self._started
             reception.tell_session(fields_of(facts, self._address, elapsed=elapsed))
+
+
+def can_parse(paths: Sequence[Path]) -> bool:
+    """Whether aioquic can serve a certificate: it parses certificates by `cryptography`, which refuses more than
+    OpenSSL. What else is wrong with the files is found when they are loaded.
+    """
+    from cryptography.x509 import load_der_x509_certificate
+
+    from asgi_tls.certificate.chain import certificate_blocks
+
+    try:
+        for path in paths[:1]:
+            material = read_material(path, "certificate")
+            for block in certificate_blocks(material, read_blocks(material)):
+                load_der_x509_certificate(block.der)
+    except CertificateError:
+        return True
+    except ValueError:
+        return False
+    return True
 
 
 def _use(configuration: Any, certificate: Certificate) -> None:

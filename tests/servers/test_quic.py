@@ -20,8 +20,14 @@ from aioquic.h3.connection import H3_ALPN, H3Connection
 from aioquic.h3.events import DataReceived
 from aioquic.quic.configuration import QuicConfiguration
 from files import Files
+from handshakes import client
+from handshakes import connect as connect_to
+from odd_certificates import Odd, OddPair, alternative_names, basic_constraints, dns
 from renewals import Site, overwritten, without_events
 from servers import Server, asgi_tls, serve
+
+from asgi_tls import PEMFiles, ServerTLS
+from asgi_tls.errors import ConfigurationError
 
 
 class Client(QuicConnectionProtocol):
@@ -60,6 +66,18 @@ async def connected(port: int, files: Files) -> AsyncIterator[Client]:
     async with connect("127.0.0.1", port, configuration=configuration, create_protocol=Client) as client:
         assert isinstance(client, Client)
         yield client
+
+
+def odd_pair() -> OddPair:
+    """With a DEFAULT value that is encoded."""
+    return Odd().pair(extensions=[alternative_names(dns(b"localhost"), critical=b"\x01\x01\x00"), basic_constraints()])
+
+
+def test_a_certificate_that_aioquic_cannot_parse_is_refused(tmp_path: Path) -> None:
+    tls = ServerTLS(PEMFiles(*odd_pair().write(tmp_path)))
+    tls.check()  # over TCP it is served
+    with pytest.raises(ConfigurationError, match="HTTP/3 in hypercorn cannot parse this certificate"):
+        tls.hypercorn_config(bind="127.0.0.1:0", quic_bind="127.0.0.1:0")
 
 
 def free_port() -> int:
@@ -107,12 +125,27 @@ def test_new_connections_get_the_new_certificate(
             assert time.monotonic() < deadline, server.text
             await asyncio.sleep(0.02)
 
+    async def keep(server: Server) -> None:
+        """A renewed certificate that aioquic cannot parse is served over TCP alone."""
+        odd = odd_pair()
+        odd.write(site.mount)
+        os.kill(server.process.pid, signal.SIGHUP)
+        deadline = time.monotonic() + 5
+        while "HTTP/3 keeps its certificate" not in server.text:
+            async with connected(port, files) as verifying:
+                assert b'"http": "3"' in await verifying.get()
+            assert time.monotonic() < deadline, server.text
+            await asyncio.sleep(0.02)
+        assert connect_to(server.port, client()).certificate == odd.der
+
     async def main(server: Server) -> None:
         async with connected(port, files) as before:
             assert b'"http": "3"' in await before.get()
             first = before.serial
             for kind in ("ecdsa", "rsa", "ecdsa"):
                 await renew(server, kind)
+            if start is wrapped:
+                await keep(server)
             assert b'"http": "3"' in await before.get()
             assert before.serial == first
 

@@ -10,7 +10,7 @@ from asgi_tls._openssl.ciphersuites import set_ciphersuites
 from asgi_tls._openssl.client_ca import name_client_authorities
 from asgi_tls._openssl.client_hello import prefer_own_groups
 from asgi_tls._openssl.groups import negotiated_group, set_groups, supported_groups
-from asgi_tls._openssl.sessions import can_set_ticket_keys, limit_sessions, set_ticket_keys
+from asgi_tls._openssl.sessions import can_set_ticket_keys, forget_sessions, limit_sessions, set_ticket_keys
 from asgi_tls._openssl.stapling import staple, stapling
 from asgi_tls._openssl.stapling_client import can_read_staples, request_staple, stapled_response
 
@@ -19,6 +19,7 @@ __all__ = [
     "can_read_staples",
     "can_set_ticket_keys",
     "capabilities",
+    "forget_sessions",
     "limit_sessions",
     "name_client_authorities",
     "negotiated_group",

@@ -1,4 +1,4 @@
-"""What a client may resume: OpenSSL's ticket keys, cache and time limit, which the standard library leaves alone."""
+"""What a client may resume: OpenSSL's ticket keys, its cache and lifetimes, which the standard library leaves alone."""
 
 from __future__ import annotations
 
@@ -13,13 +13,17 @@ from asgi_tls._openssl.library import LibSSL, TicketKeyFunction, libssl, reach
 from asgi_tls.errors import UnsupportedError
 
 # openssl/tls1.h and openssl/ssl.h: stable since 1.1.1.
+_SSL_CTRL_SET_SESS_CACHE_SIZE: Final = 42
 _SSL_CTRL_SET_SESS_CACHE_MODE: Final = 44
 _SSL_SESS_CACHE_OFF: Final = 0
+_SSL_SESS_CACHE_SERVER: Final = 2
 _SSL_CTRL_SET_TICKET_KEYS: Final = 59
 
 _NAME: Final = slice(0, 16)
 _MAC_KEY: Final = slice(16, 48)
 _CIPHER_KEY: Final = slice(48, 80)
+
+_TLS_1_3: Final = 0x0304
 
 # SSL_CTX_set_tlsext_ticket_key_evp_cb(3): what the callback may answer.
 _FAILED, _NO_SUCH_KEY, _DONE, _RENEW = -1, 0, 1, 2
@@ -30,15 +34,25 @@ def can_set_ticket_keys() -> bool:
     return libssl()[0] is not None
 
 
-def limit_sessions(context: ssl.SSLContext, seconds: float) -> None:
-    """Sessions are good for so long, and kept by clients alone: the cache of the server is off.
+def limit_sessions(context: ssl.SSLContext, seconds: float, kept: int) -> None:
+    """Limit the lifetime of sessions, and how many are kept here: those of TLS 1.2 clients that take no tickets.
+
+    OpenSSL drops the oldest of more than `kept`. 0 turns the cache off.
 
     Raises UnsupportedError.
     """
     lib = reach()
     pointer = lib.context(context)
-    lib.SSL_CTX_ctrl(pointer, _SSL_CTRL_SET_SESS_CACHE_MODE, _SSL_SESS_CACHE_OFF, None)
+    mode = _SSL_SESS_CACHE_SERVER if kept else _SSL_SESS_CACHE_OFF
+    lib.SSL_CTX_ctrl(pointer, _SSL_CTRL_SET_SESS_CACHE_SIZE, kept, None)  # 0 would mean no limit
+    lib.SSL_CTX_ctrl(pointer, _SSL_CTRL_SET_SESS_CACHE_MODE, mode, None)
     lib.SSL_CTX_set_timeout(pointer, max(1, int(seconds)))  # 0 would mean OpenSSL's own
+
+
+def forget_sessions(context: ssl.SSLContext) -> None:
+    """Drop all sessions that are kept here. Raises UnsupportedError."""
+    lib = reach()
+    lib.SSL_CTX_flush_sessions(lib.context(context), 0)
 
 
 def set_ticket_keys(context: ssl.SSLContext, current: bytes, also: Sequence[bytes], *, threaded: bool) -> None:
@@ -92,8 +106,8 @@ class _Ring:
         """Forget the keys. A handshake that outlives its context gets a ticket that is good for nothing."""
         self._current, self._keys = _Key(self._urandom(80)), {}
 
-    def _answer(self, _: int, name: int, iv: int, cipher: int, mac: int, encrypting: int) -> int:
-        lib = self._lib
+    def _answer(self, connection: int, name: int, iv: int, cipher: int, mac: int, encrypting: int) -> int:
+        lib, renew = self._lib, False
         if encrypting:
             key = self._current
             ctypes.memmove(name, key.name, 16)
@@ -104,10 +118,12 @@ class _Ring:
             if found is None:
                 return _NO_SUCH_KEY
             key = found
+            # Clients of TLS 1.3 use a ticket once (RFC 8446 appendix C.4), so each connection gets a new one.
+            renew = key is not self._current or lib.SSL_version(connection) == _TLS_1_3
             done = lib.EVP_DecryptInit_ex(cipher, self._aes, None, key.cipher_key, iv)
         if done != 1 or lib.EVP_MAC_CTX_set_params(mac, key.mac) != 1:
             return _FAILED
-        return _DONE if key is self._current else _RENEW
+        return _RENEW if renew else _DONE
 
 
 class _Key:

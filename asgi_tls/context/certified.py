@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -18,11 +18,17 @@ _CRL_EXPIRED: Final = 12  # X509_V_ERR_CRL_HAS_EXPIRED
 
 @dataclass(eq=False)
 class Trust:
-    """The CAs and CRLs that clients are verified with, PEM text. It is `over` when others have taken their place."""
+    """The CAs and CRLs that clients are verified with, PEM text. It is `over` when others have taken their place.
+
+    `forget` drops the sessions in the server's cache. Without libssl nothing does: then `since` is when this trust took
+    the place of another, in seconds since 1970, and earlier sessions must be told by their time.
+    """
 
     client_ca: str | None = None
     client_crl: str | None = None
     over: bool = False
+    since: float | None = None
+    forget: Callable[[], None] | None = None
 
     @functools.cached_property
     def _lists(self) -> dict[bytes, datetime | None]:
@@ -52,15 +58,24 @@ class CertifiedContext(ssl.SSLContext):
 
 
 class TrustedObject(TLSObject):
-    """Refuses a client whose handshake began under a trust that is over by now.
+    """Refuses a client whose handshake, or whose session, began under a trust that is over by now.
 
     OpenSSL has written a session ticket under the new keys for it by then, with which it could come back for ever. It
-    lies in the outgoing BIO, and is dropped there.
+    lies in the outgoing BIO, and is dropped there. So is a session in the cache.
     """
 
     def tls_refusal(self) -> str | None:
         """Why, None where its trust still holds."""
-        trust = getattr(self.context, "tls_trust", None)
-        if trust is not None and trust.over and self.getpeercert(binary_form=True) is not None:
-            return "the CAs of clients have changed during this handshake"
-        return None
+        trust: Trust | None = getattr(self.context, "tls_trust", None)
+        if trust is None or not (trust.over or self._tls_resumes_from_before(trust)):
+            return None
+        if self.getpeercert(binary_form=True) is None:
+            return None
+        if trust.forget is not None:
+            trust.forget()
+        return "the CAs of clients have changed since this session or handshake began"
+
+    def _tls_resumes_from_before(self, trust: Trust) -> bool:
+        if trust.since is None or not self.session_reused or self.session is None:
+            return False
+        return self.session.time <= trust.since

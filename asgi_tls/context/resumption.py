@@ -1,4 +1,4 @@
-"""Which tickets a live context accepts, kept right by the clock.
+"""Which sessions a live context resumes, kept right by the clock: by tickets, and of TLS 1.2 by a cache too.
 
 Nothing waits for a moment to come: the clock is looked at before each handshake, and by the reloader in between. So a
 host that slept, or whose clock was set, is right again with its next connection.
@@ -11,13 +11,17 @@ import ssl
 import threading
 import time
 from collections.abc import Callable
+from typing import Final
 
 from asgi_tls import _openssl
 from asgi_tls.tickets import MIN_SECRET, Rotation, derive_keys
 
+# Sessions in the cache of one process, for TLS 1.2 clients that take no tickets: curl on Debian, Java before 13.
+_CACHED: Final = 2048
+
 
 class Resumption:
-    """The ticket keys of one context. Until `use` has given it others, they come from a random secret.
+    """The ticket keys and the session cache of one context. Until `use` has given it another, its secret is random.
 
     `threaded` says that several threads may shake hands at once. Where they do not, call it in the event loop's thread.
     """
@@ -37,11 +41,11 @@ class Resumption:
         self._secret, self._ends = secrets.token_bytes(MIN_SECRET), b""
         self._lock = threading.Lock()
         self._since = self._until = 0.0
-        _openssl.limit_sessions(context, rotation.period)
+        _openssl.limit_sessions(context, rotation.period, _CACHED)
         self._turn()
 
     def use(self, secret: bytes | None, ends: bytes) -> None:
-        """From now on. Where either is another than before, no session of before is resumed; None keeps the secret."""
+        """From now on. Where either has changed, no earlier session is resumed; None keeps the secret."""
         with self._lock:
             secret = self._secret if secret is None else secret
             if (secret, ends) != (self._secret, self._ends):
@@ -59,6 +63,14 @@ class Resumption:
             with self._lock:
                 self._turn()
 
+    def forget(self) -> None:
+        """Drop what the cache holds: a handshake that was under way when the trust changed puts its session there."""
+        _openssl.forget_sessions(self._context)
+
+    def cache_nothing(self) -> None:
+        """From now on."""
+        _openssl.limit_sessions(self._context, self._rotation.period, 0)
+
     def _turn(self) -> None:
         epochs = self._rotation.at(self._clock())
         current, *also = (
@@ -66,4 +78,5 @@ class Resumption:
             for epoch in (epochs.current, *epochs.also)
         )
         _openssl.set_ticket_keys(self._context, current, also, threaded=self._threaded)
+        self.forget()
         self._since, self._until = epochs.since, epochs.until

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import ssl
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
@@ -90,6 +91,7 @@ class ServerContext:
         if _openssl.can_set_ticket_keys():
             self.resumption = Resumption(context, rotation or Rotation(), threaded=threaded)
             context.tls_before_each = self.resumption.refresh
+            context.tls_on_no_ticket = self.resumption.cache_nothing
         elif client_auth is not None:
             notes += _without_sessions(context)
         else:
@@ -144,7 +146,7 @@ class ServerContext:
             )
         trust = self._trust
         if (client_ca, client_crl) != (trust.client_ca, trust.client_crl):
-            trust = Trust(client_ca, client_crl)
+            trust = Trust(client_ca, client_crl, forget=None if self.resumption is None else self.resumption.forget)
         built: dict[tuple[int, ...], ssl.SSLContext] = {}
         names: dict[str, ssl.SSLContext] = {}
         for name, group in certificates.items():
@@ -161,8 +163,8 @@ class ServerContext:
         """Serve what was prepared from the next ClientHello on. Call it in the event loop's thread, if there is one.
 
         When the trust has changed, no session of before is resumed, since whoever is not trusted any more would get in
-        by it, and a client whose handshake is under way is refused. Where libssl is out of reach there is no session to
-        end: clients with certificates got none in the first place.
+        by it, and a client whose handshake is under way is refused. Where libssl is out of reach, clients with
+        certificates get no tickets, and their sessions in OpenSSL's cache are refused.
         """
         before, self._trust = self._trust, prepared.trust
         self._names = prepared.names  # one assignment, so no handshake sees a half of it
@@ -170,6 +172,8 @@ class ServerContext:
         self.certificates = prepared.certificates
         if before is not prepared.trust:
             before.over = True
+            if self.resumption is None and before.client_ca is not None:
+                prepared.trust.since = time.time()
         if self.resumption is not None:
             self.resumption.use(prepared.ticket_secret, prepared.ends)
 

@@ -66,6 +66,26 @@ class TLSSocket(ssl.SSLSocket):
             if self.fileno() != -1:
                 self.settimeout(before)
 
+    def shutdown(self, how: int) -> None:
+        """Say close_notify first, where gunicorn ends connections without."""
+        self._tls_say_goodbye()
+        super().shutdown(how)
+
+    def close(self) -> None:
+        """Likewise."""
+        self._tls_say_goodbye()
+        super().close()
+
+    def _tls_say_goodbye(self) -> None:
+        """RFC 8446 section 6.1: without it, a client cannot tell the end from an attack that cuts the connection, and
+        OpenSSL does not resume the session from its cache.
+        """
+        inner = self._sslobj  # type: ignore[attr-defined]  # see ssl_object.py
+        if inner is not None and self.fileno() != -1:
+            self.settimeout(0)
+            with contextlib.suppress(OSError):  # nothing to say, no room for it, or no answer yet
+                inner.shutdown()
+
     def _tls_shake_hands(self, reception: Reception, limit: Callable[[], None]) -> None:
         first = b""
         try:

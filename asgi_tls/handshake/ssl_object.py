@@ -55,11 +55,23 @@ class Reception:
 class HandshakeContext(ssl.SSLContext):
     """The outer context of a server. Without `tls_reception` nobody is told, and there is no limit to the time.
 
-    `tls_before_each` is called before each handshake.
+    `tls_before_each` is called before each handshake, `tls_on_no_ticket` when tickets are switched off.
     """
 
     tls_reception: Reception | None = None
     tls_before_each: Callable[[], None] | None = None
+    tls_on_no_ticket: Callable[[], None] | None = None
+
+    @property  # type: ignore[override]  # of the type that the documented class has, not the one below it
+    def options(self) -> ssl.Options:
+        return super().options
+
+    @options.setter
+    def options(self, value: ssl.Options) -> None:
+        ssl.SSLContext.options.__set__(self, value)  # type: ignore[attr-defined]
+        # OpenSSL would put the sessions into its cache instead.
+        if value & ssl.OP_NO_TICKET and self.tls_on_no_ticket is not None:
+            self.tls_on_no_ticket()
 
     def wrap_bio(self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO, *args: Any, **kwargs: Any) -> ssl.SSLObject:
         """Also keep the two buffers: what the peer said first, and what OpenSSL has to say to it."""

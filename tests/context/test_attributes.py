@@ -31,10 +31,10 @@ LATER = {
 }  # fmt: skip
 # What is overridden on purpose, to the same effect but for what its docstring says.
 OVERRIDDEN = {
-    "HandshakeContext": {"wrap_bio", "wrap_socket"},
+    "HandshakeContext": {"options", "wrap_bio", "wrap_socket"},
     "_VerifyingContext": {"check_hostname", "verify_mode"},
     "TLSObject": {"do_handshake", "getpeercert", "read"},
-    "TLSSocket": {"do_handshake"},
+    "TLSSocket": {"close", "do_handshake", "shutdown"},
     "Peer": {"family", "type"},
 }
 

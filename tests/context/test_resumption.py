@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ctypes
 import gc
 import os
@@ -22,7 +23,7 @@ from handshakes import client
 from memory import Ends, handshake
 from pki import PKI
 
-from asgi_tls import INTERMEDIATE, ServerTLS, TLSProfile
+from asgi_tls import INTERMEDIATE, ServerTLS, TLSProfile, _openssl
 from asgi_tls._openssl.library import reach
 from asgi_tls.context.resumption import Resumption
 from asgi_tls.context.server_context import ServerContext
@@ -68,6 +69,8 @@ class Visitor:
         server = server.ssl_context if isinstance(server, ServerContext) else server
         ends: Ends = handshake(server, self.peer, session=self.session, server_name=name)
         self.session = ends.client.session
+        with contextlib.suppress(ssl.SSLWantReadError):
+            ends.server.unwrap()  # OpenSSL drops the session of a connection that ends without
         return "resumed" if ends.client.session_reused else "new"
 
 
@@ -155,6 +158,41 @@ def test_tickets_of_the_epoch_before_are_taken_and_replaced_for_a_while(
         assert visitor.visit(host) == "resumed"
 
 
+def count_tickets(visitor: Visitor) -> list[int]:
+    """How many tickets the client reads, one number for each visit from now on."""
+    counts: list[int] = []
+
+    def on_message(_: Any, direction: str, _v: Any, content: int, message: int, _d: Any) -> None:
+        if direction == "read" and content == HANDSHAKE:
+            if message == SERVER_HELLO:
+                counts.append(0)
+            counts[-1] += message == NEW_SESSION_TICKET
+
+    visitor.peer._msg_callback = on_message  # type: ignore[attr-defined]  # since Python 3.8, for debugging
+    return counts
+
+
+# RFC 8446 sections 4 and 5.1.
+HANDSHAKE, SERVER_HELLO, NEW_SESSION_TICKET = 22, 2, 4
+
+
+@VERSIONS
+@THREADED
+@pytest.mark.parametrize("gentle", [False, True], ids=["one key", "overlap"])
+def test_each_connection_gets_one_ticket(files: Files, version: ssl.TLSVersion, threaded: bool, gentle: bool) -> None:
+    """Resumed or not, with TLS 1.3: clients use a ticket once. One of TLS 1.2 is good until its key has changed."""
+    clock = Clock(EDGE - 100)
+    host = Host(files, clock, Rotation.gentle(PERIOD) if gentle else Rotation(PERIOD), threaded=threaded)
+    visitor = Visitor(version)
+    counts = count_tickets(visitor)
+    assert [visitor.visit(host) for _ in range(3)] == ["new", "resumed", "resumed"]
+    assert counts == ([1, 1, 1] if version is V13 else [1, 0, 0])
+    clock.now = EDGE + 10
+    expected = ["resumed" if gentle else "new", "resumed", "resumed"]
+    assert [visitor.visit(host) for _ in range(3)] == expected
+    assert counts[3:] == ([1, 1, 1] if version is V13 else [1, 0, 0])
+
+
 @VERSIONS
 def test_hosts_whose_clocks_differ(files: Files, version: ssl.TLSVersion) -> None:
     slow, fast = Clock(EDGE - 5), Clock(EDGE + 5)
@@ -211,18 +249,79 @@ def test_a_session_that_is_too_old_is_not_resumed(files: Files) -> None:
     assert visitor.visit(server) == "new"
 
 
-def test_nothing_is_kept_here_and_there_is_no_early_data(files: Files) -> None:
-    server = context_of(files)
-    without = Visitor(V12)
-    without.peer.options |= ssl.OP_NO_TICKET
-    assert [without.visit(server) for _ in range(2)] == ["new", "new"]
+class TicketlessVisitor(Visitor):
+    """Of TLS 1.2, as curl on Debian is: it knows its session by an ID alone."""
+
+    def __init__(self, pair: tuple[Path, Path] | None = None) -> None:
+        super().__init__(V12, pair)
+        self.peer.options |= ssl.OP_NO_TICKET
+
+
+def test_sessions_of_tls_1_2_without_tickets_are_kept_here_and_no_others(files: Files) -> None:
+    server, other = context_of(files, ticket_secret=SECRET), context_of(files, ticket_secret=SECRET)
     for version in (V12, V13):
         visitor = Visitor(version)
         assert [visitor.visit(server) for _ in range(2)] == ["new", "resumed"]
     assert server.ssl_context.session_stats()["number"] == 0
+    without = TicketlessVisitor()
+    assert [without.visit(server) for _ in range(3)] == ["new", "resumed", "resumed"]
+    assert server.ssl_context.session_stats()["number"] == 1
+    assert without.visit(other) == "new"  # each worker has its own
     lib = reach()
     lib.SSL_CTX_get_max_early_data.argtypes = [ctypes.c_void_p]
     assert lib.SSL_CTX_get_max_early_data(lib.context(server.ssl_context)) == 0
+
+
+@THREADED
+def test_the_cache_ends_with_epoch_secret_and_trust(files: Files, threaded: bool) -> None:
+    clock, visitor = Clock(EDGE - 10), TicketlessVisitor()
+    host = Host(files, clock, Rotation(PERIOD), threaded=threaded)
+    resumption = host.context.resumption
+    assert resumption is not None
+    assert [visitor.visit(host) for _ in range(2)] == ["new", "resumed"]
+    clock.now = EDGE + 1
+    assert [visitor.visit(host) for _ in range(2)] == ["new", "resumed"]
+    resumption.use(os.urandom(32), b"")
+    assert [visitor.visit(host) for _ in range(2)] == ["new", "resumed"]
+    resumption.use(None, b"another trust")
+    assert [visitor.visit(host) for _ in range(2)] == ["new", "resumed"]
+
+
+def test_the_cache_is_bounded_and_drops_the_oldest(files: Files) -> None:
+    server = context_of(files)
+    lib = reach()
+    get_size = 43  # SSL_CTRL_GET_SESS_CACHE_SIZE; 0 means no limit
+    assert 1000 < lib.SSL_CTX_ctrl(lib.context(server.ssl_context), get_size, 0, None) < 10_000
+    _openssl.limit_sessions(server.ssl_context, 60, 4)
+    visitors = [TicketlessVisitor() for _ in range(7)]
+    assert {visitor.visit(server) for visitor in visitors} == {"new"}
+    assert 0 < server.ssl_context.session_stats()["number"] <= 4
+    assert [visitors[number].visit(server) for number in (6, 5, 0)] == ["resumed", "resumed", "new"]
+
+
+def test_a_session_in_the_cache_does_not_outlive_its_ca(files: Files, tmp_path: Path) -> None:
+    """Neither one that is there, nor one of a handshake that is under way."""
+    leaving = PKI("Leaving")
+    pair = leaving.leaf("c.example", eku=(ExtendedKeyUsageOID.CLIENT_AUTH,)).write(tmp_path)
+    server, visitor = context_of(files, client_ca=bundle_of(tmp_path, files, leaving)), TicketlessVisitor(pair)
+    assert [visitor.visit(server) for _ in range(2)] == ["new", "resumed"]
+    late = server.ssl_context.wrap_bio(to_server := ssl.MemoryBIO(), to_late := ssl.MemoryBIO(), server_side=True)
+    one = TicketlessVisitor(pair).peer.wrap_bio(to_late, to_server, server_hostname="localhost")
+    for end in (one, late, one):  # up to the client's last flight
+        with pytest.raises(ssl.SSLWantReadError):
+            end.do_handshake()
+    server.use({"default": [files.ecdsa.load()]}, client_ca=files.ca_text)
+    with pytest.raises(ssl.SSLError, match="the CAs of clients have changed"):
+        late.do_handshake()
+    assert server.ssl_context.session_stats()["number"] == 0
+    with pytest.raises(ssl.SSLError, match="(?i)unknown.ca"):
+        visitor.visit(server)
+
+
+def bundle_of(directory: Path, files: Files, *more: PKI) -> Path:
+    bundle = directory / "clients.pem"
+    bundle.write_bytes(files.ca.read_bytes() + b"".join(pki.root_pem for pki in more))
+    return bundle
 
 
 @VERSIONS
@@ -398,7 +497,7 @@ def test_keys_that_change_under_threads_break_no_handshake(files: Files, version
 
 
 OUT_OF_REACH = """
-import sys, ssl
+import contextlib, contextvars, gc, pathlib, sys, ssl, time
 sys.implementation.name = "another"  # Its objects are laid out in an unknown way, so libssl is left alone.
 sys.path.insert(0, {support!r})
 from memory import handshake
@@ -417,13 +516,44 @@ print("resumed", handshake(server.ssl_context, peer, session=first.client.sessio
 asking = ServerTLS(source, client_ca={ca!r}, client_auth="optional", **settings).create_context()
 first = handshake(asking, peer)
 print("with client certificates", first.client.session.has_ticket)
+
+# OpenSSL's own cache cannot be emptied: sessions of a CA that has been removed are refused by their time.
+bundle = pathlib.Path({bundle!r})
+strict = ServerTLS(source, client_ca=bundle, **settings).create_server_context()
+known = {{name: client(maximum=ssl.TLSVersion.TLSv1_2) for name in ("staying", "leaving")}}
+sessions = {{}}
+def visit(name):
+    ends = None
+    with contextlib.suppress(ssl.SSLError):
+        # In a context of its own, as each connection is: its variables keep the ends alive.
+        shake = lambda: handshake(strict.ssl_context, known[name], session=sessions.get(name))
+        ends = contextvars.copy_context().run(shake)
+    if ends is None:
+        gc.collect()  # what is left of the connection: with it goes its session in the cache
+        return "refused"
+    sessions[name] = ends.client.session
+    with contextlib.suppress(ssl.SSLWantReadError):
+        ends.server.unwrap()
+    return "resumed" if ends.client.session_reused else "new"
+for name, peer in known.items():
+    peer.load_cert_chain(*{pairs!r}[name])
+    print(name, visit(name), visit(name))
+strict.use({{"default": [source.load()]}}, client_ca=open({ca!r}).read())
+time.sleep(1.1)  # a session's time is in seconds
+print(*(f"{{name}}: {{visit(name)}} {{visit(name)}} {{visit(name)}}" for name in known), sep="\\n")
 """
 
 
-def test_where_libssl_is_out_of_reach(files: Files) -> None:
+def test_where_libssl_is_out_of_reach(files: Files, tmp_path: Path) -> None:
+    leaving, eku = PKI("Leaving"), (ExtendedKeyUsageOID.CLIENT_AUTH,)
+    pairs = {
+        name: tuple(map(str, pki.leaf("c.example", eku=eku).write(tmp_path / name)))
+        for name, pki in (("staying", files.pki), ("leaving", leaving))
+    }
     script = OUT_OF_REACH.format(
         support=str(Path(__file__).parents[1] / "support"),
         certfile=str(files.ecdsa.certfile), keyfile=str(files.ecdsa.keyfile), ca=str(files.ca),
+        bundle=str(bundle_of(tmp_path, files, leaving)), pairs=pairs,
     )  # fmt: skip
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -431,6 +561,8 @@ def test_where_libssl_is_out_of_reach(files: Files) -> None:
     assert "a client resumes at the worker that it came from only" in done.stdout
     assert "resumed True" in done.stdout
     assert "with client certificates False" in done.stdout
+    assert "staying new resumed\nleaving new resumed\n" in done.stdout
+    assert "staying: refused new resumed\nleaving: refused refused refused\n" in done.stdout
     strict = script.replace("allow_unsupported=True", "allow_unsupported=False")
     done = subprocess.run([sys.executable, "-c", strict], capture_output=True, text=True, check=False)
     assert "UnsupportedError" in done.stderr

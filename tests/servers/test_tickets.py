@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import ssl
 import sys
 import time
@@ -117,6 +118,42 @@ def test_a_worker_that_is_started_again(files: Files) -> None:
         after = crowd.visit(server.port)
         assert after.resumed == 1.0
         assert {visit.worker for visit in after.visits} - {visit.worker for visit in first.visits}
+
+
+ALONE = [
+    *(Launch(server, loop) for server in ("uvicorn", "hypercorn") for loop in ("asyncio", "uvloop")),
+    *(Launch("gunicorn", kind) for kind in ("asgi", "gthread", "sync")),
+]
+
+
+def visit(
+    server: Server, context: ssl.SSLContext, session: ssl.SSLSession | None
+) -> tuple[ssl.SSLSession | None, bool | None]:
+    """One request, read to the end, which the server marks by close_notify: the session, and whether it was resumed."""
+    with (
+        socket.create_connection(("127.0.0.1", server.port), timeout=10) as raw,
+        context.wrap_socket(
+            raw, server_hostname="localhost", session=session, suppress_ragged_eofs=False
+        ) as secure,
+    ):  # fmt: skip
+        secure.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        while secure.recv(65536):
+            pass
+        return secure.session, secure.session_reused
+
+
+@pytest.mark.parametrize(
+    "launch", split(ALONE, {"uvicorn-uvloop-1", "hypercorn-asyncio-1", "gunicorn-gthread-1"}), ids=str
+)
+def test_a_client_of_tls_1_2_without_tickets_resumes_at_its_worker(files: Files, launch: Launch) -> None:
+    context = client(maximum=V12)
+    context.options |= ssl.OP_NO_TICKET
+    with launch.start(files.ecdsa, {}) as server:
+        session, outcomes = None, []
+        for _ in range(3):
+            session, resumed = visit(server, context, session)
+            outcomes.append(resumed)
+        assert outcomes == [False, True, True], server.text
 
 
 @pytest.mark.system

@@ -22,6 +22,7 @@ from launch import Launch
 from renewals import Site, without_events
 from returning import Crowd
 from servers import await_port
+from wire import events
 
 pytestmark = pytest.mark.system
 
@@ -54,6 +55,21 @@ def test_200_clients_come_back_to_4_workers(files: Files, tmp_path: Path, launch
         for version, crowd in crowds.items():
             assert crowd.visit(server.port).resumed >= 0.99, version
         assert "Traceback" not in server.text
+
+
+@pytest.mark.parametrize("launch", [Launch("uvicorn", "uvloop"), Launch("gunicorn", "gthread")], ids=str)
+def test_curl_resumes_by_session_id(files: Files, launch: Launch) -> None:
+    """curl takes no tickets of TLS 1.2, since it was built so on Debian."""
+    with launch.start(files.ecdsa, {"log_json": "1"}) as server:
+        urls = [f"https://localhost:{server.port}/"] * 3
+        command = ["curl", "--silent", "--fail", "--tls-max", "1.2", "--cacert", str(files.ca), "--http1.1"]
+        subprocess.run([*command, "--header", "Connection: close", *urls], check=True, capture_output=True, timeout=20)
+        found = events(server, name="tls_session", count=3)
+        assert [(event["protocol"], event["resumed"]) for event in found] == [
+            ("TLSv1.2", False),
+            ("TLSv1.2", True),
+            ("TLSv1.2", True),
+        ]
 
 
 HAPROXY = """

@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from asgi_tls.cli.suggestions import SuggestingGroup
 from asgi_tls.dev.ca import LocalCA
 from asgi_tls.dev.stores import Anchor, Command, Host, Kind, TrustStore, family_of, find_stores
 from asgi_tls.dev.stores.change import Change
@@ -24,9 +25,9 @@ _APART = (
 )
 
 
-@click.group()
+@click.group(cls=SuggestingGroup)
 def ca() -> None:
-    """The local CA that signs development certificates."""
+    """Show the local CA, and make this machine trust it."""
 
 
 @ca.command()

@@ -1,4 +1,4 @@
-"""What this Python, its OpenSSL and the installed servers can do, and what a profile would lose here."""
+"""What this Python, its OpenSSL and the installed servers support, and what a profile would lose here."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SERVERS: Final = ("uvicorn", "hypercorn", "gunicorn")
 
 @dataclass(frozen=True, kw_only=True)
 class Loss:
-    """What a profile promises and this platform does not keep. `fatal`: a server with this profile does not start."""
+    """What a profile requires and this platform does not support. `fatal`: no server with this profile starts."""
 
     what: str
     why: str
@@ -27,7 +27,7 @@ class Loss:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """The ground a server stands on."""
+    """The versions, the capabilities and the losses of each profile on this platform."""
 
     python: str
     openssl: str
@@ -37,17 +37,17 @@ class Report:
     profiles: dict[str, tuple[Loss, ...]]
 
     def as_json(self) -> dict[str, Any]:
-        """Plain lists and dictionaries."""
+        """The same as lists and dictionaries."""
         return asdict(self)
 
     @property
     def ready(self) -> bool:
-        """Whether each profile of the package would start here."""
+        """Whether a server would start with each profile of the package."""
         return not any(loss.fatal for losses in self.profiles.values() for loss in losses)
 
 
 def report() -> Report:
-    """Look at this process."""
+    """The report on this process."""
     return Report(
         python=f"{platform.python_implementation()} {platform.python_version()} ({sys.executable})",
         openssl=ssl.OPENSSL_VERSION,
@@ -59,7 +59,7 @@ def report() -> Report:
 
 
 def losses(profile: TLSProfile) -> tuple[Loss, ...]:
-    """What this profile would lose here, worst first."""
+    """What this profile would lose here, the fatal losses first."""
     capabilities = _openssl.capabilities()
     why = capabilities.reason or "libssl cannot be reached"
     found: list[Loss] = []
@@ -68,21 +68,21 @@ def losses(profile: TLSProfile) -> tuple[Loss, ...]:
     if capabilities.groups is None:
         found.append(Loss(what="groups cannot be chosen", why=why, fatal=True))
     elif capabilities.group_order is None and len(profile.groups) > 1:
-        found.append(Loss(what="the client's order of groups decides", why=why, fatal=True))
+        found.append(Loss(what="the server's order of groups is not kept: the client's decides", why=why, fatal=True))
     supported = _openssl.supported_groups()
     if supported is not None:
         missing = [name for name in profile.groups if name not in supported]
         usable = len(missing) < len(profile.groups)
         found += [
-            Loss(what=f"no group {name}", why=f"{ssl.OPENSSL_VERSION} does not have it", fatal=not usable)
+            Loss(what=f"no group {name}", why=f"{ssl.OPENSSL_VERSION} does not support it", fatal=not usable)
             for name in missing
         ]
     if capabilities.negotiated_group is None:
-        found.append(Loss(what="the group in use is not shown", why=why, fatal=False))
+        found.append(Loss(what="the negotiated group is not reported", why=why, fatal=False))
     if capabilities.stapling is None:
         found.append(Loss(what="no OCSP response is stapled", why=why, fatal=False))
     if capabilities.ticket_keys is None:
-        tickets = "a client resumes at the worker that it came from only, and with client certificates not at all"
+        tickets = "sessions resume only at the same worker, and not at all with client certificates"
         found.append(Loss(what=tickets, why=why, fatal=False))
     return tuple(sorted(found, key=lambda loss: not loss.fatal))
 
@@ -93,11 +93,11 @@ def _server(name: str) -> str | None:
     except metadata.PackageNotFoundError:
         return None
     floor = _floor(name)
-    return version if _numbers(version) >= _numbers(floor) else f"{version} is too old: {floor} or later is needed"
+    return version if _numbers(version) >= _numbers(floor) else f"{version} is too old: {floor} or later is required"
 
 
 def _floor(server: str) -> str:
-    """The oldest version that this package declares."""
+    """The oldest supported version, as this package declares it."""
     for requirement in metadata.requires("asgi-tls") or ():
         if found := re.match(rf"{server}(?:\[.*?\])?>=([\d.]+)", requirement):
             return found[1]

@@ -85,7 +85,7 @@ exit 0
     show_default="standard output",
 )
 def deploy_hook(pid_file: Path | None, unit: str | None, output: Path | None) -> None:
-    """Write a deploy hook for certbot: the server loads a renewed certificate at once."""
+    """Write a deploy hook for certbot: a renewal is loaded at once."""
     if (pid_file is None) == (not unit):
         raise ConfigurationError(
             "a hook signals one server, by its pid file or by its systemd unit",

@@ -1,4 +1,4 @@
-"""`asgi-tls doctor`: is the ground good?"""
+"""`asgi-tls doctor`: what this platform supports, and what a profile loses on it."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _LABELS = {
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def doctor(as_json: bool) -> None:
-    """What this Python and OpenSSL can do, and what a profile would lose here.
+    """Report what this Python and OpenSSL support.
 
-    The exit status is 1 when a profile could not start at all.
+    Lists what each profile would lose here. The exit status is 1 if a server with one of the profiles would not start.
     """
     found = report()
     if as_json:
@@ -53,7 +53,7 @@ def _print(found: Report) -> None:
     console.print(table)
     for name, losses in found.profiles.items():
         if not losses:
-            console.print(f"[green]\u2713[/] profile {name}: nothing is lost")
+            console.print(f"[green]\u2713[/] profile {name}: everything is supported")
         for loss in losses:
-            mark = "[red]\u2717[/] profile {}: does not start:" if loss.fatal else "[yellow]![/] profile {}:"
+            mark = "[red]\u2717[/] profile {}: a server does not start:" if loss.fatal else "[yellow]![/] profile {}:"
             console.print(mark.format(name), f"{loss.what} ({loss.why})")

@@ -23,10 +23,11 @@ _WIDEST: Final = 100
 @click.option("--list", "show_list", is_flag=True, help="List every code with its title.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def explain_command(text: tuple[str, ...], show_list: bool, as_json: bool) -> None:
-    """Explain a TLS error: cause and fix, for a code or a pasted TEXT (a message, a traceback, a log).
+    """Explain a TLS error: its causes and what to do.
 
-    Without TEXT, or with -, the text is read from standard input. It knows the codes of asgi-tls, OpenSSL, curl, Node
-    and browsers. The exit status is 1 when the text contains no known error.
+    TEXT is a code or pasted text: a message, a traceback, a log. Without TEXT, or with -, it is read from standard
+    input. Known are the codes of asgi-tls, OpenSSL, curl, Node and browsers. The exit status is 1 when the text
+    contains no known error.
     """
     if show_list:
         _show_list(as_json=as_json)

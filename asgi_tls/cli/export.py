@@ -98,9 +98,10 @@ _target, _site_option, _output = grouped("Target"), grouped("Site"), grouped("Ou
 def export(
     ctx: click.Context, /, program: str, profile: TLSProfile, output: Path | None, print_app: bool, **options: Any
 ) -> None:
-    """Print the configuration of PROGRAM that carries a profile, with the application behind it.
+    """Print a profile as configuration of nginx, HAProxy, Caddy or OpenSSL.
 
-    What PROGRAM cannot carry over is listed in the file and on standard error.
+    The file is complete, with the application behind the proxy. What PROGRAM cannot carry over is listed in it and on
+    standard error.
     """
     _refuse_unused(ctx, program)
     if program == OPENSSL.name:

@@ -1,4 +1,4 @@
-"""`asgi-tls flags SERVER`: the nearest that a plain server's own switches come to a profile."""
+"""`asgi-tls flags SERVER`: how close a plain server comes to a profile with its own options."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from asgi_tls.cli.options import GroupedCommand, grouped, profile_options, writi
 from asgi_tls.files import data_directory
 from asgi_tls.profile import TLSProfile, cipher_string
 
-# What the switches of uvicorn, hypercorn and gunicorn lose, whichever it is; granian has the first two.
+# What the options of uvicorn, hypercorn and gunicorn leave open; of granian, only the first two.
 _LOST: Final = (
     "Certificates are not checked before they are served.",
     "One certificate only: none is chosen by host name.",
@@ -41,7 +41,10 @@ _file = grouped("Files")
     show_default="a file in the user's data directory",
 )
 def flags(server: str, profile: TLSProfile, certfile: str, keyfile: str, openssl_conf: Path | None) -> None:
-    """Print flags that bring a plain SERVER nearest to a profile, and say what they leave open."""
+    """Print the options that bring a plain SERVER closest to a profile.
+
+    What they leave open is listed on standard error.
+    """
     files = {"certfile": shlex.quote(certfile), "keyfile": shlex.quote(keyfile)}
     if server == "granian":
         command, lost = _granian(profile, files)

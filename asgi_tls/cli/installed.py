@@ -1,4 +1,4 @@
-"""Which nginx, HAProxy or Caddy is installed here, and with which OpenSSL: asked of the programs themselves."""
+"""Which nginx, HAProxy or Caddy is installed here, and with which OpenSSL, as the programs themselves report it."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ import subprocess
 from dataclasses import dataclass
 from typing import Final
 
-# The question, and where the answer holds the version, and that of OpenSSL.
+# The arguments that make the program print its version, and where the output has it, and that of its OpenSSL.
 _QUESTIONS: Final = {
     "nginx": (["-V"], r"nginx version: nginx/(\S+)", r"(?:running|built) with OpenSSL (\S+?)[\s)]"),
     "haproxy": (["-vv"], r"HAProxy version (\S+)", r"Running on (?:OpenSSL|SSL library) version : OpenSSL (\S+)"),
     "caddy": (["version"], r"^v?(\d\S*)", None),
 }
-# Where Debian keeps servers, and a user's PATH does not look.
+# Debian installs servers here, and a user's PATH often lacks it.
 _MORE_DIRECTORIES: Final = "/usr/sbin:/usr/local/sbin"
 _SECONDS: Final = 10
 
 
 @dataclass(frozen=True)
 class Installed:
-    """Two versions as the program writes them; OpenSSL's is None where it has none, or another library."""
+    """Two versions as the program writes them. `openssl` is None if the program has none, or another library."""
 
     version: str
     openssl: str | None
 
 
 def installed(program: str) -> Installed | None:
-    """What is installed here; None where there is none, or it does not say."""
+    """What is installed here; None without the program, or if its output has no version."""
     if program not in _QUESTIONS:
         return None
     arguments, version, openssl = _QUESTIONS[program]
@@ -45,6 +45,6 @@ def installed(program: str) -> Installed | None:
         return None
     answer = done.stdout.decode("utf-8", "replace")
     found = re.search(version, answer, re.MULTILINE)
-    # nginx names the OpenSSL it was built with, and after it the one that it runs with, where they differ.
+    # nginx prints the OpenSSL that it was built with, and then the one that it runs with, if they differ.
     libraries = re.findall(openssl, answer) if openssl else []
     return None if found is None else Installed(found[1], libraries[-1] if libraries else None)

@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from asgi_tls.cli.suggestions import SuggestingGroup
+
 if TYPE_CHECKING:
     from cryptography import x509
 
     from asgi_tls.stapling.ocsp import Answer
 
 
-@click.group()
+@click.group(cls=SuggestingGroup)
 def ocsp() -> None:
     """Ask the CA's OCSP responder about a certificate."""
 

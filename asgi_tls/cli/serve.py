@@ -16,6 +16,7 @@ from typing import Any, Final
 import click
 
 from asgi_tls.cli.options import GroupedCommand, options, taken
+from asgi_tls.cli.suggestions import refuse_unknown
 from asgi_tls.errors import UnsupportedError
 from asgi_tls.renewal.sighup import forward_sighup
 from asgi_tls.servers import addresses, plain
@@ -123,6 +124,7 @@ def _passing_on(server: str, serve: Callable[[Sequence[str], dict[str, Any]], An
     @click.pass_context
     def run(context: click.Context, /, arguments: Sequence[str], **parameters: Any) -> None:
         to_stderr()
+        refuse_unknown(context, arguments)
         if not _HELP.isdisjoint(arguments):
             click.echo(context.get_help())
             click.echo(f"\nOptions of {server}:\n")

@@ -11,7 +11,7 @@ from typing import Any, Final
 import click
 from click.shell_completion import CompletionItem
 
-from asgi_tls.cli.suggestions import SuggestingGroup
+from asgi_tls.cli.common import SuggestingGroup
 from asgi_tls.errors import ASGITLSError
 from asgi_tls.servers import STARTUP_FAILURE
 

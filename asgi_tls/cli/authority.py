@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from asgi_tls.cli.suggestions import SuggestingGroup
+from asgi_tls.cli.common import SuggestingGroup
 from asgi_tls.dev.ca import LocalCA
 from asgi_tls.dev.stores import Anchor, Command, Host, Kind, TrustStore, family_of, find_stores
 from asgi_tls.dev.stores.change import Change

@@ -23,6 +23,7 @@ from asgi_tls.audit.probes.observe import Progress
 from asgi_tls.audit.probes.target import parse_target
 from asgi_tls.audit.report.report import Report, audit
 from asgi_tls.certificate.chain import printable
+from asgi_tls.cli.common import GroupedCommand, grouped, writing
 from asgi_tls.errors import ASGITLSError, ConfigurationError
 from asgi_tls.profile import PROFILES
 
@@ -32,30 +33,21 @@ FAILED: Final = 4
 _INTERRUPTED: Final = 130  # 128 + SIGINT, as shells report it
 
 
-@click.command()
+_server, _grade, _report = grouped("Server"), grouped("Grade"), grouped("Report")
+
+
+@click.command(cls=GroupedCommand)
 @click.argument("url")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-@click.option("--sarif", is_flag=True, help="Print SARIF 2.1.0, for code scanning.")
-@click.option(
-    "--html", "page", type=click.Path(dir_okay=False, path_type=Path), help="Write an HTML page to this file."
-)
-@click.option(
-    "--cafile", type=click.Path(dir_okay=False, path_type=Path), help="Trust these CAs instead of the system's."
-)
-@click.option("--insecure", is_flag=True, help="Grade as if the certificate were trusted.")
-@click.option("--profile", type=click.Choice(list(PROFILES)), help="Report the differences from this profile.")
-@click.option("--fail-under", type=click.Choice(GRADES), help="Exit with status 1 if the grade is worse.")
-@click.option(
-    "--timeout",
-    type=click.FloatRange(0.1, 60),
-    default=5.0,
-    show_default=True,
-    help="Seconds for each step of a probe.",
-)
-@click.option("--connect", metavar="HOST:PORT", help="Connect to this address; the name stays that of the URL.")
-@click.option(
-    "--http-port", type=click.IntRange(1, 65535), default=80, show_default=True, help="The port for plain HTTP."
-)
+@_server("--connect", metavar="HOST:PORT", help="Connect to this address; the name stays that of the URL.")
+@_server("--http-port", type=click.IntRange(1, 65535), default=80, help="The port for plain HTTP.")
+@_server("--timeout", type=click.FloatRange(0.1, 60), default=5.0, help="Seconds for each step of a probe.")
+@_grade("--cafile", type=click.Path(dir_okay=False, path_type=Path), help="Trust these CAs instead of the system's.")
+@_grade("--insecure", is_flag=True, help="Grade as if the certificate were trusted.")
+@_grade("--profile", type=click.Choice(list(PROFILES)), help="Report the differences from this profile.")
+@_grade("--fail-under", type=click.Choice(GRADES), help="Exit with status 1 if the grade is worse.")
+@_report("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@_report("--sarif", is_flag=True, help="Print SARIF 2.1.0, for code scanning.")
+@_report("--html", "page", type=click.Path(dir_okay=False, path_type=Path), help="Write an HTML page to this file.")
 @click.pass_context
 def check(
     ctx: click.Context,
@@ -157,12 +149,8 @@ def _write(report: Report, *, as_json: bool, sarif: bool, page: Path | None) -> 
     if page is not None:
         from asgi_tls.audit.report.html import as_html
 
-        try:
+        with writing("--html", page):
             page.write_text(as_html(report), encoding="utf-8")
-        except OSError as error:
-            raise ConfigurationError(
-                f"--html {page} cannot be written: {error.strerror}", fix="Give another file."
-            ) from error
     text = _text(report, as_json=as_json, sarif=sarif)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a name in a certificate may not fit into the encoding

@@ -12,7 +12,7 @@ from typing import Final
 
 import click
 
-from asgi_tls.cli.options import writing
+from asgi_tls.cli.common import writing
 from asgi_tls.errors import ConfigurationError
 
 _HEAD: Final = """\

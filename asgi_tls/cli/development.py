@@ -30,7 +30,7 @@ _PASSWORD = "ASGI_TLS_PKCS12_PASSWORD"  # noqa: S105 -- the name of a variable
     type=click.Path(file_okay=False, path_type=Path),
     help="Directory for the files. Default: one for the first name in the user's data directory.",
 )
-@click.option("--days", type=click.IntRange(1, 397), default=90, show_default=True, help="Validity in days.")
+@click.option("--days", type=click.IntRange(1, 397), default=90, help="Validity in days.")
 def cert(
     names: tuple[str, ...],
     client: bool,

@@ -11,8 +11,9 @@ import click
 
 from asgi_tls import _openssl
 from asgi_tls.certificate import PEMFiles
+from asgi_tls.cli.common import GroupedCommand, grouped, writing
 from asgi_tls.cli.installed import Installed, installed
-from asgi_tls.cli.options import GroupedCommand, grouped, profile_options, writing
+from asgi_tls.cli.options import profile_options
 from asgi_tls.errors import ConfigurationError, MissingFileError, UnreadableFileError
 from asgi_tls.export.application import application_side
 from asgi_tls.export.caddy import caddyfile

@@ -8,8 +8,9 @@ from typing import Final
 
 import click
 
+from asgi_tls.cli.common import GroupedCommand, grouped, writing
 from asgi_tls.cli.export import for_this_python
-from asgi_tls.cli.options import GroupedCommand, grouped, profile_options, writing
+from asgi_tls.cli.options import profile_options
 from asgi_tls.files import data_directory
 from asgi_tls.profile import TLSProfile, cipher_string
 

@@ -30,7 +30,6 @@ EXAMPLES: Final = ("starter", "live")
     "--example",
     type=click.Choice(EXAMPLES),
     default=EXAMPLES[0],
-    show_default=True,
     help="starter: a small application to keep. live: the demo, with a live feed of handshakes and a renewal button.",
 )
 def new(directory: Path, example: str) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from asgi_tls.cli.suggestions import SuggestingGroup
+from asgi_tls.cli.common import SuggestingGroup
 
 if TYPE_CHECKING:
     from cryptography import x509

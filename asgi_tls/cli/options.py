@@ -1,52 +1,23 @@
-"""What several commands share: help in groups, options made of the table of settings, and files that are written."""
+"""Options made of the table of settings."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any, Final, TypeVar
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Final
 
-import click
 from click.shell_completion import CompletionItem
 
-from asgi_tls.errors import ConfigurationError
+from asgi_tls.cli.common import GroupedOption
 from asgi_tls.servers.build import profile_for
 from asgi_tls.servers.given import read
 from asgi_tls.servers.settings import FLAG, GROUPS, SETTINGS, Setting
 
-_F = TypeVar("_F", bound=Callable[..., Any])
+if TYPE_CHECKING:
+    import click
+
 # The settings that make a profile.
 _PROFILE: Final = ("profile", "groups", "ciphersuites", "ciphers")
-
-
-class GroupedCommand(click.Command):
-    """A command whose help lists its options under their headings."""
-
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        sections: dict[str, list[tuple[str, str]]] = {}
-        for parameter in self.get_params(ctx):
-            if isinstance(parameter, click.Option) and (record := parameter.get_help_record(ctx)):
-                sections.setdefault(getattr(parameter, "heading", "Other options"), []).append(record)
-        for heading, records in sections.items():
-            with formatter.section(heading):
-                formatter.write_dl(records)
-
-
-class _GroupedOption(click.Option):
-    def __init__(self, *declaration: Any, heading: str, **how: Any) -> None:
-        super().__init__(*declaration, **how)
-        self.heading = heading
-
-
-def grouped(heading: str) -> Callable[..., Callable[[_F], _F]]:
-    """`click.option` for the options of one group of a GroupedCommand's help."""
-
-    def option(*declaration: str, **how: Any) -> Callable[[_F], _F]:
-        return click.option(*declaration, cls=_GroupedOption, heading=heading, **how)
-
-    return option
 
 
 def options(names: Iterable[str] | None = None) -> list[click.Option]:
@@ -62,7 +33,7 @@ def options(names: Iterable[str] | None = None) -> list[click.Option]:
 def _option(heading: str, setting: Setting) -> click.Option:
     is_flag = setting.kind is FLAG
     default = "" if setting.default is None else f" [default: {setting.default}]"
-    return _GroupedOption(
+    return GroupedOption(
         [_parameter(setting), f"{setting.option}/--tls-no-{setting.key}" if is_flag else setting.option],
         heading=heading,
         metavar=None if is_flag else setting.kind.metavar,
@@ -97,14 +68,3 @@ def profile_options(function: Callable[..., None]) -> Callable[..., None]:
 
     with_profile.__click_params__ = [*getattr(function, "__click_params__", ()), *reversed(options(_PROFILE))]  # type: ignore[attr-defined]
     return with_profile
-
-
-@contextmanager
-def writing(option: str, path: Path) -> Iterator[None]:
-    """Turns what goes wrong while the file of `option` is written into a ConfigurationError."""
-    try:
-        yield
-    except OSError as error:
-        raise ConfigurationError(
-            f"{option}: cannot write {path}: {error.strerror}", fix="Name a file in a directory that you may write to."
-        ) from None

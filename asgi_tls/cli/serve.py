@@ -15,8 +15,8 @@ from typing import Any, Final
 
 import click
 
-from asgi_tls.cli.options import GroupedCommand, options, taken
-from asgi_tls.cli.suggestions import refuse_unknown
+from asgi_tls.cli.common import GroupedCommand, refuse_unknown
+from asgi_tls.cli.options import options, taken
 from asgi_tls.errors import UnsupportedError
 from asgi_tls.renewal.sighup import forward_sighup
 from asgi_tls.servers import addresses, plain

@@ -22,7 +22,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final
 
 from asgi_tls.handshake.binding import as_it_is, bind, bind_unix
-from asgi_tls.handshake.peer import Peer, accept, current_peer
+from asgi_tls.handshake.peer import Ending, Peer, accept, current_peer
 from asgi_tls.handshake.ssl_object import HandshakeContext, Reception, tell_error
 
 logger = logging.getLogger("asgi_tls")
@@ -147,9 +147,11 @@ class AcceptingServer(asyncio.AbstractServer):
         self._connect: Callable[..., Coroutine[Any, Any, Any]] = functools.partial(
             loop.connect_accepted_socket, factory, **connection
         )
+        self._ending = Ending()
         self._serving = False
         self._forever: asyncio.Future[None] | None = None
-        self._under_way = 0
+        self._last_handshakes: asyncio.Task[None] | None = None
+        self._under_way: dict[Coroutine[Any, Any, Any], Peer] = {}
         self._parking = Parking(loop, self._limit, self._spoken, self._tell_timeout)
 
     @property
@@ -191,22 +193,39 @@ class AcceptingServer(asyncio.AbstractServer):
             await self.wait_closed()
 
     def close(self) -> None:
-        """Stop listening. Connections go on, handshakes included; those that never spoke are closed."""
+        """Stop listening. Connections go on, handshakes for a moment; those that never spoke are closed."""
         sockets, self._sockets, self._serving = self._sockets, (), False
         for sock in sockets:
             if sock.fileno() != -1:  # servers may close a socket of their own first
                 self._loop.remove_reader(sock.fileno())
             sock.close()
         self._parking.clear()
+        if (limit := self._reception.graceful_timeout) is not None:
+            self._ending.seconds = limit
+        if self._under_way and not self._loop.is_closed():
+            # A task: all servers cancel those before they close their loop, and not all wait for this server.
+            self._last_handshakes = self._loop.create_task(self._end_handshakes())
         if self._forever is not None and not self._forever.done():
             self._forever.cancel()
 
     async def wait_closed(self) -> None:
-        """Leave the listeners a moment for the last events."""
-        if self._reception.drained is None:
-            return
+        """Leave the handshakes that are under way, then the listeners, a moment for the last events."""
+        if self._last_handshakes is not None:
+            await asyncio.shield(self._last_handshakes)
+        if self._reception.drained is not None:
+            await self._until(self._reception.drained)
+
+    async def _end_handshakes(self) -> None:
+        try:
+            await self._until(lambda: not self._under_way)
+        finally:
+            while self._under_way:
+                connecting, _ = self._under_way.popitem()
+                connecting.close()
+
+    async def _until(self, condition: Callable[[], bool]) -> None:
         deadline = self._loop.time() + _LAST_EVENTS
-        while not self._reception.drained() and self._loop.time() < deadline:
+        while not condition() and self._loop.time() < deadline:
             await asyncio.sleep(0.01)
 
     def _watch(self, sock: socket.socket) -> None:
@@ -218,7 +237,7 @@ class AcceptingServer(asyncio.AbstractServer):
         # A lone client needs no second look whether there is another one: the loop calls again if there is.
         for _ in range(_BATCH if self._under_way else 1):
             try:
-                peer = accept(sock, family, self._loop, admits)
+                peer = accept(sock, family, self._loop, admits, self._ending)
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError as error:
@@ -230,7 +249,7 @@ class AcceptingServer(asyncio.AbstractServer):
                 return
             if peer is None:
                 continue
-            if self._under_way < _HANDSHAKES:
+            if len(self._under_way) < _HANDSHAKES:
                 self._begin(peer, self._limit)
             else:
                 self._parking.park(peer)
@@ -240,27 +259,30 @@ class AcceptingServer(asyncio.AbstractServer):
         self._begin(peer, max(left, _LEAST))
 
     def _begin(self, peer: Peer, limit: float) -> None:
-        self._under_way += 1
         token = current_peer.set(peer)  # whatever the loop calls for this connection keeps a copy of this context
-        self._go_on(self._connect(peer, ssl_handshake_timeout=limit), peer)
+        connecting = self._connect(peer, ssl_handshake_timeout=limit)
+        self._under_way[connecting] = peer
+        self._go_on(connecting)
         current_peer.reset(token)
 
-    def _go_on(self, connecting: Coroutine[Any, Any, Any], peer: Peer, _waiter: object = None) -> None:
+    def _go_on(self, connecting: Coroutine[Any, Any, Any], _waiter: object = None) -> None:
         """Drive the coroutine to its next future. A task would do the same, and take three times as long."""
+        peer = self._under_way.pop(connecting, None)
+        if peer is None:  # it was ended meanwhile
+            return
         try:
             waiter = connecting.send(None)
         except StopIteration:
-            self._under_way -= 1
+            pass
         except OSError as error:
-            self._under_way -= 1
             if not peer.peer_told:
                 self._tell(peer, error)
         except Exception as error:  # noqa: BLE001 -- the server's own protocol failed, and its loop is told
-            self._under_way -= 1
             peer.close()
             self._loop.call_exception_handler({"message": "cannot receive a connection", "exception": error})
         else:
-            waiter.add_done_callback(functools.partial(self._go_on, connecting, peer))
+            self._under_way[connecting] = peer
+            waiter.add_done_callback(functools.partial(self._go_on, connecting))
 
     def _tell_timeout(self, peer: Peer) -> None:
         tell_error(self._reception, peer, "HANDSHAKE_TIMEOUT", f"no handshake within {self._limit:g} s")

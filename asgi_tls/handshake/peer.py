@@ -13,6 +13,7 @@ import socket
 import time
 from collections.abc import Callable
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Final
 
 _MAPPED: Final = "::ffff:"
@@ -26,6 +27,17 @@ _LINGER_LIMIT: Final = 512
 _lingering: set[int] = set()
 
 
+# Seconds for the peer's close_notify. RFC 8446 section 6.1 has nobody wait for it; asyncio and uvloop do, for 30.
+_GOODBYE: Final = 1.0
+
+
+@dataclass
+class Ending:
+    """How long the connections of a server may take to end, in seconds: what is left to send included."""
+
+    seconds: float = 30.0
+
+
 class Peer(socket.socket):
     """One accepted connection, as a socket.
 
@@ -33,13 +45,23 @@ class Peer(socket.socket):
     library makes an enum of a number each time, which takes longer than accepting the connection.
     """
 
-    __slots__ = ("family", "peer_ip", "peer_loop", "peer_port", "peer_spoke", "peer_started", "peer_told")
+    __slots__ = (
+        "family",
+        "peer_ending",
+        "peer_ip",
+        "peer_loop",
+        "peer_port",
+        "peer_spoke",
+        "peer_started",
+        "peer_told",
+    )
     type = socket.SOCK_STREAM
 
     family: socket.AddressFamily
     peer_ip: str | None
     peer_port: int | None
     peer_loop: asyncio.AbstractEventLoop
+    peer_ending: Ending
     peer_started: float  # by time.perf_counter
     peer_spoke: bool
     peer_told: bool
@@ -50,6 +72,7 @@ def accept(
     family: socket.AddressFamily,
     loop: asyncio.AbstractEventLoop,
     admits: Callable[[str], bool] | None,
+    ending: Ending,
 ) -> Peer | None:
     """The next connection to a listening stream socket of this family; None where its address may not connect.
 
@@ -65,7 +88,7 @@ def accept(
     protocol = 0 if family == socket.AF_UNIX else socket.IPPROTO_TCP
     peer = Peer(family, socket.SOCK_STREAM, protocol, descriptor)
     peer.family, peer.peer_loop, peer.peer_started = family, loop, time.perf_counter()
-    peer.peer_ip, peer.peer_port = ip, port
+    peer.peer_ip, peer.peer_port, peer.peer_ending = ip, port, ending
     peer.peer_spoke = peer.peer_told = False
     return peer
 
@@ -91,6 +114,25 @@ def local_port(sock: socket.socket) -> int | None:
     except OSError:
         return None
     return address[1] if isinstance(address, tuple) else None
+
+
+def end(peer: Peer) -> None:
+    """The loop waits for the peer's close_notify from now on: let it see an end of the connection soon.
+
+    First of what is read: then what is left to send is still sent. The loops detach a socket that they have closed.
+    """
+    peer.peer_loop.call_later(min(_GOODBYE, peer.peer_ending.seconds), _end_reading, peer)
+
+
+def _end_reading(peer: Peer) -> None:
+    with contextlib.suppress(OSError):
+        peer.shutdown(socket.SHUT_RD)
+        peer.peer_loop.call_later(max(peer.peer_ending.seconds - _GOODBYE, 0), _end_writing, peer)
+
+
+def _end_writing(peer: Peer) -> None:
+    with contextlib.suppress(OSError):
+        peer.shutdown(socket.SHUT_RDWR)
 
 
 def part(loop: asyncio.AbstractEventLoop, sock: socket.socket, last_words: bytes) -> None:

@@ -22,7 +22,7 @@ from asgi_tls.connection import TLSConnection
 from asgi_tls.events import ClientErrorEvent, Event, SilentClientEvent
 from asgi_tls.handshake import alerts, plain_http
 from asgi_tls.handshake.facts import describe, session_fields, verified_chain
-from asgi_tls.handshake.peer import Peer, current_peer, local_port, part
+from asgi_tls.handshake.peer import Peer, current_peer, end, local_port, part
 
 # RFC 8446 section 5.1: the content type of the first byte of every handshake.
 _HANDSHAKE_RECORD: Final = 0x16
@@ -39,7 +39,8 @@ class Reception:
     `tell` takes an event, `tell_session` the fields of a SessionEvent, which is made when there is time for it, and
     where `wants_sessions` says that there is a use for it.
     `timeout` is in seconds, `covers` tells which hosts it has certificates for, `admits` which addresses may connect at
-    all (None where nobody asks), `drained` whether every event has reached its listeners.
+    all (None where nobody asks), `drained` whether every event has reached its listeners. `graceful_timeout` is how
+    long, in seconds, connections may take to end when the server stops.
     """
 
     tell: Callable[[Event], None]
@@ -50,6 +51,7 @@ class Reception:
     plain_http: plain_http.PlainHTTP
     admits: Callable[[str], bool] | None = None
     drained: Callable[[], bool] | None = None
+    graceful_timeout: float | None = None
 
 
 class HandshakeContext(ssl.SSLContext):
@@ -115,6 +117,7 @@ class TLSObject(ssl.SSLObject):
     _tls_head = b""  # of what may be plain HTTP
     _tls_first: int | None = None
     _tls_is_tls = False
+    _tls_is_ending = False
     _tls_started = 0.0  # where there is no peer to ask
     _tls_failure: ssl.SSLError | None = None
 
@@ -149,6 +152,16 @@ class TLSObject(ssl.SSLObject):
         except ssl.SSLError as error:
             if self._tls_failure is None:
                 self._tls_fail(error)
+            raise
+
+    def unwrap(self) -> None:
+        """Say close_notify. The peer may leave it unanswered, and the loop does not wait for that."""
+        try:
+            self._sslobj.shutdown()  # type: ignore[attr-defined]
+        except ssl.SSLWantReadError:
+            if self._tls_peer is not None and not self._tls_is_ending:
+                self._tls_is_ending = True
+                end(self._tls_peer)
             raise
 
     def getpeercert(self, binary_form: bool = False) -> Any:

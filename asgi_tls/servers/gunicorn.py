@@ -92,7 +92,7 @@ class _Factory(ContextMaker):
         # A context made before a fork would share its session secrets by accident, so each process makes its own.
         if self._context is None or self._context[0] != os.getpid():
             # SIGHUP stays gunicorn's: it makes new workers.
-            self._context = os.getpid(), self.make(_alpn(config)).ssl_context
+            self._context = os.getpid(), self.make(_alpn(config), config.graceful_timeout).ssl_context
             asgi: Any = sys.modules.get("gunicorn.workers.gasgi")
             if asgi is not None:
                 asgi.ASGIProtocol = _connected(asgi.ASGIProtocol)

@@ -63,7 +63,8 @@ class HypercornContext(ContextMaker):
             _ = self._config.log  # hypercorn sets up its logging when it is first asked for it
         else:
             asyncio.get_running_loop().call_later(_LOGGING_IS_UP, follow, self.server_logger)
-        self.live = self.make((self._config or Config).alpn_protocols)
+        config = self._config or Config
+        self.live = self.make(config.alpn_protocols, config.graceful_timeout)
         reload_on_sighup(self.live)
         serving: Any = importlib.import_module("hypercorn.asyncio.run")
         serving.TCPServer = _connected(serving.TCPServer)

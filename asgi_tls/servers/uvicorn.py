@@ -36,7 +36,8 @@ class UvicornContextFactory(ContextMaker):
             if name in IGNORED and getattr(config, name) != parameter.default:
                 stop(python_error("uvicorn", name), self.server_logger)
         # Set by protocols that speak HTTP/2; the others leave ALPN to us.
-        context = self.make(getattr(config.http_protocol_class, "alpn_protocols", None) or ["http/1.1"])
+        alpn = getattr(config.http_protocol_class, "alpn_protocols", None) or ["http/1.1"]
+        context = self.make(alpn, config.timeout_graceful_shutdown)
         reload_on_sighup(context)
         config.http_protocol_class = _first(config.http_protocol_class)
         return context.ssl_context

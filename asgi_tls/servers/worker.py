@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from asgi_tls.errors import ASGITLSError
@@ -31,13 +32,17 @@ class ContextMaker:
         self._known = self.tls.good(self._known)
         return self.__dict__
 
-    def make(self, alpn: Sequence[str]) -> ServerContext:
+    def make(self, alpn: Sequence[str], graceful_timeout: float | None) -> ServerContext:
         """The context of this process. Exits with status 3 where it cannot be made.
 
+        `graceful_timeout` is the server's own, in seconds: how long its connections may take to end when it stops.
         An exception would end the worker with status 1, and its parent would start it again and again.
         """
         follow(self.server_logger)
         try:
-            return self.tls.create_server_context(alpn=alpn, watch=True, known=self._known)
+            made = self.tls.create_server_context(alpn=alpn, watch=True, known=self._known)
         except ASGITLSError as error:
             stop(error, self.server_logger)
+        if (reception := made.ssl_context.tls_reception) is not None:
+            made.ssl_context.tls_reception = replace(reception, graceful_timeout=graceful_timeout)
+        return made

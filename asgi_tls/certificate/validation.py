@@ -102,7 +102,7 @@ def validate(
         raise _no_names(certificate, leaf)
     _check_signatures(certificate, chain, path)
     check_links(certificate, chain, path)
-    _check_dates(certificate, chain, path, now)
+    check_dates(certificate, chain, path, now)
     return Certificate(
         chain_pem=b"".join(one.public_bytes(Encoding.PEM) for one in chain),
         key_pem=export_key(loaded.key),
@@ -211,7 +211,11 @@ def _check_signatures(material: Material, chain: Sequence[x509.Certificate], pat
             raise material.error(WeakSignatureError, problem, fix)
 
 
-def _check_dates(material: Material, chain: Sequence[x509.Certificate], path: Sequence[int], now: datetime) -> None:
+def check_dates(material: Material, chain: Sequence[x509.Certificate], path: Sequence[int], now: datetime) -> None:
+    """Each certificate of the path is valid: from notBefore through notAfter (RFC 5280 section 4.1.2.5).
+
+    Raises ExpiredError, NotYetValidError.
+    """
     clock = f"this machine's clock says {_date(now)}: if that is wrong, set it"
     for index in path:
         one = chain[index]

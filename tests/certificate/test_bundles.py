@@ -96,6 +96,17 @@ SERVED: dict[str, tuple[list[str], list[str]]] = {
 }  # fmt: skip
 
 
+def test_the_half_of_a_ca_that_comes_in_order_counts() -> None:
+    upper = one().ca("Upper", issuer=one().root)
+    other = two().ca("Upper", issuer=two().root, key=upper.key).certificate
+    lower = one().ca("Lower", issuer=upper)
+    pair = one().leaf("localhost", issuer=lower)
+    pair = replace(pair, issuers=(other, lower.certificate, upper.certificate))
+    assert PEMData(pair.chain_pem, pair.key_pem).load().warnings == (
+        "certificate 2 (CN=Upper) is another certificate of the issuer of certificate 3; clients use one of the two",
+    )
+
+
 @pytest.mark.parametrize(("names", "warnings"), SERVED.values(), ids=SERVED)
 def test_what_is_served(names: list[str], warnings: list[str]) -> None:
     pair = replace(leaf(), issuers=tuple(certificates()[name] for name in names))

@@ -28,7 +28,9 @@ from asgi_tls.certificate import (
     PEMData,
     PEMFiles,
 )
-from asgi_tls.errors import ConfigurationError, MissingFileError, PasswordError
+from asgi_tls.certificate.material import Material
+from asgi_tls.certificate.validation import check_dates
+from asgi_tls.errors import ConfigurationError, ExpiredError, MissingFileError, NotYetValidError, PasswordError
 
 SECRET = "correct horse battery staple"
 
@@ -145,6 +147,19 @@ def test_warnings_where_a_private_pki_may_mean_it(pki: PKI) -> None:
         assert words in warnings[0]
     assert load(pki.leaf(eku=None)).warnings == ()
     assert load(pki.leaf(eku=(ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE,))).warnings == ()
+
+
+def test_the_first_and_the_last_moment(pki: PKI) -> None:
+    chain = [pki.leaf().certificate]
+    begins, ends = chain[0].not_valid_before_utc, chain[0].not_valid_after_utc
+    instant = timedelta(microseconds=1)
+    material = Material("certificate", b"")
+    for moment in (begins, ends):
+        check_dates(material, chain, [0], moment)
+    with pytest.raises(NotYetValidError, match="is not valid before"):
+        check_dates(material, chain, [0], begins - instant)
+    with pytest.raises(ExpiredError, match="expired on"):
+        check_dates(material, chain, [0], ends + instant)
 
 
 def test_an_old_root_at_the_end_does_no_harm(pki: PKI) -> None:

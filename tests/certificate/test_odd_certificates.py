@@ -6,7 +6,7 @@ import logging
 import ssl
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ from asgi_tls.errors import (
     MalformedCertificateError,
     MissingIntermediateError,
     NoSubjectAltNameError,
+    StaplingError,
 )
 
 ODD = Odd()
@@ -171,6 +172,25 @@ def test_what_is_refused(error: type[CertificateError], words: str, pair: OddPai
         PEMFiles(*pair.write(tmp_path)).load()
     assert type(caught.value) is error
     assert caught.value.path == tmp_path / "fullchain.pem"
+
+
+def test_an_odd_certificate_alone_in_its_file() -> None:
+    pair = replace(ODD.pair(subject=Odd.t61("ü")), root_pem=b"")
+    source = PEMData(pair.chain_pem, pair.key_pem)
+    assert len(source.load().warnings) == 1
+    server = ServerTLS(source, listeners=[]).create_context()
+    assert handshake(server, client(ca=ODD.root_pem.decode())).client.getpeercert(binary_form=True) == pair.der
+
+
+def test_nothing_is_stapled_to_an_odd_certificate() -> None:
+    url = tlv(0x30, bytes.fromhex("06082b06010505073001"), tlv(0x86, b"http://127.0.0.1:1/"))
+    access = extension("2b06010505070101", tlv(0x30, url))
+    pair = ODD.pair(subject=Odd.t61("ü"), extensions=[NAME, LEAF, access])
+    source = PEMData(pair.chain_pem, pair.key_pem)
+    assert source.load().ocsp_url == "http://127.0.0.1:1/"
+    ServerTLS(source, listeners=[]).check()
+    with pytest.raises(StaplingError, match="no OCSP request can be made: .* not valid DER"):
+        ServerTLS(source, listeners=[], stapling="required").check()
 
 
 def test_an_odd_certificate_with_the_key_of_another() -> None:

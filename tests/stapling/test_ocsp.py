@@ -24,7 +24,7 @@ OTHER_LEAF = PKI_.leaf("localhost")
 FOREIGN = PKI("Stapling")  # the same names, other keys
 ISSUER = PKI_.intermediate
 SUBJECT = Subject(LEAF.certificate, ISSUER.certificate)
-NOW = PKI_.now
+NOW = PKI_.now.replace(microsecond=0)  # as DER has it
 DELEGATE = signer(PKI_)
 MINUTE = timedelta(minutes=1)
 

@@ -11,7 +11,7 @@ import click
 from asgi_tls.cli.common import GroupedCommand, grouped, writing
 from asgi_tls.cli.export import for_this_python
 from asgi_tls.cli.options import profile_options
-from asgi_tls.files import data_directory
+from asgi_tls.files import check_directory, data_directory, make_private, replace_files
 from asgi_tls.profile import TLSProfile, cipher_string
 
 # What the options of uvicorn, hypercorn and gunicorn leave open; of granian, only the first two.
@@ -53,8 +53,12 @@ def flags(server: str, profile: TLSProfile, certfile: str, keyfile: str, openssl
         path = openssl_conf or data_directory() / f"openssl-{profile.name}.cnf"
         conf = for_this_python(profile)
         with writing("--openssl-conf", path):
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            path.write_text(conf.text, encoding="utf-8")
+            make_private(path.parent)
+            if openssl_conf is None:  # a configuration may name libraries to load: nobody else may replace it
+                check_directory(path.parent)
+                replace_files(path.parent, {path.name: (conf.text.encode(), 0o644)})
+            else:
+                path.write_text(conf.text, encoding="utf-8")
         command, lost = _openssl_server(server, profile, files, path)
         lost += conf.lost
     click.echo(command)

@@ -10,11 +10,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from files import Files
 from handshakes import client, connect
 from servers import asgi_tls, await_port, run, serve
 
 from asgi_tls import INTERMEDIATE, MODERN, PEMFiles, _openssl
+from asgi_tls.cli import main
 
 
 def test_help_names_every_command_and_imports_none_of_them() -> None:
@@ -95,6 +97,24 @@ def test_a_development_certificate_satisfies_a_strict_client(tmp_path: Path) -> 
     issued = ca.issue(["localhost", "127.0.0.1"])
     server = ServerTLS(PEMFiles(issued.certfile, issued.keyfile)).create_context()
     handshake(server, create_client_context(cafile=ca.certificate_path))
+
+
+def test_the_configuration_of_flags_is_written_where_nobody_else_can_replace_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may name libraries, which OpenSSL loads."""
+    monkeypatch.setenv("ASGI_TLS_HOME", str(tmp_path))
+    precious = tmp_path / "precious"
+    precious.write_text("as it was")
+    (tmp_path / "openssl-modern.cnf").symlink_to(precious)
+    command = ["flags", "uvicorn", "--tls-profile", "modern"]
+    assert CliRunner().invoke(main, command).exit_code == 0
+    assert precious.read_text() == "as it was"
+    assert "openssl_init" in (tmp_path / "openssl-modern.cnf").read_text()
+    tmp_path.chmod(0o777)
+    refused = CliRunner().invoke(main, command)
+    assert refused.exit_code == 3
+    assert "can be written by others" in refused.output
 
 
 # Plain servers on asyncio hang up without the alert.

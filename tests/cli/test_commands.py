@@ -110,7 +110,7 @@ def test_the_configuration_of_flags_is_written_where_nobody_else_can_replace_it(
     command = ["flags", "uvicorn", "--tls-profile", "modern"]
     assert CliRunner().invoke(main, command).exit_code == 0
     assert precious.read_text() == "as it was"
-    assert "openssl_init" in (tmp_path / "openssl-modern.cnf").read_text()
+    assert "openssl_conf = asgi_tls" in (tmp_path / "openssl-modern.cnf").read_text()
     tmp_path.chmod(0o777)
     refused = CliRunner().invoke(main, command)
     assert refused.exit_code == 3

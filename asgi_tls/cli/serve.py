@@ -23,7 +23,7 @@ from asgi_tls.servers import addresses, plain
 from asgi_tls.servers.build import server_tls
 from asgi_tls.servers.given import Given, read
 from asgi_tls.servers.ignored import POLICY, option_error
-from asgi_tls.servers.logs import to_stderr
+from asgi_tls.servers.logs import follow
 
 _HELP: Final = {"-h", "--help"}
 
@@ -53,7 +53,7 @@ def _uvicorn_command() -> click.Command:
 
     @click.pass_context
     def serve(context: click.Context, /, **parameters: Any) -> None:
-        to_stderr()
+        follow(None)
         _load_env_file(parameters["env_file"])
         password = parameters["ssl_keyfile_password"]
         given = read(
@@ -123,7 +123,7 @@ def _passing_on(server: str, serve: Callable[[Sequence[str], dict[str, Any]], An
 
     @click.pass_context
     def run(context: click.Context, /, arguments: Sequence[str], **parameters: Any) -> None:
-        to_stderr()
+        follow(None)
         refuse_unknown(context, arguments)
         if not _HELP.isdisjoint(arguments):
             click.echo(context.get_help())

@@ -28,6 +28,22 @@ from asgi_tls.events import (
 
 logger = logging.getLogger("asgi_tls")
 
+
+class _Kept(logging.Logger):
+    """`logging.config` switches off each logger that it does not name, unless told not to. Nobody means this one by
+    that: what says that a renewal failed must not be lost. A level switches it off.
+    """
+
+    @property
+    def disabled(self) -> bool:
+        return False
+
+    @disabled.setter
+    def disabled(self, value: bool) -> None: ...
+
+
+logger.__class__ = _Kept
+
 T = TypeVar("T")
 
 _LEVELS: Final[dict[type[Event], int]] = {

@@ -11,7 +11,6 @@ quic.py keeps fresh. A profile that is narrower than those cannot be kept there,
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import importlib
 import ssl
@@ -28,7 +27,6 @@ from asgi_tls.servers import STARTUP_FAILURE, plain, quic
 from asgi_tls.servers.build import server_tls
 from asgi_tls.servers.given import Given, read
 from asgi_tls.servers.ignored import IGNORED, option_error, python_error
-from asgi_tls.servers.logs import follow
 from asgi_tls.servers.worker import ContextMaker
 
 if TYPE_CHECKING:
@@ -37,10 +35,6 @@ if TYPE_CHECKING:
 
 _AIOQUIC_CIPHERSUITES: Final = {"TLS_AES_256_GCM_SHA384", "TLS_AES_128_GCM_SHA256", "TLS_CHACHA20_POLY1305_SHA256"}
 _AIOQUIC_GROUPS: Final = {"X25519", "P-256", "P-384"}
-
-
-# Seconds after which hypercorn has set up its logging, where nothing says when.
-_LOGGING_IS_UP: Final = 1.0
 
 
 class HypercornContext(ContextMaker):
@@ -61,8 +55,6 @@ class HypercornContext(ContextMaker):
         """Called once in each worker, inside its event loop. Exits with status 3 where there is no context."""
         if self._config is not None:
             _ = self._config.log  # hypercorn sets up its logging when it is first asked for it
-        else:
-            asyncio.get_running_loop().call_later(_LOGGING_IS_UP, follow, self.server_logger)
         config = self._config or Config
         self.live = self.make(config.alpn_protocols, config.graceful_timeout)
         reload_on_sighup(self.live)

@@ -12,37 +12,46 @@ from asgi_tls.servers import STARTUP_FAILURE
 _ours = logging.getLogger("asgi_tls")
 
 
-class _UntilTheServerLogs(logging.StreamHandler):  # type: ignore[type-arg]  # stderr, whatever it is by then
-    """In the style of the servers' lines."""
+class _AsTheServers(logging.Handler):
+    """To wherever the records of the server go by then; to stderr before it has set up its logging.
+
+    An application that gives handlers to the root logger has ours there, by propagation.
+    """
+
+    server_logger: str | None = None
 
     def __init__(self) -> None:
         super().__init__()
-        self.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+        self._until_then = logging.StreamHandler()
+        self._until_then.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Hand it on."""
+        if logging.getLogger().handlers:
+            return
+        for handler in self._of_the_server():
+            if record.levelno >= handler.level:
+                handler.handle(record)
+
+    def _of_the_server(self) -> list[logging.Handler]:
+        theirs = None if self.server_logger is None else logging.getLogger(self.server_logger)
+        while theirs is not None and not theirs.handlers:
+            theirs = theirs.parent
+        return [self._until_then] if theirs is None else theirs.handlers
 
 
-def to_stderr() -> None:
-    """Our records go to stderr until the server has set up its logging, unless the application has said where."""
-    if not _ours.hasHandlers():
-        _ours.addHandler(_UntilTheServerLogs())
-        _ours.setLevel(logging.INFO)
+_handler = _AsTheServers()
 
 
-def follow(server_logger: str) -> None:
+def follow(server_logger: str | None) -> None:
     """Let our records go where the server's own go, unless the application has said where.
 
     Python's last resort would print warnings without a level, and drop the rest.
     """
-    _ours.handlers = [handler for handler in _ours.handlers if not isinstance(handler, _UntilTheServerLogs)]
-    if _ours.hasHandlers():
-        return
-    theirs: logging.Logger | None = logging.getLogger(server_logger)
-    while theirs is not None and not theirs.handlers:
-        theirs = theirs.parent
-    if theirs is None:
-        to_stderr()
-        return
-    _ours.handlers = theirs.handlers.copy()
-    _ours.setLevel(logging.INFO)
+    _handler.server_logger = server_logger
+    if not _ours.hasHandlers():
+        _ours.addHandler(_handler)
+        _ours.setLevel(logging.INFO)
 
 
 def stop(error: ASGITLSError, server_logger: str) -> NoReturn:

@@ -1,0 +1,144 @@
+"""Our lines under each server: each once, and not lost to a logging configuration that forgets them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from files import Files
+from launch import Launch
+from renewals import Site
+from servers import APP_DIRECTORY, Server, run, serve
+
+# As in Python's own examples: `disable_existing_loggers` is not named, and true.
+FORGETFUL: dict[str, Any] = {
+    "version": 1,
+    "formatters": {"theirs": {"format": "THEIRS %(levelname)s %(name)s %(message)s"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "theirs"}},
+    "root": {"handlers": ["console"], "level": "INFO"},
+}
+INI = """
+[loggers]
+keys=root
+[handlers]
+keys=console
+[formatters]
+keys=theirs
+[logger_root]
+level=INFO
+handlers=console
+[handler_console]
+class=StreamHandler
+formatter=theirs
+args=()
+[formatter_theirs]
+format=THEIRS %(levelname)s %(name)s %(message)s
+"""
+
+
+def eventually(server: Server, words: str, count: int = 1) -> None:
+    deadline = time.monotonic() + 15
+    while server.text.count(words) < count:
+        assert time.monotonic() < deadline, server.text
+        time.sleep(0.02)
+
+
+def check(server: Server, site: Site, *, style: str) -> None:
+    """The line of the start, and that of a renewal that failed: once each, in the style of the application."""
+    eventually(server, f"serving {site.source.certfile}")
+    Path(site.source.certfile).write_bytes(b"")
+    os.kill(server.process.pid, signal.SIGHUP)
+    eventually(server, "kept the old certificate")
+    time.sleep(0.3)  # for a second one
+    for words in (f"serving {site.source.certfile}", "kept the old certificate"):
+        lines = [line for line in server.text.splitlines() if words in line]
+        assert len(lines) == 1, server.text
+        assert lines[0].startswith(style), lines
+
+
+@pytest.mark.parametrize("launch", [Launch("uvicorn", "asyncio"), Launch("hypercorn", "uvloop")], ids=str)
+def test_a_configuration_of_the_server_that_switches_other_loggers_off(
+    files: Files, tmp_path: Path, launch: Launch
+) -> None:
+    site = Site(files.pki, tmp_path)
+    path = tmp_path / "logging.json"
+    path.write_text(json.dumps(FORGETFUL), encoding="utf-8")
+    (tmp_path / "logging.ini").write_text(INI, encoding="utf-8")
+    option = f"--log-config={path}" if launch.server == "uvicorn" else f"--log-config={tmp_path / 'logging.ini'}"
+    command = launch.command(site.source, {"reload_interval": "600"}, option)
+    with serve(command, ready="serving ") as server:
+        check(server, site, style="THEIRS ")
+
+
+@pytest.mark.parametrize(
+    ("launch", "options"),
+    [
+        (Launch("uvicorn", "uvloop"), []),
+        (Launch("hypercorn", "asyncio"), []),
+        (Launch("hypercorn", "asyncio"), ["--workers=0"]),
+    ],
+    ids=str,
+)
+def test_an_application_that_switches_other_loggers_off(
+    files: Files, tmp_path: Path, launch: Launch, options: list[str]
+) -> None:
+    site = Site(files.pki, tmp_path)
+    (tmp_path / "quiet_app.py").write_text(
+        f"import logging.config\nlogging.config.dictConfig({FORGETFUL!r})\nfrom facts_app import app\n",
+        encoding="utf-8",
+    )
+    command = [
+        part.replace("facts_app:app", "quiet_app:app")
+        for part in launch.command(site.source, {"reload_interval": "600"}, *options)
+    ]
+    env = {"PYTHONPATH": f"{tmp_path}{os.pathsep}{APP_DIRECTORY}"}
+    with serve(command, ready="serving ", env=env) as server:
+        eventually(server, f"serving {site.source.certfile}")
+        Path(site.source.certfile).write_bytes(b"")
+        time.sleep(0.5)  # the application is imported, and the handler of SIGHUP set
+        os.kill(server.process.pid, signal.SIGHUP)
+        eventually(server, "kept the old certificate")
+        lines = [line for line in server.text.splitlines() if "kept the old certificate" in line]
+        assert len(lines) == 1, server.text
+        assert lines[0].startswith("THEIRS ERROR asgi_tls"), lines
+
+
+def test_json_lines_outlive_it(files: Files, tmp_path: Path) -> None:
+    path = tmp_path / "logging.json"
+    path.write_text(json.dumps(FORGETFUL), encoding="utf-8")
+    launch = Launch("uvicorn", "asyncio", 2)
+    command = launch.command(files.ecdsa, {"log_json": "1"}, f"--log-config={path}")
+    with serve(command, ready="tls_certificate_loaded", count=2) as server:
+        lines = [line for line in server.text.splitlines() if "tls_certificate_loaded" in line]
+        assert [json.loads(line)["event"] for line in lines] == ["tls_certificate_loaded"] * 2
+
+
+def test_plain_hypercorn_and_gunicorn_write_ours(files: Files) -> None:
+    env = {"ASGI_TLS_CERTFILE": str(files.ecdsa.certfile), "ASGI_TLS_KEYFILE": str(files.ecdsa.keyfile)}
+    # hypercorn has not set up its logging by then.
+    for server_name, style in (("hypercorn", "INFO: "), ("gunicorn", "[")):
+        line = [sys.executable, "-m", server_name, "-c", f"python:asgi_tls.servers.{server_name}"]
+        line += ["--bind=127.0.0.1:0", *(["-k", "asgi"] if server_name == "gunicorn" else []), "facts_app:app"]
+        with serve(line, ready="serving ", env=env) as server:
+            (found,) = [each for each in server.text.splitlines() if "serving " in each]
+            assert found.startswith(style), server.text
+
+
+def test_a_level_silences_ours() -> None:
+    script = f"""
+import logging, logging.config
+from asgi_tls.listeners.log import logger
+for level in ("CRITICAL", "ERROR"):
+    logging.config.dictConfig({{**{FORGETFUL!r}, "loggers": {{"asgi_tls": {{"level": level}}}}}})
+    logger.error("beside %s", level)
+logging.config.dictConfig({FORGETFUL!r})
+logger.error("not named")
+"""
+    status, text = run([sys.executable, "-c", script])
+    assert (status, text) == (0, "THEIRS ERROR asgi_tls beside ERROR\nTHEIRS ERROR asgi_tls not named\n")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 import warnings
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -28,6 +28,8 @@ from asgi_tls.errors import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import datetime
+
+_Extension = TypeVar("_Extension", bound=x509.ExtensionType)
 
 # `cryptography` warns of odd serial numbers wherever they are read, in words for programmers: `Certificate.warnings`
 # has our own. A filter for our modules alone is safe with threads, as `warnings.catch_warnings` is not.
@@ -160,26 +162,21 @@ def is_self_signed(certificate: x509.Certificate) -> bool:
     return issued_by(certificate, certificate)
 
 
+def extension(certificate: x509.Certificate, kind: type[_Extension]) -> _Extension | None:
+    """The extension of a type, None without it."""
+    return next((each.value for each in certificate.extensions if isinstance(each.value, kind)), None)
+
+
 def is_ca(certificate: x509.Certificate) -> bool:
-    try:
-        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    except x509.ExtensionNotFound:
-        return False
+    constraints = extension(certificate, x509.BasicConstraints)
+    return constraints is not None and constraints.ca
 
 
 def access_url(certificate: x509.Certificate, method: x509.ObjectIdentifier) -> str | None:
-    """The first http(s) address that authorityInfoAccess gives for `method` (RFC 5280 section 4.2.2.1)."""
-    try:
-        access = certificate.extensions.get_extension_for_class(x509.AuthorityInformationAccess).value
-    except x509.ExtensionNotFound:
-        return None
-    for entry in access:
-        if entry.access_method != method or not isinstance(entry.access_location, x509.UniformResourceIdentifier):
-            continue
-        url = entry.access_location.value
-        if url.lower().startswith(("http://", "https://")):
-            return url
-    return None
+    """The first http(s) URL that authorityInfoAccess gives for `method` (RFC 5280 section 4.2.2.1)."""
+    access = extension(certificate, x509.AuthorityInformationAccess) or ()
+    urls = (str(entry.access_location.value) for entry in access if entry.access_method == method)
+    return next((url for url in urls if url.lower().startswith(("http://", "https://"))), None)
 
 
 def name_of(certificate: x509.Certificate) -> str:

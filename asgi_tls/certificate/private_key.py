@@ -13,13 +13,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    PublicFormat,
-    load_pem_private_key,
-)
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 
 from asgi_tls.certificate.password import Password, resolve_password
 from asgi_tls.certificate.pem import CERTIFICATE_LABELS, KEY_LABELS, Block, wrong_label
@@ -105,11 +99,6 @@ def export_key(key: PrivateKeyTypes) -> bytes:
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
-def same_key(one: PublicKeyTypes, other: PublicKeyTypes) -> bool:
-    """Whether two public keys are one."""
-    return _spki(one) == _spki(other)
-
-
 def key_type(certificate: x509.Certificate) -> str | None:
     """The type of its key, None for what TLS clients do not accept."""
     if certificate.public_key_algorithm_oid == _RSA_PSS:  # rsa_pss_pss_*: no browser, and the key loses its mark here
@@ -144,10 +133,6 @@ def describe_key(certificate: x509.Certificate) -> str:
     if isinstance(key, ec.EllipticCurvePublicKey):
         return f"a key on the curve {key.curve.name}"
     return f"a {type(key).__name__.removesuffix('PublicKey')} key"
-
-
-def _spki(key: PublicKeyTypes) -> bytes:
-    return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
 def _no_key(material: Material, blocks: tuple[Block, ...]) -> NotPEMError:

@@ -139,10 +139,10 @@ def _may_sign(certificate: x509.Certificate) -> bool:
     """Whether it is a CA certificate: by basicConstraints, or self-signed without that extension (X.509 version 1)."""
     from cryptography import x509
 
-    try:
-        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    except x509.ExtensionNotFound:
-        return certificate.subject == certificate.issuer
+    from asgi_tls.certificate.chain import extension
+
+    constraints = extension(certificate, x509.BasicConstraints)
+    return certificate.subject == certificate.issuer if constraints is None else constraints.ca
 
 
 def _expired(material: Material, found: Sequence[_Authority]) -> ExpiredError:

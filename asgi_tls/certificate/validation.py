@@ -15,6 +15,7 @@ from asgi_tls.certificate.chain import (
     access_url,
     certificate_blocks,
     check_links,
+    extension,
     extra_certificates,
     is_ca,
     is_self_signed,
@@ -26,7 +27,7 @@ from asgi_tls.certificate.chain import (
 )
 from asgi_tls.certificate.loaded import Certificate, Purpose
 from asgi_tls.certificate.pem import CERTIFICATE_LABELS, KEY_LABELS, Block, read_blocks
-from asgi_tls.certificate.private_key import LoadedKey, describe_key, export_key, key_type, load_key, same_key
+from asgi_tls.certificate.private_key import LoadedKey, describe_key, export_key, key_type, load_key
 from asgi_tls.errors import (
     CAAsLeafError,
     ChainOrderError,
@@ -164,10 +165,10 @@ def _check_key_belongs(
     certificate: Material, holder: Material, chain: Sequence[x509.Certificate], key: PrivateKeyTypes
 ) -> None:
     public = key.public_key()
-    if same_key(chain[0].public_key(), public):
+    if chain[0].public_key() == public:
         return
     for number, one in enumerate(chain[1:], 2):
-        if key_type(one) is not None and same_key(one.public_key(), public):
+        if key_type(one) is not None and one.public_key() == public:
             raise certificate.error(
                 ChainOrderError,
                 f"the key belongs to certificate {number} ({name_of(one)}), not to the first one",
@@ -238,10 +239,7 @@ def weak_signature(certificate: x509.Certificate) -> str | None:
 
 def subject_alt_names(leaf: x509.Certificate) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """DNS names in lower case, and IP addresses, in the order of the certificate."""
-    try:
-        names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
-        return (), ()
+    names = extension(leaf, x509.SubjectAlternativeName) or x509.SubjectAlternativeName([])
     dns_names = (name.lower() for name in names.get_values_for_type(x509.DNSName) if name)
     addresses = (str(address) for address in names.get_values_for_type(x509.IPAddress))
     return tuple(dict.fromkeys(dns_names)), tuple(dict.fromkeys(addresses))
@@ -249,11 +247,7 @@ def subject_alt_names(leaf: x509.Certificate) -> tuple[tuple[str, ...], tuple[st
 
 def must_staple(leaf: x509.Certificate) -> bool:
     """Whether clients must insist on a stapled OCSP response (RFC 7633)."""
-    try:
-        features = leaf.extensions.get_extension_for_class(x509.TLSFeature).value
-    except x509.ExtensionNotFound:
-        return False
-    return x509.TLSFeatureType.status_request in features
+    return x509.TLSFeatureType.status_request in (extension(leaf, x509.TLSFeature) or ())
 
 
 def _chain_warnings(chain: Sequence[x509.Certificate], dns_names: Sequence[str]) -> Iterator[str]:
@@ -278,10 +272,10 @@ def _chain_warnings(chain: Sequence[x509.Certificate], dns_names: Sequence[str])
 
 def _usage_warnings(leaf: x509.Certificate, purpose: Purpose) -> Iterator[str]:
     name, label, peers = _USAGES[purpose]
-    for extension in leaf.extensions:
-        usage = extension.value
-        if extension.critical and isinstance(usage, x509.UnrecognizedExtension):
-            unknown = extension.oid.dotted_string
+    for each in leaf.extensions:
+        usage = each.value
+        if each.critical and isinstance(usage, x509.UnrecognizedExtension):
+            unknown = each.oid.dotted_string
             yield f"the extension {unknown} is critical: {peers} that do not know it refuse the certificate"
         if isinstance(usage, x509.ExtendedKeyUsage):
             if not {name, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE} & set(usage):

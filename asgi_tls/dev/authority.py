@@ -23,20 +23,9 @@ CA_LIFETIME = timedelta(days=3650)
 _CLOCK_SKEW = timedelta(hours=1)
 _MAX_COMMON_NAME = 64  # ub-common-name, RFC 5280 appendix A.1
 
-_NO_USAGE = dict.fromkeys(
-    (
-        "digital_signature",
-        "content_commitment",
-        "key_encipherment",
-        "data_encipherment",
-        "key_agreement",
-        "key_cert_sign",
-        "crl_sign",
-        "encipher_only",
-        "decipher_only",
-    ),
-    False,
-)
+# The bits in the order of RFC 5280 section 4.2.1.3.
+_FOR_SIGNATURES = x509.KeyUsage(True, False, False, False, False, False, False, False, False)  # digitalSignature
+_FOR_CERTIFICATES = x509.KeyUsage(False, False, False, False, False, True, True, False, False)  # keyCertSign, cRLSign
 
 
 def new_authority(now: datetime) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
@@ -51,7 +40,7 @@ def new_authority(now: datetime) -> tuple[x509.Certificate, ec.EllipticCurvePriv
         _builder(subject, key, now - _CLOCK_SKEW, now + CA_LIFETIME)
         .issuer_name(subject)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(x509.KeyUsage(**{**_NO_USAGE, "key_cert_sign": True, "crl_sign": True}), critical=True)
+        .add_extension(_FOR_CERTIFICATES, critical=True)
         .add_extension(identifier, critical=False)
         .sign(key, hashes.SHA256())
     )
@@ -70,7 +59,7 @@ def new_leaf(
         _builder(_subject(leaf.common_name), key, not_before, not_after)
         .issuer_name(ca.subject)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(x509.KeyUsage(**{**_NO_USAGE, "digital_signature": True}), critical=True)
+        .add_extension(_FOR_SIGNATURES, critical=True)
         .add_extension(x509.ExtendedKeyUsage([leaf.usage]), critical=False)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .add_extension(authority, critical=False)

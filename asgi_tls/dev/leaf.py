@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from asgi_tls.certificate.chain import extension
 from asgi_tls.errors import ConfigurationError
 from asgi_tls.hostnames import checked_host, checked_name, parse_ip
 
@@ -42,15 +43,8 @@ class Leaf:
 
     def describes(self, certificate: x509.Certificate) -> bool:
         """Whether the certificate has these contents."""
-        extensions = certificate.extensions
-        try:
-            usage = extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
-        except x509.ExtensionNotFound:
-            return False
-        try:
-            names = set(extensions.get_extension_for_class(x509.SubjectAlternativeName).value)
-        except x509.ExtensionNotFound:
-            names = set()
+        usage = extension(certificate, x509.ExtendedKeyUsage) or ()
+        names = set(extension(certificate, x509.SubjectAlternativeName) or ())
         # Servers are identified by subjectAltName only (RFC 9525 section 2), clients by their common name as well.
         common_name = [each.value for each in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
         same_subject = (
@@ -61,11 +55,7 @@ class Leaf:
 
 def names_in(certificate: x509.Certificate) -> tuple[str, ...]:
     """The subjectAltNames of a certificate that was made here, in their order."""
-    try:
-        found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
-        return ()
-    return tuple(str(name.value) for name in found)
+    return tuple(str(name.value) for name in extension(certificate, x509.SubjectAlternativeName) or ())
 
 
 def server_leaf(names: Sequence[str]) -> Leaf:

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID, SignatureAlgorithmOID
 
-from asgi_tls.certificate.chain import issued_by, load_chain, name_of
+from asgi_tls.certificate.chain import extension, issued_by, load_chain, name_of
 from asgi_tls.certificate.material import Material
 from asgi_tls.events import StaplingStatus
 
@@ -135,11 +135,9 @@ def _signer(response: ocsp.OCSPResponse, issuer: x509.Certificate, now: datetime
         raise _Refused(f"it is signed by {who}, whose certificate the issuer did not sign")
     if not delegate.not_valid_before_utc <= now < delegate.not_valid_after_utc:
         raise _Refused(f"the certificate of the responder {who} is not valid now")
-    usages = {type(each.value): each.value for each in delegate.extensions}
-    purposes: Any = usages.get(x509.ExtendedKeyUsage, ())
-    if ExtendedKeyUsageOID.OCSP_SIGNING not in purposes:
+    if ExtendedKeyUsageOID.OCSP_SIGNING not in (extension(delegate, x509.ExtendedKeyUsage) or ()):
         raise _Refused(f"the certificate of {who} does not allow signing OCSP responses (id-kp-OCSPSigning)")
-    usage: Any = usages.get(x509.KeyUsage)
+    usage = extension(delegate, x509.KeyUsage)
     if usage is not None and not usage.digital_signature:
         raise _Refused(f"the certificate of {who} does not allow digital signatures (keyUsage)")
     return delegate

@@ -9,21 +9,22 @@ from asgi_tls._openssl.capabilities import Capabilities, capabilities
 from asgi_tls._openssl.ciphersuites import set_ciphersuites
 from asgi_tls._openssl.client_ca import name_client_authorities
 from asgi_tls._openssl.client_hello import prefer_own_groups
-from asgi_tls._openssl.groups import negotiated_group, set_groups, supported_groups
-from asgi_tls._openssl.sessions import can_set_ticket_keys, forget_sessions, limit_sessions, set_ticket_keys
-from asgi_tls._openssl.stapling import staple, stapling
-from asgi_tls._openssl.stapling_client import can_read_staples, request_staple, stapled_response
+from asgi_tls._openssl.groups import group_list, negotiated_group, set_groups, supported_groups
+from asgi_tls._openssl.library import reachable
+from asgi_tls._openssl.sessions import forget_sessions, limit_sessions, set_ticket_keys
+from asgi_tls._openssl.stapling import staple
+from asgi_tls._openssl.stapling_client import request_staple, stapled_response
 
 __all__ = [
     "Capabilities",
-    "can_read_staples",
-    "can_set_ticket_keys",
     "capabilities",
     "forget_sessions",
+    "group_list",
     "limit_sessions",
     "name_client_authorities",
     "negotiated_group",
     "prefer_own_groups",
+    "reachable",
     "request_staple",
     "set_ciphersuites",
     "set_groups",
@@ -31,6 +32,5 @@ __all__ = [
     "set_ticket_keys",
     "staple",
     "stapled_response",
-    "stapling",
     "supported_groups",
 ]

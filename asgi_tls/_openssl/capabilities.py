@@ -5,9 +5,8 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 
-from asgi_tls._openssl.groups import reading_group, setting_groups
+from asgi_tls._openssl.groups import keeps_order, reading_group, setting_groups
 from asgi_tls._openssl.library import libssl, native, scratch
-from asgi_tls._openssl.stapling import stapling
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,9 +30,9 @@ def capabilities() -> Capabilities:
     return Capabilities(
         groups=setting_groups(),
         ciphersuites="native" if native(scratch(), "set_ciphersuites", "TLS_AES_128_GCM_SHA256") else reached,
-        group_order=reached,
+        group_order="OpenSSL" if setting_groups() and keeps_order() else reached,
         negotiated_group=reading_group(),
-        stapling=stapling(),
+        stapling=reached,
         ticket_keys=reached,
         reason=reason,
     )

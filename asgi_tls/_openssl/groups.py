@@ -10,7 +10,7 @@ from typing import Final
 
 from asgi_tls._openssl.library import libssl, native, reach, scratch
 from asgi_tls.errors import UnsupportedError
-from asgi_tls.profile import GROUPS, group_name
+from asgi_tls.profile import GROUPS, TLS13_GROUPS, group_name
 
 SSL_CTRL_SET_GROUPS_LIST: Final = 92  # openssl/ssl.h
 
@@ -32,10 +32,10 @@ def reading_group() -> str | None:
 
 
 @functools.cache
-def supported_groups() -> tuple[str, ...] | None:
-    """The groups of the profile's table that this OpenSSL has, None where it cannot be asked."""
+def supported_groups() -> tuple[str, ...]:
+    """The groups of the profile's table that this OpenSSL has; by its version, where it cannot be asked."""
     if setting_groups() is None:
-        return None
+        return tuple(name for name in GROUPS if name not in TLS13_GROUPS or ssl.OPENSSL_VERSION_INFO >= (3, 5))
     return tuple(name for name in GROUPS if _set(scratch(), name))
 
 
@@ -48,10 +48,14 @@ def keeps_order() -> bool:
     return ssl.OPENSSL_VERSION_INFO >= (3, 5)
 
 
+def group_list(groups: Iterable[str]) -> str:
+    """A server's groups as this OpenSSL reads them, in tuples where it knows tuples."""
+    return ("/" if keeps_order() else ":").join(groups)
+
+
 def set_groups(context: ssl.SSLContext, groups: Iterable[str]) -> None:
     """Offer and accept these groups only. Raises UnsupportedError: one unknown name fails the whole list."""
-    ordered = context.protocol is ssl.PROTOCOL_TLS_SERVER and keeps_order()
-    names = ("/" if ordered else ":").join(groups)
+    names = group_list(groups) if context.protocol is ssl.PROTOCOL_TLS_SERVER else ":".join(groups)
     if not _set(context, names):
         raise UnsupportedError(
             f"OpenSSL refused the groups {names}",

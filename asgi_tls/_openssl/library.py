@@ -140,7 +140,13 @@ def _prove(lib: LibSSL) -> str | None:
     return None
 
 
+def reachable() -> bool:
+    """Whether there is a libssl to call."""
+    return libssl()[0] is not None
+
+
 def reach() -> LibSSL:
+    """The libssl to call. Raises UnsupportedError."""
     lib, reason = libssl()
     if lib is None:
         raise UnsupportedError(

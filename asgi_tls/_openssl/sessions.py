@@ -9,7 +9,7 @@ import weakref
 from collections.abc import Sequence
 from typing import Any, Final
 
-from asgi_tls._openssl.library import LibSSL, TicketKeyFunction, libssl, reach
+from asgi_tls._openssl.library import LibSSL, TicketKeyFunction, reach
 from asgi_tls.errors import UnsupportedError
 
 # openssl/tls1.h and openssl/ssl.h: stable since 1.1.1.
@@ -27,11 +27,6 @@ _TLS_1_3: Final = 0x0304
 
 # SSL_CTX_set_tlsext_ticket_key_evp_cb(3): what the callback may answer.
 _FAILED, _NO_SUCH_KEY, _DONE, _RENEW = -1, 0, 1, 2
-
-
-def can_set_ticket_keys() -> bool:
-    """Whether libssl is in reach."""
-    return libssl()[0] is not None
 
 
 def limit_sessions(context: ssl.SSLContext, seconds: float, kept: int) -> None:

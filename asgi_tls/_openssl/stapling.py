@@ -8,7 +8,7 @@ import ssl
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from asgi_tls._openssl.library import LibSSL, StatusFunction, libssl, reach
+from asgi_tls._openssl.library import LibSSL, StatusFunction, reach
 
 logger = logging.getLogger("asgi_tls")
 
@@ -18,11 +18,6 @@ _SSL_CTRL_SET_TLSEXT_STATUS_REQ_OCSP_RESP: Final = 71
 _SSL_TLSEXT_ERR_OK: Final = 0
 _SSL_TLSEXT_ERR_NOACK: Final = 3
 _SHA256_SIZE: Final = 32
-
-
-def stapling() -> str | None:
-    """How responses are stapled: "libssl" or not at all."""
-    return "libssl" if libssl()[0] else None
 
 
 def staple(context: ssl.SSLContext, fingerprints: Sequence[str], find: Callable[[str], bytes | None]) -> Any:

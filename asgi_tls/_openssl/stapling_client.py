@@ -17,11 +17,6 @@ _GET_OCSP_RESPONSE: Final = 70
 _STATUS_TYPE_OCSP: Final = 1
 
 
-def can_read_staples() -> bool:
-    """Whether libssl can be reached at all."""
-    return libssl()[0] is not None
-
-
 def request_staple(connection: ssl.SSLObject | ssl.SSLSocket) -> bool:
     """Before the handshake: ask the server for its response. False where libssl is out of reach."""
     lib, _ = libssl()

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import functools
+import os
 import platform
 import re
 import ssl
+import subprocess
 import sys
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from typing import Any, Final
 
 from asgi_tls import _openssl
+from asgi_tls.cli import start_again
+from asgi_tls.context import proof
+from asgi_tls.context.policy import enforceable, usable_groups
 from asgi_tls.profile import PROFILES, TLSProfile
 
 SERVERS: Final = ("uvicorn", "hypercorn", "gunicorn")
@@ -32,7 +38,7 @@ class Report:
     python: str
     openssl: str
     capabilities: dict[str, str | None]
-    groups: tuple[str, ...] | None
+    groups: tuple[str, ...]
     servers: dict[str, str | None]
     profiles: dict[str, tuple[Loss, ...]]
 
@@ -48,10 +54,14 @@ class Report:
 
 def report() -> Report:
     """The report on this process."""
+    capabilities = asdict(_openssl.capabilities())
+    for name in ("groups", "ciphersuites", "group_order"):
+        if capabilities[name] is None and all(map(_configurable, PROFILES)):
+            capabilities[name] = "OPENSSL_CONF, which the commands set"
     return Report(
         python=f"{platform.python_implementation()} {platform.python_version()} ({sys.executable})",
         openssl=ssl.OPENSSL_VERSION,
-        capabilities=asdict(_openssl.capabilities()),
+        capabilities=capabilities,
         groups=_openssl.supported_groups(),
         servers={name: _server(name) for name in SERVERS},
         profiles={name: losses(profile) for name, profile in PROFILES.items()},
@@ -61,22 +71,21 @@ def report() -> Report:
 def losses(profile: TLSProfile) -> tuple[Loss, ...]:
     """What this profile would lose here, the fatal losses first."""
     capabilities = _openssl.capabilities()
-    why = capabilities.reason or "libssl cannot be reached"
+    why = capabilities.reason or "libssl cannot be called"
     found: list[Loss] = []
-    if profile.ciphersuites and capabilities.ciphersuites is None:
-        found.append(Loss(what="TLS 1.3 suites cannot be chosen", why=why, fatal=True))
-    if capabilities.groups is None:
-        found.append(Loss(what="groups cannot be chosen", why=why, fatal=True))
-    elif capabilities.group_order is None and len(profile.groups) > 1:
-        found.append(Loss(what="the server's order of groups is not kept: the client's decides", why=why, fatal=True))
+    if not enforceable(profile, server=True):
+        if _configurable(profile.name):
+            only = "in Python code without OPENSSL_CONF, OpenSSL's own groups and TLS 1.3 suites are served"
+            found.append(Loss(what=only, why="`asgi-tls uvicorn`, `hypercorn` and `gunicorn` set it", fatal=False))
+        else:
+            found.append(Loss(what="groups and TLS 1.3 suites cannot be chosen", why=why, fatal=True))
     supported = _openssl.supported_groups()
-    if supported is not None:
-        missing = [name for name in profile.groups if name not in supported]
-        usable = len(missing) < len(profile.groups)
-        found += [
-            Loss(what=f"no group {name}", why=f"{ssl.OPENSSL_VERSION} does not support it", fatal=not usable)
-            for name in missing
-        ]
+    missing = [name for name in profile.groups if name not in supported]
+    usable = len(missing) < len(profile.groups)
+    found += [
+        Loss(what=f"no group {name}", why=f"{ssl.OPENSSL_VERSION} does not support it", fatal=not usable)
+        for name in missing
+    ]
     if capabilities.negotiated_group is None:
         found.append(Loss(what="the negotiated group is not reported", why=why, fatal=False))
     if capabilities.stapling is None:
@@ -84,7 +93,24 @@ def losses(profile: TLSProfile) -> tuple[Loss, ...]:
     if capabilities.ticket_keys is None:
         tickets = "sessions resume only at the same worker, and not at all with client certificates"
         found.append(Loss(what=tickets, why=why, fatal=False))
+        if profile.speaks("TLSv1.2"):
+            found.append(Loss(what="the client's order of groups decides in TLS 1.2", why=why, fatal=False))
     return tuple(sorted(found, key=lambda loss: not loss.fatal))
+
+
+@functools.cache
+def _configurable(profile: str) -> bool:
+    """Whether a process that is started with OPENSSL_CONF has the profile: one is started, and looks."""
+    code = f"import sys; from asgi_tls.cli import capabilities; sys.exit(not capabilities.is_in_force({profile!r}))"
+    variables = {**os.environ, **start_again.environment(PROFILES[profile])}
+    return subprocess.run([sys.executable, "-c", code], env=variables, check=False).returncode == 0
+
+
+def is_in_force(profile: str) -> bool:
+    """Whether what OpenSSL has by itself in this process is this profile, as far as a client shows it."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    groups, _ = usable_groups(PROFILES[profile])
+    return not proof.of_client(context, PROFILES[profile], groups)
 
 
 def _server(name: str) -> str | None:

@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from asgi_tls.cli.capabilities import Report, report
+from asgi_tls.cli.capabilities import Loss, Report, report
 
 _LABELS = {
     "groups": "choose groups",
@@ -17,6 +17,12 @@ _LABELS = {
     "stapling": "staple OCSP responses",
     "ticket_keys": "share and rotate ticket keys",
 }
+
+_MEANS = {"native": "Python's ssl"}
+_SHARED = (
+    "A Python with a shared libssl has all of it: that of Debian, Ubuntu and Fedora, of Docker's python images, of "
+    "pyenv, conda and python.org. With uv: uv venv --no-managed-python."
+)
 
 
 @click.command()
@@ -44,16 +50,23 @@ def _print(found: Report) -> None:
     table.add_row("OpenSSL", found.openssl)
     for name, label in _LABELS.items():
         how = found.capabilities[name]
-        table.add_row(label, f"[green]yes[/], by {how}" if how else "[red]no[/]")
-    if found.capabilities["reason"]:
-        table.add_row("libssl", f"[red]{found.capabilities['reason']}[/]")
-    table.add_row("groups", "unknown" if found.groups is None else ", ".join(found.groups))
+        table.add_row(label, f"[green]yes[/], by {_MEANS.get(how, how)}" if how else "[red]no[/]")
+    reason = found.capabilities["reason"]
+    if reason:
+        table.add_row("libssl", f"[red]{reason}[/]")
+    table.add_row("groups", ", ".join(found.groups))
     for name, version in found.servers.items():
         table.add_row(name, version or f"not installed: pip install 'asgi-tls\\[{name}]'")
     console.print(table)
+    profiles: dict[Loss, list[str]] = {}
     for name, losses in found.profiles.items():
         if not losses:
             console.print(f"[green]\u2713[/] profile {name}: everything is supported")
         for loss in losses:
-            mark = "[red]\u2717[/] profile {}: a server does not start:" if loss.fatal else "[yellow]![/] profile {}:"
-            console.print(mark.format(name), f"{loss.what} ({loss.why})")
+            profiles.setdefault(loss, []).append(name)
+    for loss, names in profiles.items():
+        who = f"profile{'s' * (len(names) > 1)} {' and '.join(names)}"
+        mark = f"[red]\u2717[/] {who}: a server does not start:" if loss.fatal else f"[yellow]![/] {who}:"
+        console.print(mark, loss.what if loss.why == reason else f"{loss.what} ({loss.why})")
+    if reason:
+        console.print(_SHARED)

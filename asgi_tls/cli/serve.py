@@ -15,12 +15,13 @@ from typing import Any, Final
 
 import click
 
+from asgi_tls.cli import start_again
 from asgi_tls.cli.common import GroupedCommand, refuse_unknown
 from asgi_tls.cli.options import options, taken
 from asgi_tls.errors import UnsupportedError
 from asgi_tls.renewal.sighup import forward_sighup
 from asgi_tls.servers import addresses, plain
-from asgi_tls.servers.build import server_tls
+from asgi_tls.servers.build import profile_for, server_tls
 from asgi_tls.servers.given import Given, read
 from asgi_tls.servers.ignored import POLICY, option_error
 from asgi_tls.servers.logs import follow
@@ -86,6 +87,7 @@ def _run_uvicorn(command: Any, parameters: dict[str, Any], changed: Sequence[str
     for name in changed:
         if name in POLICY:
             raise option_error(f"--{name.replace('_', '-')}", name)
+    start_again.under(profile_for(given.values))
     tls = server_tls(given, parameters["ssl_keyfile_password"])
     tls.check()
     listening_on = addresses.of_uvicorn(parameters)
@@ -173,6 +175,7 @@ def _run_hypercorn(config: Any, given: Given) -> int:
     for name in vars(config):
         if name in POLICY and hasattr(Config, name):
             raise option_error(f"--{name.replace('_', '-')}", name)
+    start_again.under(profile_for(given.values))
     tls_config = TLSConfig()
     vars(tls_config).update(vars(config))
     tls = server_tls(given, config.keyfile_password)
@@ -207,6 +210,9 @@ def _gunicorn(arguments: Sequence[str], ours: dict[str, Any]) -> Any:
     except ImportError:
         raise _not_installed("gunicorn") from None
 
+    given = read(ours)
+    with given.spelled():
+        start_again.under(profile_for(given.values))
     Application(arguments, ours).run()
 
 

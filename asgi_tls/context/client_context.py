@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import ssl
@@ -10,7 +11,8 @@ from pathlib import Path
 from asgi_tls.certificate import CertificateSource
 from asgi_tls.certificate.keyfile import load_cert_chain
 from asgi_tls.certificate.trust import load_ca_bundle
-from asgi_tls.context.policy import apply_profile
+from asgi_tls.context import proof
+from asgi_tls.context.policy import apply_profile, enforceable, settle
 from asgi_tls.errors import ConfigurationError
 from asgi_tls.profile import INTERMEDIATE, TLSProfile
 
@@ -32,9 +34,11 @@ def create_client_context(
     Raises CertificateError, UnsupportedError.
     """
     context = _VerifyingContext(ssl.PROTOCOL_TLS_CLIENT)
-    _, notes = apply_profile(context, profile, allow_unsupported=allow_unsupported)
+    groups, notes = apply_profile(context, profile, allow_unsupported=allow_unsupported)
+    if not enforceable(profile, server=False):
+        notes += settle(proof.of_client(context, profile, groups), profile, allow_unsupported=allow_unsupported)
     for note in notes:
-        logger.warning("%s", note)
+        _warn_once(note)
     # What ssl.create_default_context does from Python 3.13 on: RFC 5280 to the letter, and any CA may be an anchor.
     context.verify_flags |= ssl.VERIFY_X509_STRICT | ssl.VERIFY_X509_PARTIAL_CHAIN
     if cafile is None:
@@ -44,6 +48,12 @@ def create_client_context(
     if certificate is not None:
         load_cert_chain(context, certificate.load("client"))
     return context
+
+
+@functools.cache
+def _warn_once(note: str) -> None:
+    """Clients may make a context for each request."""
+    logger.warning("%s", note)
 
 
 class _VerifyingContext(ssl.SSLContext):

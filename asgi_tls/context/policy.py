@@ -1,4 +1,7 @@
-"""A profile applied to an `ssl.SSLContext`, of a server or of a client, and checked."""
+"""A profile applied to an `ssl.SSLContext`, of a server or of a client.
+
+Where Python and libssl cannot set all of it, the context is proven (`proof`), and what was found is judged here.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +10,18 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from asgi_tls import _openssl
+from asgi_tls.context.proof import Deviation
 from asgi_tls.errors import UnsupportedError
-from asgi_tls.profile import TLSProfile, Version, cipher_string, groups_in_use
+from asgi_tls.profile import INTERMEDIATE, TLSProfile, Version, cipher_string, groups_in_use
 
 _VERSION: Final[dict[Version, ssl.TLSVersion]] = {
     "TLSv1.2": ssl.TLSVersion.TLSv1_2,
     "TLSv1.3": ssl.TLSVersion.TLSv1_3,
 }
+_FIX: Final = (
+    "Before Python starts, set OPENSSL_CONF to a file that `asgi-tls export openssl` has written (`asgi-tls uvicorn`, "
+    "`hypercorn` and `gunicorn` do so by themselves), or use a Python that `asgi-tls doctor` names."
+)
 
 
 def apply_profile(
@@ -21,7 +29,8 @@ def apply_profile(
 ) -> tuple[tuple[str, ...], list[str]]:
     """Give a context the versions, suites and groups of a profile, and check that it took them.
 
-    Returns the groups without those that this OpenSSL lacks, and sentences on what was left out.
+    Returns the groups without those that this OpenSSL lacks, and sentences on what was left out. What cannot be set is
+    left alone: where `enforceable` says no, the context must be proven.
 
     Raises UnsupportedError.
     """
@@ -31,10 +40,35 @@ def apply_profile(
     context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE  # the client knows whether it has AES in hardware
     set_ciphers(context, profile)
     groups, notes = usable_groups(profile)
-    if profile.ciphersuites:
+    can = _openssl.capabilities()
+    if profile.ciphersuites and can.ciphersuites:
         notes += enforce(_openssl.set_ciphersuites, context, profile.ciphersuites, allow_unsupported=allow_unsupported)
-    notes += enforce(_openssl.set_groups, context, groups, allow_unsupported=allow_unsupported)
+    if can.groups:
+        notes += enforce(_openssl.set_groups, context, groups, allow_unsupported=allow_unsupported)
     return groups, notes
+
+
+def enforceable(profile: TLSProfile, *, server: bool) -> bool:
+    """Whether this platform has a way to set all that the profile chooses."""
+    can = _openssl.capabilities()
+    ordered = can.group_order or not server or len(profile.groups) == 1
+    return bool(can.groups and ordered and (can.ciphersuites or not profile.speaks("TLSv1.3")))
+
+
+def settle(found: Sequence[Deviation], profile: TLSProfile, *, allow_unsupported: bool) -> list[str]:
+    """Judge what a proof has found: a sentence on it where it may stay.
+
+    It may for a profile that leaves groups and TLS 1.3 suites as the guidelines have them, while nothing of it is weak:
+    OpenSSL's own choice is safe, if not the same. Raises UnsupportedError otherwise.
+    """
+    if not found:
+        return []
+    differs = "; ".join(each.what for each in found)
+    problem = f"This Python cannot apply all of profile {profile.name} to OpenSSL: {differs}"
+    ready_made = (profile.groups, profile.ciphersuites) == (INTERMEDIATE.groups, INTERMEDIATE.ciphersuites)
+    if allow_unsupported or (ready_made and not any(each.weak for each in found)):
+        return [f"{problem}. {_FIX}"]
+    raise UnsupportedError(problem, fix=_FIX)
 
 
 def set_ciphers(context: ssl.SSLContext, profile: TLSProfile) -> None:
@@ -49,8 +83,6 @@ def usable_groups(profile: TLSProfile) -> tuple[tuple[str, ...], list[str]]:
     """
     wanted = groups_in_use(profile)
     supported = _openssl.supported_groups()
-    if supported is None:
-        return wanted, []
     usable = tuple(name for name in wanted if name in supported)
     missing = [name for name in wanted if name not in supported]
     if not usable:

@@ -7,7 +7,6 @@ the pair is bad. Each set of certificates gets a context of its own, and the Cli
 
 from __future__ import annotations
 
-import functools
 import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -18,8 +17,9 @@ from asgi_tls import _openssl
 from asgi_tls.certificate import Certificate
 from asgi_tls.certificate.by_name import DEFAULT
 from asgi_tls.certificate.keyfile import load_cert_chain, load_crls
+from asgi_tls.context import proof
 from asgi_tls.context.certified import CertifiedContext, Trust, TrustedObject
-from asgi_tls.context.policy import apply_profile, enforce, set_ciphers
+from asgi_tls.context.policy import apply_profile, enforceable, set_ciphers, settle
 from asgi_tls.context.resumption import Resumption
 from asgi_tls.errors import ConfigurationError
 from asgi_tls.handshake.blocking import TLSSocket
@@ -72,7 +72,7 @@ class ServerContext:
         threaded: bool = True,
     ) -> None:
         self.profile = profile
-        self._find_staple = find_staple if _openssl.stapling() else None
+        self._find_staple = find_staple if _openssl.reachable() else None
         self.certificates = {}
         self.reload = _nobody_watches
         self._alpn = tuple(alpn)
@@ -81,21 +81,22 @@ class ServerContext:
         self._names: Mapping[str, ssl.SSLContext] = {}
         self._only: ssl.SSLContext | None = None
         context = HandshakeContext(ssl.PROTOCOL_TLS_SERVER)
-        groups, notes = apply_profile(context, profile, allow_unsupported=allow_unsupported)
-        if len(groups) > 1:
-            prefer = functools.partial(_openssl.prefer_own_groups, client_auth=client_auth is not None)
-            notes += enforce(prefer, context, groups, allow_unsupported=allow_unsupported)
+        self._groups, notes = apply_profile(context, profile, allow_unsupported=allow_unsupported)
+        self._allow_unsupported = allow_unsupported
+        self._proven = enforceable(profile, server=True)
+        if not _openssl.reachable():
+            notes.append(_lost(profile))
+        else:
+            _openssl.prefer_own_groups(context, self._groups, client_auth=client_auth is not None)
         context.num_tickets = _TICKETS
         context.verify_mode = _VERIFY[client_auth]
         self.resumption: Resumption | None = None
-        if _openssl.can_set_ticket_keys():
+        if _openssl.reachable():
             self.resumption = Resumption(context, rotation or Rotation(), threaded=threaded)
             context.tls_before_each = self.resumption.refresh
             context.tls_on_no_ticket = self.resumption.cache_nothing
         elif client_auth is not None:
-            notes += _without_sessions(context)
-        else:
-            notes.append("Clients resume at the worker that they came from only: ticket keys are set through libssl.")
+            _without_sessions(context)
         if check_crl:
             # OpenSSL copies the flags from the context that a connection begins with, and the lists from the one that
             # it is handed over to. With partial chains it would ask for the CRL of whoever issued the anchor.
@@ -122,9 +123,17 @@ class ServerContext:
         kind of key. `client_ca` and `client_crl` are PEM text. `ticket_secret` is what session tickets are encrypted
         with, None the one of before, or a random one. Connections that exist are not touched.
 
-        Raises ConfigurationError, CertificateError.
+        The first time, where the policy could not be set, the context is proven to have it; `notes` may grow.
+
+        Raises ConfigurationError, CertificateError, UnsupportedError.
         """
         self.swap(self.prepare(certificates, client_ca=client_ca, client_crl=client_crl, ticket_secret=ticket_secret))
+        if not self._proven:
+            name = next(iter(certificates))
+            asked = None if name == DEFAULT else name.replace("*", "any")
+            found = proof.of_server(self.ssl_context, self.profile, self._groups, asked)
+            self.notes += settle(found, self.profile, allow_unsupported=self._allow_unsupported)
+            self._proven = True
 
     def prepare(
         self,
@@ -246,15 +255,23 @@ class Prepared:
     ends: bytes
 
 
+def _lost(profile: TLSProfile) -> str:
+    """What needs libssl itself, in one sentence."""
+    lost = ["no OCSP stapling", "no resumption at another worker (with client certificates none at all)"]
+    if profile.speaks("TLSv1.2"):
+        lost.append("in TLS 1.2 the client's order of groups")
+    why = _openssl.capabilities().reason
+    return f"Without libssl there is {', '.join(lost)}: {why}. `asgi-tls doctor` names Pythons that have it."
+
+
 def _nobody_watches() -> None:
     """Nothing reads the files again: the context was made outside an event loop."""
 
 
-def _without_sessions(context: ssl.SSLContext) -> list[str]:
+def _without_sessions(context: ssl.SSLContext) -> None:
     """Give no client a session to resume, where sessions cannot be ended when a CA is removed."""
     context.options |= ssl.OP_NO_TICKET
     context.num_tickets = 0
-    return ["Clients cannot resume sessions: without libssl they could not be ended when a client CA is removed."]
 
 
 def check_group(name: str, certificates: Sequence[Certificate]) -> None:

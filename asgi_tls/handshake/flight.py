@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from asgi_tls.handshake.hello import KEY_SHARE, SUPPORTED_VERSIONS, TLS13
+from asgi_tls.handshake.hello import KEY_SHARE, SUPPORTED_VERSIONS, TLS13, Reader, read_extensions
 
 Ending = Literal["hello", "alert", "closed", "reset", "timeout", "garbage"]
 """How a flight ended: complete, with a fatal alert, or with neither."""
@@ -135,12 +135,12 @@ class FlightReader:
             raise ValueError("a message too long")
         if len(self._messages) < 4 + size:
             return False
-        reader = _Bytes(bytes(self._messages[4 : 4 + size]))
+        reader = Reader(bytes(self._messages[4 : 4 + size]))
         del self._messages[: 4 + size]
         self._message(kind, reader)
         return True
 
-    def _message(self, kind: int, reader: _Bytes) -> None:
+    def _message(self, kind: int, reader: Reader) -> None:
         flight = self.flight
         if (kind == _SERVER_HELLO) is (flight.hello is not None):
             raise ValueError("two hellos, or something before the first")
@@ -155,10 +155,10 @@ class FlightReader:
         else:
             self._certificate(kind, reader)
 
-    def _certificate(self, kind: int, reader: _Bytes) -> None:
+    def _certificate(self, kind: int, reader: Reader) -> None:
         flight = self.flight
         if kind == _CERTIFICATE:
-            certificates, inner = [], _Bytes(reader.vector(3))
+            certificates, inner = [], Reader(reader.vector(3))
             while inner.left:
                 certificates.append(inner.vector(3))
             flight.certificates = tuple(certificates)
@@ -168,7 +168,7 @@ class FlightReader:
         elif kind == _CERTIFICATE_REQUEST:
             flight.asks_for_certificate = True
 
-    def _key_exchange(self, suite: int, reader: _Bytes) -> None:
+    def _key_exchange(self, suite: int, reader: Reader) -> None:
         if suite in self.ecdhe:
             if reader.take(1)[0] == _NAMED_CURVE:
                 self.flight.curve = int.from_bytes(reader.take(2))
@@ -176,18 +176,13 @@ class FlightReader:
             self.flight.dh_bits = int.from_bytes(reader.vector(2)).bit_length()
 
 
-def _server_hello(reader: _Bytes) -> ServerHello:
+def _server_hello(reader: Reader) -> ServerHello:
     version = int.from_bytes(reader.take(2))
     random = reader.take(32)
     reader.vector(1)  # the session id
     suite = int.from_bytes(reader.take(2))
     compression = reader.take(1)[0]
-    extensions: dict[int, bytes] = {}
-    if reader.left:
-        inner = _Bytes(reader.vector(2))
-        while inner.left:
-            number = int.from_bytes(inner.take(2))
-            extensions[number] = inner.vector(2)
+    extensions = read_extensions(reader)
     chosen = extensions.get(SUPPORTED_VERSIONS)
     return ServerHello(
         version=version if chosen is None else int.from_bytes(chosen),
@@ -212,23 +207,3 @@ def eliminate(
         found.append(choice)
     again = chosen(found[::-1]) if len(found) > 1 else None
     return found, None if again is None else "server" if again == found[0] else "client"
-
-
-class _Bytes:
-    """Takes from the front. Raises ValueError when too little is left."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data, self._at = data, 0
-
-    @property
-    def left(self) -> int:
-        return len(self._data) - self._at
-
-    def take(self, size: int) -> bytes:
-        if size > self.left:
-            raise ValueError("cut short")
-        self._at += size
-        return self._data[self._at - size : self._at]
-
-    def vector(self, size: int) -> bytes:
-        return self.take(int.from_bytes(self.take(size)))

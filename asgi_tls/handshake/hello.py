@@ -1,5 +1,7 @@
 """ClientHello messages, byte by byte: an audit must offer what Python's OpenSSL no longer supports.
 
+They are read as well, to see what a client of ours offers.
+
 Message layouts are those of RFC 8446 section 4.1.2 and RFC 5246 section 7.4.1.2; SSL 3.0 is RFC 6101.
 """
 
@@ -35,6 +37,8 @@ SUPPORTED_VERSIONS: Final = 43
 PSK_KEY_EXCHANGE_MODES: Final = 45
 KEY_SHARE: Final = 51
 RENEGOTIATION_INFO: Final = 0xFF01
+
+_RECORD_AND_MESSAGE: Final = 5 + 4  # their headers
 
 # Every scheme that a certificate can need, strong ones first: a probe must not fail because one is missing.
 _SIGNATURES: Final = (
@@ -90,9 +94,61 @@ class Offer:
         return found
 
 
+@dataclass(frozen=True)
+class Offered:
+    """What a ClientHello was found to offer, in its order."""
+
+    suites: tuple[int, ...]
+    groups: tuple[int, ...]
+
+
+def read_hello(record: bytes) -> Offered:
+    """From the first record of a client. Raises ValueError."""
+    reader = Reader(record[_RECORD_AND_MESSAGE + 34 :])  # behind the version and the random value
+    reader.vector(1)  # the session id
+    suites = reader.vector(2)
+    reader.vector(1)  # compression
+    groups = read_extensions(reader).get(SUPPORTED_GROUPS, bytes(2))
+    return Offered(_numbers(suites), _numbers(Reader(groups).vector(2)))
+
+
+def read_extensions(reader: Reader) -> dict[int, bytes]:
+    """The extensions at the end of a hello, by number. Raises ValueError."""
+    found: dict[int, bytes] = {}
+    inner = Reader(reader.vector(2)) if reader.left else reader
+    while inner.left:
+        number = int.from_bytes(inner.take(2))
+        found[number] = inner.vector(2)
+    return found
+
+
+class Reader:
+    """Takes from the front. Raises ValueError when too little is left."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data, self._at = data, 0
+
+    @property
+    def left(self) -> int:
+        return len(self._data) - self._at
+
+    def take(self, size: int) -> bytes:
+        if size > self.left:
+            raise ValueError("cut short")
+        self._at += size
+        return self._data[self._at - size : self._at]
+
+    def vector(self, size: int) -> bytes:
+        return self.take(int.from_bytes(self.take(size)))
+
+
 def _pairs(numbers: Sequence[int]) -> bytes:
     return b"".join(number.to_bytes(2) for number in numbers)
 
 
 def _vector(size: int, data: bytes) -> bytes:
     return len(data).to_bytes(size) + data
+
+
+def _numbers(data: bytes) -> tuple[int, ...]:
+    return tuple(int.from_bytes(data[at : at + 2]) for at in range(0, len(data), 2))

@@ -79,7 +79,7 @@ class _Factory(ContextMaker):
             addresses.check_free(addresses.of_gunicorn(config.address), but_for=errno.EADDRINUSE)
         known, secret = ({}, self._secret) if previous is None else (previous._known, previous._secret)
         tls = self._checked(config, known)
-        if tls.ticket_secret is None and _openssl.can_set_ticket_keys():
+        if tls.ticket_secret is None and _openssl.reachable():
             tls = replace(tls, ticket_secret=secret)  # session tickets outlive a SIGHUP
         self.tls, self._known, self._secret = tls, tls.good(known), secret
 

@@ -208,5 +208,6 @@ GROUPS: Final[dict[str, tuple[Setting, ...]]] = {
 SETTINGS: Final = tuple(setting for group in GROUPS.values() for setting in group)
 BY_NAME: Final = {setting.name: setting for setting in SETTINGS}
 
-OTHERS: Final = frozenset({"ASGI_TLS_HOME", "ASGI_TLS_PKCS12_PASSWORD"})
-"""Variables that are read elsewhere: where the local CA is kept, and the password for `asgi-tls cert --pkcs12`."""
+OTHERS: Final = frozenset({"ASGI_TLS_HOME", "ASGI_TLS_OPENSSL_CONF", "ASGI_TLS_PKCS12_PASSWORD"})
+"""Variables that are read elsewhere: where the local CA is kept, what a command that starts again tells itself
+(`cli/start_again.py`), and the password for `asgi-tls cert --pkcs12`."""

@@ -48,7 +48,7 @@ def entry_for(certificate: Certificate) -> Entry | str:
     """The entry, or the reason why no response can be stapled."""
     if certificate.ocsp_url is None:
         return "the certificate names no OCSP responder"
-    if _openssl.stapling() is None:
+    if not _openssl.reachable():
         return f"libssl cannot be reached: {_openssl.capabilities().reason}"
     from asgi_tls.stapling.ocsp import subject_in
 

@@ -95,7 +95,7 @@ class Stapler:
             return self._entries.setdefault(found.key, found)
         if self._mode == "required":
             raise without(certificate, found)
-        if certificate.must_staple or (certificate.ocsp_url is not None and _openssl.stapling() is None):
+        if certificate.must_staple or (certificate.ocsp_url is not None and not _openssl.reachable()):
             self._say(certificate, "unavailable", found, None)
         return None
 

@@ -33,7 +33,7 @@ LATER = {
 OVERRIDDEN = {
     "HandshakeContext": {"options", "wrap_bio", "wrap_socket"},
     "_VerifyingContext": {"check_hostname", "verify_mode"},
-    "TLSObject": {"do_handshake", "getpeercert", "read"},
+    "TLSObject": {"do_handshake", "getpeercert", "read", "unwrap"},
     "TLSSocket": {"close", "do_handshake", "shutdown"},
     "Peer": {"family", "type"},
 }

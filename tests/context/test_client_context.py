@@ -107,9 +107,9 @@ def test_a_bad_bundle_of_cas(files: Files) -> None:
     with pytest.raises(MissingFileError, match="nowhere.pem"):
         create_client_context(cafile=files.directory / "nowhere.pem")
     assert files.ecdsa.keyfile is not None
-    with pytest.raises(NotPEMError, match="holds no certificate"):
+    with pytest.raises(NotPEMError, match="contains no certificate"):
         create_client_context(cafile=files.ecdsa.keyfile)
     leaf = files.directory / "leaf-only.pem"
     leaf.write_bytes(files.pki.leaf("localhost").cert_pem)
-    with pytest.raises(NotPEMError, match="holds no CA certificate"):
+    with pytest.raises(NotPEMError, match="contains no CA certificate"):
         create_client_context(cafile=leaf)

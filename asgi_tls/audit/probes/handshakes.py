@@ -157,7 +157,7 @@ def shake_hands(caller: Caller, *, alpn: Sequence[str]) -> Handshake:
             ),
             chain=_chain_of(tls),
             staple=_openssl.stapled_response(tls),
-            staple_known=_openssl.can_read_staples(),
+            staple_known=_openssl.reachable(),
         )
 
 

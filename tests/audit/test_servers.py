@@ -80,7 +80,7 @@ def _tls12_only(context: ssl.SSLContext) -> None:
 
 
 def _no_tickets(context: ssl.SSLContext) -> None:
-    context.options |= ssl.OP_NO_TICKET
+    context.minimum_version = TLS13  # TLS 1.2 would resume by session id until the server has let go of the connection
     context.num_tickets = 0
 
 

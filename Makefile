@@ -25,6 +25,7 @@ check: $(VENV)/installed
 
 docs:  ## the reference, made of the docstrings
 	$(PYTHON) docs/make_api.py > docs/api.md
+	PYTHONPATH=. $(PYTHON) tests/support/error_page.py > docs/errors.md
 
 bench: $(VENV)/installed
 	$(BIN)/python -m bench

@@ -193,7 +193,7 @@ def test_references_into_docs_lead_somewhere() -> None:
 
 def test_the_page_is_that_of_the_catalogue() -> None:
     written = (Path(__file__).parents[2] / "docs/errors.md").read_text(encoding="utf-8")
-    assert written == page(), "run `python tests/support/error_page.py > docs/errors.md`"
+    assert written == page(), "run `make docs`"
 
 
 def test_importing_it_brings_no_library_and_reads_no_entry() -> None:

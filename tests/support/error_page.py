@@ -1,4 +1,4 @@
-"""docs/errors.md, made of the catalogue: python tests/support/error_page.py > docs/errors.md"""
+"""docs/errors.md, made of the entries of explain by `make docs`."""
 
 from __future__ import annotations
 

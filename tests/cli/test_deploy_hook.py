@@ -17,6 +17,8 @@ from servers import asgi_tls, run
 
 from asgi_tls.cli import main
 
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the hook looks at processes in /proc")
+
 # Each prints a line when it is ready. How servers take SIGHUP: by a handler, or blocked and waited for.
 WAITS = """
 import os, signal, threading, time

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -85,7 +86,8 @@ def test_openssl_by_its_version_and_by_this_pythons() -> None:
     assert ("Groups = X25519MLKEM768/" in export("openssl").stdout) == has_it
 
 
-HERE = tuple(map(int, run(["openssl", "version"])[1].split()[1].split(".")[:2]))
+SAID = run(["openssl", "version"])[1] if shutil.which("openssl") else ""
+HERE = tuple(map(int, SAID.split()[1].split(".")[:2])) if SAID.startswith("OpenSSL ") else (0, 0)
 
 
 @pytest.mark.skipif(HERE < (3, 5), reason=f"the program openssl is {HERE}, and has no tuples of groups")

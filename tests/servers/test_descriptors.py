@@ -20,6 +20,8 @@ from wire import events
 
 from asgi_tls.explain import explain
 
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the limit of a running process is changed")
+
 SAYS = "this process has reached the limit of open files"
 
 SCRIPT = """

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import logging
 import math
 import os
 import secrets
 import ssl
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
@@ -16,14 +18,15 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 from asgi_tls.certificate import Certificate, CertificateSource, PEMDirectory
 from asgi_tls.certificate.by_name import Sources, sources_by_name
 from asgi_tls.context.server_context import ClientAuth, ServerContext
-from asgi_tls.errors import ASGITLSError, ConfigurationError, UnsupportedError
+from asgi_tls.errors import ConfigurationError, UnsupportedError
 from asgi_tls.events import Listener
 from asgi_tls.handshake.plain_http import PlainHTTP
 from asgi_tls.handshake.reception import receive_with
 from asgi_tls.listeners.log import log_events
 from asgi_tls.profile import INTERMEDIATE, TLSProfile
-from asgi_tls.renewal.inventory import Inventory
-from asgi_tls.renewal.reloader import Reloader, loaded_event, running_loop
+from asgi_tls.renewal.inventory import NOTHING, Inventory, Round
+from asgi_tls.renewal.parent import Parent
+from asgi_tls.renewal.reloader import Reloader, loaded_event, log_warnings, running_loop
 from asgi_tls.stapling import Stapling
 from asgi_tls.stapling.stapler import Stapler
 from asgi_tls.tickets import DEFAULT_ROTATION, MIN_SECRET, Rotation, TicketSecret, check_tickets
@@ -127,31 +130,47 @@ class ServerTLS:
         """The certificate sources by host name, in one shape whatever was given."""
         return dict(self.__dict__["_sources"])
 
+    def __getstate__(self) -> dict[str, Any]:
+        # For a worker that is spawned: what was good last goes with it, and later workers get what is good then.
+        state = {name: value for name, value in self.__dict__.items() if name != "_kept"}
+        if (parent := self._parent) is not None:
+            self.follow()
+            state["_known"] = parent.good
+        return state
+
     def load(self) -> dict[str, tuple[Certificate, ...]]:
         """Read and validate every certificate; each source is read once.
 
         Raises CertificateError.
         """
         inventory = self._inventory()
-        inventory.load()
-        return inventory.by_name()
+        inventory.load(time.monotonic(), loaded=NOTHING if self._parent is None else self._parent.good)
+        return dict(inventory.names.groups)
 
-    def create_server_context(
-        self, *, alpn: Sequence[str] = (), watch: bool | None = None, known: Mapping[str, Any] | None = None
-    ) -> ServerContext:
+    def create_server_context(self, *, alpn: Sequence[str] = (), watch: bool | None = None) -> ServerContext:
         """The live context with its certificates loaded. `alpn` names application protocols, the most wanted first.
 
         While the event loop that runs now is there, the files are watched and read again; without a loop they are not,
-        unless `watch` says so. Its `reload()` has them read at once. `known` is what `good` gave: it is served where
-        the files are bad, so that a worker which is started again does not fail on what its siblings survive.
+        unless `watch` says so. Its `reload()` has them read at once. In a worker, what its parent has loaded is served
+        where the files are bad by now: a worker that is started again does not fail on what its siblings survive.
 
         Raises CertificateError, ConfigurationError, UnsupportedError: no context is better than a weak one.
         """
         stapler = Stapler(self.stapling)
-        context, inventory = self._build(stapler, alpn, known)
-        for kept in (inventory.secret, inventory.trust):
-            if kept is not None and kept.value is not None:
-                context.notes += kept.value.warnings
+        inventory = self._inventory(stapler)
+        parent = self._parent
+        if parent is None:
+            inventory.load(time.monotonic(), known=self.__dict__.get("_known", NOTHING))
+        elif parent.is_this_process:
+            inventory.load(time.monotonic(), loaded=parent.good)
+        else:
+            inventory.load(time.monotonic(), known=parent.good)
+        context, offer = self._outer_context(stapler, alpn), inventory.offer(Round())
+        context.use(offer.names.groups, **offer.shared)
+        context.notes += inventory.notes
+        for shared in (offer.secret, offer.trust):
+            if shared is not None:
+                context.notes += shared.warnings
         tell = receive_with(
             context.ssl_context,
             listeners=self.listeners,
@@ -163,24 +182,17 @@ class ServerTLS:
             logger.warning("%s", note)
         for certificate in dict.fromkeys(one for group in context.certificates.values() for one in group):
             tell(loaded_event(certificate))
-            for warning in certificate.warnings:
-                logger.warning("%s: %s", certificate.source, warning)
+            log_warnings(certificate)
         loop = running_loop()
         if self.client_auth is not None and watch and loop is None:
             context.without_sessions()
         if watch is not False:
             stapler.start(context, tell=tell, loop=loop)
         if watch or (watch is None and loop is not None):
-            reloader = Reloader(context, inventory, tell=tell, interval=self.reload_interval, loop=loop)
-            context.reload = reloader.reload
-            reloader.start()
+            Reloader(context, inventory, tell=tell, interval=self.reload_interval, loop=loop)
         return context
 
-    def _build(
-        self, stapler: Stapler, alpn: Sequence[str] = (), known: Mapping[str, Any] | None = None
-    ) -> tuple[ServerContext, Inventory]:
-        inventory = self._inventory(stapler)
-        inventory.load(known)
+    def _outer_context(self, stapler: Stapler, alpn: Sequence[str] = ()) -> ServerContext:
         context = ServerContext(
             self.profile,
             alpn=alpn,
@@ -198,15 +210,7 @@ class ServerTLS:
                 fix="Run `asgi-tls doctor` for the reason. Remove {ticket_secret}, or set {allow_unsupported}.",
                 settings=("ticket_secret", "allow_unsupported"),
             )
-        secret = inventory.secret
-        trust = None if inventory.trust is None else inventory.trust.value
-        context.use(
-            inventory.by_name(),
-            client_ca=None if trust is None else trust.authorities,
-            client_crl=None if trust is None else trust.crls,
-            ticket_secret=None if secret is None or secret.value is None else secret.value.data,
-        )
-        return context, inventory
+        return context
 
     def _inventory(self, stapler: Stapler | None = None) -> Inventory:
         return Inventory(
@@ -226,18 +230,34 @@ class ServerTLS:
         """
         return self.create_server_context(alpn=alpn).ssl_context
 
-    def check(self, known: Mapping[str, Any] | None = None) -> None:
-        """Raise what serving would raise, before anything listens. Nobody is told."""
-        self._build(Stapler(self.stapling), known=known)
+    def check(self, previous: ServerTLS | None = None) -> None:
+        """Raise what serving would raise, before anything listens.
 
-    def good(self, before: Mapping[str, Any]) -> Mapping[str, Any]:
-        """What is on disk as far as it is good, and what was good `before` in the place of the rest. It holds keys."""
-        inventory = self._inventory(Stapler(self.stapling) if self.stapling == "required" else None)
-        try:
-            inventory.load(before)
-        except ASGITLSError:
-            return before
-        return inventory.good
+        `previous` is what was served until now. What was good of it stays in use where the files are bad by now, and
+        clients go on resuming its sessions.
+        """
+        known = NOTHING
+        if previous is not None and previous._parent is not None:
+            known = previous._parent.good
+            object.__setattr__(self, "_made_secret", previous.__dict__["_made_secret"])
+        stapler = Stapler(self.stapling)
+        inventory = self._inventory(stapler)
+        inventory.load(time.monotonic(), known=known)
+        offer = inventory.offer(Round())
+        # Each pair was tried when it was loaded. What is left to try is what all of them share, so one is enough.
+        one_name = dict(itertools.islice(offer.names.groups.items(), 1))
+        self._outer_context(stapler).use(one_name, **offer.shared)
+        object.__setattr__(self, "_kept", Parent(inventory, interval=self.reload_interval))
+
+    def follow(self) -> None:
+        """Keep what `check` has loaded equal to the files from now on, for workers that are started later."""
+        if self._parent is not None:
+            self._parent.follow()
+
+    @property
+    def _parent(self) -> Parent | None:
+        """What `check` has loaded, here or in the process that this one was forked from."""
+        return self.__dict__.get("_kept")
 
     def uvicorn_kwargs(self) -> dict[str, Any]:
         """Keyword arguments for `uvicorn.run` and `uvicorn.Config`, checked: a bad certificate raises here."""

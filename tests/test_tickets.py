@@ -8,6 +8,7 @@ import logging
 import math
 import os
 import pickle
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -226,7 +227,7 @@ def test_a_secret_is_nowhere_to_be_read(files: Files, tmp_path: Path, caplog: py
             context = tls.create_server_context()
             found = [tls, context, context.resumption, context.prepare(context.certificates), tls._inventory()]
             inventory = tls._inventory()
-            inventory.load()
+            inventory.load(time.monotonic())
             found += [inventory, inventory.secret, inventory.secret and inventory.secret.value, vars(tls).keys()]
             assert not any(shows(repr(each), secret) or shows(each, secret) for each in found)
     assert not any(shows(record.getMessage(), secret) for record in caplog.records)

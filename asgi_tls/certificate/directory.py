@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from asgi_tls.certificate.material import unreadable
-from asgi_tls.certificate.sources import PEMFiles, check_path
+from asgi_tls.certificate.sources import check_path
 from asgi_tls.errors import MissingFileError
 
 # What certbot, Kubernetes and acme.sh (with --install-cert) call the two files inside a directory of its own.
@@ -31,17 +31,18 @@ class PEMDirectory:
     def __post_init__(self) -> None:
         check_path("directory", self.path)
 
-    def entries(self) -> tuple[PEMFiles, ...]:
-        """The pairs that are there now, in the order of their names. Nothing in them is read.
+    def pairs(self) -> tuple[tuple[str, str | None], ...]:
+        """The files of the pairs that are there now, in the order of their names: certificate and key, which is None
+        where it must be in the certificate's file. Nothing in them is read.
 
         Raises MissingFileError, UnreadableFileError.
         """
-        found: list[PEMFiles] = []
+        found: list[tuple[str, str | None]] = []
         try:
             with os.scandir(self.path) as listing:
                 # Sorted: which certificate answers must not depend on the order on the disk.
                 for entry in sorted(listing, key=lambda one: one.name):
-                    pair = None if entry.name.startswith(".") else _pair(Path(entry.path), is_directory=entry.is_dir())
+                    pair = None if entry.name.startswith(".") else _pair(entry.path, is_directory=entry.is_dir())
                     if pair is not None:
                         found.append(pair)
         except (FileNotFoundError, NotADirectoryError):
@@ -54,13 +55,15 @@ class PEMDirectory:
         return str(self.path)
 
 
-def _pair(path: Path, *, is_directory: bool) -> PEMFiles | None:
+def _pair(path: str, *, is_directory: bool) -> tuple[str, str | None] | None:
+    # Strings: with thousands of pairs, paths as objects would take most of the time of a look.
     if is_directory:
         for certificate, key in _INSIDE:
-            if os.path.lexists(path / certificate):
-                return PEMFiles(path / certificate, path / key)
+            if os.path.lexists(file := f"{path}{os.sep}{certificate}"):
+                return file, f"{path}{os.sep}{key}"
         return None
-    if path.suffix not in _CERTIFICATE_SUFFIXES:
+    stem, suffix = os.path.splitext(path)  # noqa: PTH122
+    if suffix not in _CERTIFICATE_SUFFIXES:
         return None
-    keyfile = path.with_suffix(_KEY_SUFFIX)
-    return PEMFiles(path, keyfile if os.path.lexists(keyfile) else None)
+    keyfile = f"{stem}{_KEY_SUFFIX}"
+    return path, keyfile if os.path.lexists(keyfile) else None

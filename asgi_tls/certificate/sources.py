@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from asgi_tls.certificate.loaded import Certificate, Purpose
@@ -28,7 +29,7 @@ class PEMFiles:
         if self.keyfile is not None:
             check_path("keyfile", self.keyfile)
 
-    @property
+    @cached_property  # asked for at every look at the files
     def paths(self) -> tuple[Path, ...]:
         return _paths(self.certfile, self.keyfile, self.password)
 
@@ -60,7 +61,7 @@ class LetsEncrypt:
                 fix="Give the name that `certbot certificates` shows, such as example.com.",
             )
 
-    @property
+    @cached_property
     def paths(self) -> tuple[Path, Path]:
         return (self._home / "fullchain.pem", self._home / "privkey.pem")
 
@@ -107,7 +108,7 @@ class KubernetesSecret:
     def __post_init__(self) -> None:
         check_path("directory", self.directory)
 
-    @property
+    @cached_property
     def paths(self) -> tuple[Path, Path]:
         return (Path(self.directory) / "tls.crt", Path(self.directory) / "tls.key")
 
@@ -141,7 +142,7 @@ class PEMData:
                     f"PEMData takes text or bytes, not {type(value).__name__}", fix="For files there is PEMFiles."
                 )
 
-    @property
+    @cached_property
     def paths(self) -> tuple[Path, ...]:
         return _paths(None, None, self.password)
 

@@ -7,6 +7,7 @@ the pair is bad. Each set of certificates gets a context of its own, and the Cli
 
 from __future__ import annotations
 
+import logging
 import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -21,13 +22,18 @@ from asgi_tls.context import proof
 from asgi_tls.context.certified import CertifiedContext, Trust, TrustedObject
 from asgi_tls.context.policy import apply_profile, enforceable, set_ciphers, settle
 from asgi_tls.context.resumption import Resumption
-from asgi_tls.errors import ConfigurationError
+from asgi_tls.errors import ASGITLSError, ConfigurationError
 from asgi_tls.handshake.blocking import TLSSocket
 from asgi_tls.handshake.ssl_object import HandshakeContext, TLSObject
 from asgi_tls.profile import TLSProfile
 from asgi_tls.tickets import Rotation, ends_of
 
+logger = logging.getLogger("asgi_tls")
+
 ClientAuth = Literal["required", "optional"]
+
+# The contexts that are made before anybody asks for their names.
+_AHEAD: Final = 64
 
 # RFC 8446 section 4.6.1 leaves the number open. A client gets a new one whenever it comes back, and each takes about a
 # twentieth of the CPU of a handshake; OpenSSL would send two.
@@ -51,12 +57,12 @@ class ServerContext:
     SHA-256 fingerprint of a certificate and gives the OCSP response to staple to it, DER, or None; it is asked in
     handshakes.
 
-    `certificates` are those that are served now. `reload` asks whoever watches their files to read them at once.
+    `certificates` are those that are served now, by host name. `reload` asks whoever watches their files to read them
+    at once.
 
     Raises UnsupportedError, and ConfigurationError from `use`.
     """
 
-    certificates: Mapping[str, tuple[Certificate, ...]]
     reload: Callable[[], None]
 
     def __init__(
@@ -73,13 +79,10 @@ class ServerContext:
     ) -> None:
         self.profile = profile
         self._find_staple = find_staple if _openssl.reachable() else None
-        self.certificates = {}
         self.reload = _nobody_watches
         self._alpn = tuple(alpn)
         self._client_auth: ClientAuth | None = client_auth
-        self._trust = Trust()
-        self._names: Mapping[str, ssl.SSLContext] = {}
-        self._only: ssl.SSLContext | None = None
+        self._served = Prepared()
         context = HandshakeContext(ssl.PROTOCOL_TLS_SERVER)
         self._groups, notes = apply_profile(context, profile, allow_unsupported=allow_unsupported)
         self._allow_unsupported = allow_unsupported
@@ -153,42 +156,58 @@ class ServerContext:
             raise ConfigurationError(
                 "client certificates are asked for, and there is no CA to verify them", fix="Give client_ca."
             )
-        trust = self._trust
+        served = self._served
+        trust = served.trust
         if (client_ca, client_crl) != (trust.client_ca, trust.client_crl):
             trust = Trust(client_ca, client_crl, forget=None if self.resumption is None else self.resumption.forget)
-        built: dict[tuple[int, ...], ssl.SSLContext] = {}
-        names: dict[str, ssl.SSLContext] = {}
+        known = {slot.identity: slot for slot in served.names.values()} if trust is served.trust else {}
+        slots: dict[tuple[int, ...], _Slot] = {}
+        names: dict[str, _Slot] = {}
         for name, group in certificates.items():
-            check_group(name, group)
-            identity = tuple(id(certificate) for certificate in group)
-            if identity not in built:
-                built[identity] = self._build(group, trust)
-            names[name] = built[identity]
-        served = {name: tuple(group) for name, group in certificates.items()}
-        ends = ends_of(self.profile, self._client_auth, trust.client_ca, trust.client_crl)
-        return Prepared(names, served, trust, ticket_secret, ends)
+            identity = tuple(map(id, group))
+            slot = slots.get(identity) or known.get(identity)
+            if slot is None or served.certificates.get(name) != group:
+                check_group(name, group)
+            slots[identity] = names[name] = slot = slot or _Slot(identity, tuple(group))
+            if slot.context is None and (len(slots) <= _AHEAD or _is_built(served.names.get(name))):
+                slot.context = self._build(group, trust)
+        return Prepared(
+            certificates={name: slot.group for name, slot in names.items()},
+            names=names,
+            only=names.get(DEFAULT) if len(names) == 1 else None,
+            hosts=frozenset(host for slot in slots.values() for one in slot.group for host in one.subject_alt_names),
+            trust=trust,
+            ticket_secret=ticket_secret,
+            ends=ends_of(self.profile, self._client_auth, trust.client_ca, trust.client_crl),
+        )
 
     def swap(self, prepared: Prepared) -> None:
-        """Serve what was prepared from the next ClientHello on. Call it in the event loop's thread, if there is one.
+        """Serve what was prepared last from the next ClientHello on. Call it in the event loop's thread, if any.
 
-        When the trust has changed, no session of before is resumed, since whoever is not trusted any more would get in
+        When the trust has changed, no earlier session is resumed, since whoever is not trusted any more would get in
         by it, and a client whose handshake is under way is refused. Where libssl is out of reach, clients with
         certificates get no tickets, and their sessions in OpenSSL's cache are refused.
         """
-        before, self._trust = self._trust, prepared.trust
-        self._names = prepared.names  # one assignment, so no handshake sees a half of it
-        self._only = prepared.names.get(DEFAULT) if len(prepared.names) == 1 else None
-        self.certificates = prepared.certificates
-        if before is not prepared.trust:
-            before.over = True
-            if self.resumption is None and before.client_ca is not None:
+        before, self._served = self._served, prepared  # one assignment, so no handshake sees a half of it
+        if before.trust is not prepared.trust:
+            before.trust.over = True
+            if self.resumption is None and before.trust.client_ca is not None:
                 prepared.trust.since = time.time()
         if self.resumption is not None:
             self.resumption.use(prepared.ticket_secret, prepared.ends)
 
+    @property
+    def certificates(self) -> Mapping[str, tuple[Certificate, ...]]:
+        """Those that are served now, by host name. Another mapping after each change."""
+        return self._served.certificates
+
     def covers(self, host: str) -> bool:
-        """Whether a certificate that is served now is valid for this host."""
-        return any(each.covers(host) for group in self.certificates.values() for each in group)
+        """Whether a certificate that is served now is valid for this canonical host (RFC 9525 section 6.3).
+
+        Anybody may ask, by plain HTTP, so it takes the same time with any number of certificates.
+        """
+        hosts = self._served.hosts
+        return host in hosts or "*." + host.partition(".")[2] in hosts
 
     def without_sessions(self) -> None:
         """Let no client resume. For servers without an event loop: see `TrustedObject`, which they do not use."""
@@ -226,33 +245,60 @@ class ServerContext:
         if (widen := connection.tls_widen) is not None:  # type: ignore[union-attr]
             connection.tls_widen = None  # type: ignore[union-attr]
             widen()
-        context = self._only or self._find(server_name)
+        served = self._served
+        slot = served.find(server_name)
         connection.tls_server_name = server_name  # type: ignore[union-attr]
-        if context is None:
+        if slot is None:
             connection.tls_name_refused = True  # type: ignore[union-attr]
             return ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME  # RFC 6066 section 3, RFC 9325 section 3.7
-        connection.context = context
+        if slot.context is None:
+            try:
+                slot.context = self._build(slot.group, served.trust)
+            except (ASGITLSError, OSError) as error:  # no descriptor is left: the next ClientHello tries it again
+                logger.error("no TLS context for the name %r: %s", server_name, error)  # noqa: TRY400 -- no traceback
+                return ssl.ALERT_DESCRIPTION_INTERNAL_ERROR
+        connection.context = slot.context
         return None
 
-    def _find(self, server_name: str | None) -> ssl.SSLContext | None:
-        names = self._names
+
+@dataclass(eq=False)
+class _Slot:
+    """Certificates that answer side by side. Of thousands, most are asked for seldom, and a context takes 20 KiB and
+    0.7 ms: it is made ahead for a few and where one is replaced that was in use, else for the first ClientHello.
+    """
+
+    identity: tuple[int, ...]  # of the certificates, while they live
+    group: tuple[Certificate, ...]
+    context: ssl.SSLContext | None = None
+
+
+def _is_built(slot: _Slot | None) -> bool:
+    return slot is not None and slot.context is not None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """What `prepare` made for `swap`: all that a handshake looks at, in one object."""
+
+    certificates: Mapping[str, tuple[Certificate, ...]] = field(default_factory=dict)
+    names: Mapping[str, _Slot] = field(default_factory=dict)
+    only: _Slot | None = None  # for all names
+    hosts: frozenset[str] = frozenset()
+    trust: Trust = field(default_factory=Trust)
+    ticket_secret: bytes | None = field(default=None, repr=False)
+    ends: bytes = b""
+
+    def find(self, server_name: str | None) -> _Slot | None:
+        """Who answers for the name that a client asks for, None where nobody does."""
+        if self.only is not None:
+            return self.only
+        names = self.names
         if server_name is not None:
             name = server_name.lower().removesuffix(".")  # RFC 6066 section 3: without it, yet some send it
             found = names.get(name) or names.get("*." + name.partition(".")[2])
             if found is not None:
                 return found
         return names.get(DEFAULT)
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """What `prepare` made for `swap`."""
-
-    names: Mapping[str, ssl.SSLContext]
-    certificates: Mapping[str, tuple[Certificate, ...]]
-    trust: Trust
-    ticket_secret: bytes | None = field(repr=False)
-    ends: bytes
 
 
 def _lost(profile: TLSProfile) -> str:

@@ -275,7 +275,13 @@ def tell_error(
 def reason_of(error: ssl.SSLError, connection: ssl.SSLObject | ssl.SSLSocket) -> tuple[str, str]:
     """A code and a sentence for what OpenSSL raised. A context may add to it, by `tls_explain`."""
     if getattr(connection, "tls_name_refused", False):
-        return "UNRECOGNIZED_NAME", "the client asked for a name that is not served"
+        name: str | None = getattr(connection, "tls_server_name", None)
+        asked = (
+            f"asked for a name that is not served: {name!r}"
+            if name
+            else "sent no host name, and there is no default certificate"
+        )
+        return "UNRECOGNIZED_NAME", f"the client {asked}"
     text = str(error.args[1]) if len(error.args) > 1 else str(error)
     words = _MESSAGE.fullmatch(text)
     msg = text if words is None else words[1]

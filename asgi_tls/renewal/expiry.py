@@ -6,7 +6,7 @@ in time never reads one of these events.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -15,6 +15,7 @@ from asgi_tls.certificate import Certificate
 from asgi_tls.events import CertificateExpiringEvent, Severity
 
 _HOUR: Final = timedelta(hours=1)
+_PAUSE: Final = timedelta(minutes=1)
 
 
 @dataclass(frozen=True)
@@ -35,27 +36,33 @@ _STAGES: Final = (
 
 
 class ExpiryWatch:
-    """Says each thing once when it becomes true, and again at the pace of its stage."""
+    """Reports each stage once when it begins, and again at its own pace."""
 
     def __init__(self) -> None:
-        self._said: dict[str, tuple[_Stage, datetime]] = {}
+        self._reported: dict[str, tuple[_Stage, datetime]] = {}
+        self._seen: Mapping[str, Sequence[Certificate]] = {}
+        self._looked: datetime | None = None
 
-    def due(self, certificates: Iterable[Certificate], now: datetime) -> list[CertificateExpiringEvent]:
-        """The events to send at `now` (aware) about the certificates that are served."""
+    def due(self, certificates: Mapping[str, Sequence[Certificate]], now: datetime) -> list[CertificateExpiringEvent]:
+        """The events to send at `now` (aware) about the certificates that are served, by host name.
+
+        The same mapping is looked at once a minute: it may hold thousands.
+        """
+        if certificates is self._seen and self._looked is not None and timedelta() <= now - self._looked < _PAUSE:
+            return []
+        self._seen, self._looked = certificates, now
         events: list[CertificateExpiringEvent] = []
-        said: dict[str, tuple[_Stage, datetime]] = {}
-        for certificate in certificates:
+        reported: dict[str, tuple[_Stage, datetime]] = {}
+        for certificate in (one for group in certificates.values() for one in group):
             key = certificate.fingerprint_sha256
-            stage = stage_of(certificate, now)
-            if stage is None or key in said:
+            if key in reported or (stage := stage_of(certificate, now)) is None:
                 continue
-            before = self._said.get(key)
+            before = self._reported.get(key)
             if before is None or before[0] is not stage or now - before[1] >= stage.again:
                 events.append(_event(certificate, stage, now))
-                said[key] = stage, now
-            else:
-                said[key] = before
-        self._said = said  # what is served no more is forgotten
+                before = stage, now
+            reported[key] = before
+        self._reported = reported  # what is served no more is forgotten
         return events
 
 

@@ -1,101 +1,131 @@
-"""What is on disk, and what was good of it: the last good value of each source, whatever became of its files since.
+"""What a server takes from files: the last good value of each source, whatever became of its files since.
 
-Nothing here is shared: one thread reads, loads and keeps.
+A look at the files goes in steps: `changed` returns the items to load, `attempt` loads them, `offer` puts together what
+would be served, and `commit` records that it is served. Nothing here is shared: one thread at a time may call it.
 """
 
 from __future__ import annotations
 
-import hashlib
+import math
+import os
 import ssl
-import time
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Generic, TypeVar
+from types import MappingProxyType
+from typing import Any, Final, Generic, TypeAlias, TypeVar
 
-from asgi_tls.certificate import Certificate, CertificateSource, PEMDirectory
-from asgi_tls.certificate.by_name import DEFAULT
-from asgi_tls.certificate.keyfile import load_cert_chain
-from asgi_tls.certificate.material import read_material
+from asgi_tls.certificate import Certificate, CertificateSource, PEMDirectory, PEMFiles
+from asgi_tls.certificate.keyfile import load_cert_chain, load_crls
+from asgi_tls.certificate.material import out_of_descriptors
 from asgi_tls.certificate.trust import ClientTrust, load_client_trust
 from asgi_tls.context.policy import set_ciphers
 from asgi_tls.context.server_context import check_group
 from asgi_tls.errors import ASGITLSError, CertificateError
 from asgi_tls.profile import TLSProfile
+from asgi_tls.renewal.names import Key, Names
+from asgi_tls.renewal.stamps import NO_STAMP, Stamp, digest_of, stamp_of, status_of
+from asgi_tls.renewal.state import GRACE, Bad, Good, State, is_due, is_passing, is_unreported, refused, reported, took
 from asgi_tls.tickets import LoadedSecret, TicketSecret, load_secret, name_of, paths_of
 
 T = TypeVar("T")
 
-GRACE: Final = 1.0
-"""Seconds that a bad pair may take to become a good one before anybody is told, and a removed one to come back."""
+DIGEST_ROUND: Final = 300.0
+"""Seconds within which the content of every file is compared, however many there are."""
+
+_FEW: Final = 16
+"""Items whose content is compared at every look."""
+
+Label: TypeAlias = tuple[str, ...]
+"""An item as other processes know it: its name and its files."""
 
 
-@dataclass(kw_only=True)
-class Kept(Generic[T]):
-    """A value that is loaded from files. `value` is what is in use, `candidate` what was read since.
-
-    `error` is why the files that are there now cannot be used, and `failing_since` when they began to (monotonic).
-    """
+@dataclass(kw_only=True, eq=False)
+class Item(Generic[T]):
+    """Something that is loaded from files, and what these were like when it was loaded."""
 
     name: str
-    paths: Callable[[], Iterable[Path]]
+    paths: Callable[[], Sequence[Path]]
     load: Callable[[], T]
-    value: T | None = None
-    candidate: T | None = None
-    digest: str = ""
-    error: ASGITLSError | None = None
-    failing_since: float = 0.0
-    gone_since: float | None = None
-    reported: str | None = None
+    key: Key | None = None
+    state: State[T] | None = None
+    stamp: Stamp = NO_STAMP
 
-    def look(self) -> bool:
-        """Whether the files are others than those of the last attempt, or that one failed."""
-        return self.error is not None or digest_of(self.paths()) != self.digest
+    @property
+    def value(self) -> T | None:
+        """What is in use."""
+        return None if self.state is None else self.state.value
 
-    def attempt(self) -> None:
-        """Read the files into `candidate`, or say in `error` what is wrong with them. Raises nothing."""
-        self.digest = digest_of(self.paths())  # first, so that a change during the load is seen later
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Its paths; none where a source of the user's own fails to tell, which loading it reports."""
         try:
-            self.candidate = self.load()
-        except ASGITLSError as error:
-            self.refuse(error)
-        except Exception as error:  # noqa: BLE001 -- a source of the user's own: it must not end the reloading
-            # Its type alone: what it says may hold anything, a key too.
-            problem = f"{self.name}: loading failed with {type(error).__name__}"
-            found = CertificateError(problem, fix="Make the source raise a CertificateError that says why.")
-            found.__cause__ = error
-            self.refuse(found)
+            return tuple(self.paths())
+        except Exception:  # noqa: BLE001
+            return ()
 
-    def refuse(self, error: ASGITLSError) -> None:
-        """Drop the candidate, and keep what is in use."""
-        if self.error is None:
-            self.failing_since = time.monotonic()
-        self.error, self.candidate = error, None
-
-    def accept(self) -> None:
-        """Take the candidate into use."""
-        if self.candidate is not None:
-            self.value, self.candidate = self.candidate, None
-            self.error = self.reported = None
+    @property
+    def label(self) -> Label:
+        return (self.name, *map(str, self.files))
 
 
 @dataclass(frozen=True)
-class _Entry:
-    """A pair in the directory, known by its certificate's file."""
+class Kept:
+    """A good value for another process, and what its files were like; nothing is known of them where they are bad."""
 
-    certfile: str
+    value: Any
+    stamp: Stamp
+
+
+Known: TypeAlias = Mapping[Label, Kept]
+
+NOTHING: Final[Known] = MappingProxyType({})
+
+
+@dataclass
+class Round:
+    """What an attempt came to. Nothing of it is in use yet."""
+
+    loaded: dict[Item[Any], Any] = field(default_factory=dict)
+    refused: dict[Item[Any], ASGITLSError] = field(default_factory=dict)
+    dropped: list[Key] = field(default_factory=list)
+
+    def refuse(self, error: ASGITLSError, *items: Item[Any]) -> None:
+        """These cannot be served after all."""
+        for item in items:
+            self.loaded.pop(item, None)
+            self.refused[item] = error
 
     @property
-    def is_default(self) -> bool:
-        path = Path(self.certfile)
-        return DEFAULT in {path.stem, path.parent.name}
+    def is_news(self) -> bool:
+        """Whether something else is to be served."""
+        return bool(self.loaded or self.dropped)
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What would be served after a round."""
+
+    names: Names
+    trust: ClientTrust | None
+    secret: LoadedSecret | None
+
+    @property
+    def shared(self) -> dict[str, Any]:
+        """What all names share, as arguments of `ServerContext.prepare`."""
+        return {
+            "client_ca": None if self.trust is None else self.trust.authorities,
+            "client_crl": None if self.trust is None else self.trust.crls,
+            "ticket_secret": None if self.secret is None else self.secret.data,
+        }
 
 
 @dataclass(kw_only=True)
 class Inventory:
     """The certificates by name, the directory of pairs, the client trust and the ticket secret of one server.
 
-    `vet` has the last word on each certificate that was loaded: it may raise, and the certificate is refused.
+    `vet` has the last word on each certificate that is to be served: it may raise, and the certificate is refused.
     """
 
     profile: TLSProfile
@@ -105,161 +135,250 @@ class Inventory:
     client_crl: Path | None = None
     vet: Callable[[Certificate], None] | None = None
     ticket_secret: TicketSecret | None = field(default=None, repr=False)
-    trust: Kept[ClientTrust] | None = field(default=None, init=False)
-    secret: Kept[LoadedSecret] | None = field(default=None, init=False)
-    listing: Kept[tuple[CertificateSource, ...]] | None = field(default=None, init=False)
-    certificates: dict[int | _Entry, Kept[Certificate]] = field(default_factory=dict, init=False)
+    trust: Item[ClientTrust] | None = field(default=None, init=False)
+    secret: Item[LoadedSecret] | None = field(default=None, init=False)
+    listing: Item[tuple[tuple[str, str | None], ...]] | None = field(default=None, init=False)
+    certificates: dict[Key, Item[Certificate]] = field(default_factory=dict, init=False)
+    names: Names = field(init=False)
+    notes: list[str] = field(default_factory=list, init=False)
+    _pairs: tuple[tuple[str, str | None], ...] = field(default=(), init=False)
+    _gone: dict[Key, float] = field(default_factory=dict, init=False)
+    _turn: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
-        if self.client_ca is not None:
-            files = [path for path in (self.client_ca, self.client_crl) if path is not None]
-            ca, crl = self.client_ca, self.client_crl
-            self.trust = Kept(
-                name=", ".join(map(str, files)), paths=lambda: files, load=lambda: load_client_trust(ca, crl)
+        if (authorities := self.client_ca) is not None:
+            files = tuple(path for path in (authorities, self.client_crl) if path is not None)
+            self.trust = Item(
+                name=", ".join(map(str, files)), paths=lambda: files, load=lambda: self._load_trust(authorities)
             )
         if (secret := self.ticket_secret) is not None:
-            self.secret = Kept(name=name_of(secret), paths=lambda: paths_of(secret), load=lambda: load_secret(secret))
-        for sources in self.sources.values():
-            for source in sources:
-                self.certificates.setdefault(id(source), self._keep(source))
+            self.secret = Item(name=name_of(secret), paths=lambda: paths_of(secret), load=lambda: load_secret(secret))
+        for source in (source for sources in self.sources.values() for source in sources):
+            self.certificates.setdefault(id(source), self._item(source, id(source)))
+        self.names = Names({name: tuple(map(id, sources)) for name, sources in self.sources.items()})
         if self.directory is not None:
-            self.listing = Kept(name=str(self.directory), paths=lambda: (), load=self.directory.entries)
+            self.listing = Item(name=str(self.directory), paths=tuple, load=self.directory.pairs)
 
-    def load(self, known: Mapping[str, Any] | None = None) -> None:
-        """Everything, for the first time. What cannot be used now is taken from `known`, where it is there by name.
+    @property
+    def everything(self) -> list[Item[Any]]:
+        """The items, and the directory itself."""
+        return self.items if self.listing is None else [self.listing, *self.items]
 
-        Raises what is wrong with the first that cannot be used and is not known.
+    @property
+    def items(self) -> list[Item[Any]]:
+        """All that has files, without the directory itself and without pairs that are gone from it."""
+        pairs = [item for key, item in self.certificates.items() if key not in self._gone]
+        return [*(item for item in (self.trust, self.secret) if item is not None), *pairs]
+
+    @property
+    def good(self) -> dict[Label, Kept]:
+        """What `load` takes as known in another process. It holds keys."""
+        everything = self.everything
+        labels = Counter(item.label for item in everything)
+        return {
+            item.label: Kept(item.value, item.stamp if isinstance(item.state, Good) else NO_STAMP)
+            for item in everything
+            if item.value is not None and labels[item.label] == 1  # two sources in memory cannot be told apart
+        }
+
+    def load(self, now: float, *, known: Known = NOTHING, loaded: Known = NOTHING) -> None:
+        """Everything, for the first time. What was `loaded` of the same files before, or is `known` of them, is not
+        loaded again. What is known of others stays in use where the files cannot be used.
+
+        Raises what is wrong with the first item that cannot be used and is not known.
         """
-        known = known or {}
-        if self.listing is not None:
-            self.listing.value = known.get(self.listing.name)
-        self.list_directory()
-        for kept in self.all:
-            if kept is not self.listing:
-                kept.value = known.get(kept.name)
-                kept.attempt()
-        if known:
-            self.check_candidates()
-        for kept in self.all:
-            kept.accept()
-            if kept.value is None and kept.error is not None:
-                raise kept.error
+        _recall(self.listing, known)
+        self._list(now)
+        for item in self.items:
+            _recall(item, {**known, **loaded})
+        others = [item for item in self.items if not item.files or _is_other(item, read=True)]
+        for item in others:
+            item.state = None
+            _recall(item, known)
+        in_use = {key: item.value for key, item in self.certificates.items() if item.value is not None}
+        self.names = self.names.updated(in_use)
+        found = self.attempt(others, now)
+        for item in {*self.items}.difference(others):
+            self._vet(item, item.value, found)
+            if not all(os.access(path, os.R_OK) for path in item.files):
+                self.notes.append(
+                    f"{item.name}: cannot be read by the user of this worker, which serves what its parent has loaded. "
+                    "Send SIGHUP to the parent after each renewal, or let the user read the files."
+                )
+        self.commit(found, self.offer(found), now)
+        for item in self.everything:
+            if isinstance(item.state, Bad) and item.label not in known:
+                raise item.state.error
 
-    @property
-    def good(self) -> dict[str, Any]:
-        """What `load` takes as known."""
-        return {kept.name: kept.value for kept in self.all if kept.value is not None}
+    def changed(self, now: float, *, interval: float, at_once: bool = False) -> list[Item[Any]]:
+        """The items to load: their files are others than before, or could not be used. `at_once` reads all contents.
 
-    @property
-    def all(self) -> list[Kept[Any]]:
-        """Everything that has files."""
-        listing = [] if self.listing is None else [self.listing]
-        trust = [] if self.trust is None else [self.trust]
-        secret = [] if self.secret is None else [self.secret]
-        return [*listing, *trust, *secret, *self.certificates.values()]
-
-    @property
-    def paths(self) -> tuple[Path, ...]:
-        """Every file that matters now, and the directory of pairs."""
-        found = {path: None for kept in self.all for path in kept.paths()}
-        if self.directory is not None:
-            found[Path(self.directory.path)] = None
-        return tuple(found)
-
-    def list_directory(self) -> bool:
-        """Take the pairs that came, and drop those that have been gone for a while; whether any were dropped."""
-        if self.listing is None:
-            return False
-        self.listing.attempt()
-        self.listing.accept()
-        entries = {_Entry(str(source.paths[0])): source for source in self.listing.value or ()}
-        for key, source in entries.items():
-            kept = self.certificates.setdefault(key, self._keep(source))
-            kept.gone_since = None
-            if kept.name != str(source):  # its key has moved: the same entry all the same
-                kept.name, kept.paths, kept.load = str(source), _paths_of(source), self._loader(source)
-        dropped = [
-            key for key, kept in self.certificates.items() if isinstance(key, _Entry) and _is_gone(kept, key in entries)
+        `interval` is the time between two looks, by which the files of thousands take turns to be read.
+        """
+        self._list(now)
+        items = self.items
+        count = len(items) if at_once else min(len(items), max(_FEW, math.ceil(len(items) * interval / DIGEST_ROUND)))
+        turn = {(self._turn + number) % len(items) for number in range(count)}
+        self._turn += count
+        return [
+            item
+            for number, item in enumerate(items)
+            if not isinstance(item.state, Good) or (at_once and not item.files) or _is_other(item, read=number in turn)
         ]
-        for key in dropped:
-            del self.certificates[key]
-        return bool(dropped)
 
-    def by_name(self, *, candidates: bool = False) -> dict[str, tuple[Certificate, ...]]:
-        """The certificates by host name: those of the mapping, then for other names those of the directory."""
-
-        def of(kept: Kept[Certificate]) -> Certificate | None:
-            return (kept.candidate if candidates else None) or kept.value
-
-        names: dict[str, tuple[Certificate, ...]] = {}
-        for name, sources in self.sources.items():
-            found = (of(self.certificates[id(source)]) for source in sources)
-            names[name] = tuple(certificate for certificate in found if certificate is not None)
-        listed: dict[str, dict[str, Certificate]] = {}
-        for key, kept in self.certificates.items():
-            certificate = of(kept)
-            if certificate is None or not isinstance(key, _Entry):
-                continue
-            wanted = [*certificate.dns_names, *([DEFAULT] if key.is_default else [])]
-            for name in wanted:
-                if name not in self.sources:
-                    _newest(listed.setdefault(name, {}), certificate)
-        return names | {name: tuple(kinds.values()) for name, kinds in listed.items()}
-
-    def check_candidates(self) -> None:
-        """Refuse each candidate that its name cannot be served with."""
-        for name, group in self.by_name(candidates=True).items():
+    def attempt(self, items: Sequence[Item[Any]], now: float) -> Round:
+        """Load these, and drop what has been gone from the directory for a while. Raises nothing."""
+        found = Round()
+        if self.listing is not None and isinstance(self.listing.state, Good):
+            found.dropped = [key for key, since in self._gone.items() if now - since >= GRACE]
+        for item in items:
             try:
-                check_group(name, group)
+                item.stamp = stamp_of(item.paths())
+                found.loaded[item] = value = item.load()
             except ASGITLSError as error:
-                for kept in self.certificates.values():
-                    if kept.candidate is not None and any(kept.candidate is one for one in group):
-                        kept.refuse(error)
+                found.refuse(error, item)
+            except Exception as error:  # noqa: BLE001 -- a source of the user's own: it must not end the reloading
+                found.refuse(_failure(item, error), item)
+            else:
+                self._vet(item, value, found)
+        return found
 
-    def _keep(self, source: CertificateSource) -> Kept[Certificate]:
-        return Kept(name=str(source), paths=_paths_of(source), load=self._loader(source))
+    def offer(self, found: Round) -> Offer:
+        """What would be served after this round. Refuses first what cannot be served for a name that was given.
 
-    def _loader(self, source: CertificateSource) -> Callable[[], Certificate]:
+        Raises ConfigurationError where a value that is in use does not fit its name: at a start, with other settings.
+        """
+        while True:
+            changes: dict[Key, Certificate | None] = dict.fromkeys(found.dropped)
+            changes |= {item.key: value for item, value in found.loaded.items() if item.key is not None}
+            names = self.names.updated(changes)
+            misfit = self._misfit(names)
+            if misfit is None:
+                return Offer(names, _newest(self.trust, found), _newest(self.secret, found))
+            group, error = misfit
+            refused = [item for item, value in found.loaded.items() if any(value is one for one in group)]
+            if not refused:
+                raise error
+            found.refuse(error, *refused)
+
+    def commit(self, found: Round, offer: Offer, now: float) -> None:
+        """From now on this is in use."""
+        for item, value in found.loaded.items():
+            item.state = took(value)
+        for item, error in found.refused.items():
+            item.state = refused(item.state, error, now)
+        for key in found.dropped:
+            del self.certificates[key], self._gone[key]
+        self.names = offer.names
+
+    def overdue(self, now: float, *, at_once: bool = False) -> list[tuple[Item[Any], ASGITLSError]]:
+        """The errors to report now. Each is returned once."""
+        found = []
+        for item in self.everything:
+            if isinstance(item.state, Bad) and is_due(item.state, now, at_once=at_once):
+                item.state = reported(item.state)
+                found.append((item, item.state.error))
+        return found
+
+    def is_unsettled(self) -> bool:
+        """Whether to look again soon: something is bad or gone, and has not been for long."""
+        return bool(self._gone) or any(
+            is_unreported(item.state) and isinstance(item.state, Bad) and not is_passing(item.state.error)
+            for item in self.items
+        )
+
+    def _list(self, now: float) -> None:
+        """Take the pairs that came to the directory, and note those that are gone."""
+        listing = self.listing
+        if listing is None:
+            return
+        try:
+            listing.state = took(listing.load())
+        except ASGITLSError as error:
+            listing.state = refused(listing.state, error, now)
+        pairs = listing.value or ()
+        if pairs == self._pairs:
+            return
+        for certfile, keyfile in {*pairs}.difference(self._pairs):
+            item = self._item(PEMFiles(certfile, keyfile), certfile)
+            if (before := self.certificates.get(certfile)) is not None:  # its key has moved
+                item.state = before.state
+            self.certificates[certfile] = item
+        self._pairs = pairs
+        listed = dict(pairs)
+        self._gone = {
+            key: self._gone.get(key, now) for key in self.certificates if isinstance(key, str) and key not in listed
+        }
+
+    def _item(self, source: CertificateSource, key: Key) -> Item[Certificate]:
         def load() -> Certificate:
             certificate = source.load()
             # Alone and first: if OpenSSL refuses one of many, it is known which.
             scratch = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             set_ciphers(scratch, self.profile)
             load_cert_chain(scratch, certificate)
-            if self.vet is not None:
-                self.vet(certificate)
             return certificate
 
-        return load
+        return Item(name=str(source), paths=lambda: source.paths, load=load, key=key)
+
+    def _load_trust(self, authorities: Path) -> ClientTrust:
+        trust = load_client_trust(authorities, self.client_crl)
+        scratch = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        scratch.load_verify_locations(cadata=trust.authorities)
+        if trust.crls is not None:
+            load_crls(scratch, trust.crls)
+        return trust
+
+    def _vet(self, item: Item[Any], value: Any, found: Round) -> None:
+        if self.vet is not None and isinstance(value, Certificate):
+            try:
+                self.vet(value)
+            except ASGITLSError as error:
+                found.refuse(error, item)
+
+    def _misfit(self, names: Names) -> tuple[Sequence[Certificate], ASGITLSError] | None:
+        for name in self.sources:
+            group = names.groups.get(name, ())
+            try:
+                if group:
+                    check_group(name, group)
+            except ASGITLSError as error:
+                return group, error
+        return None
 
 
-def digest_of(paths: Iterable[Path]) -> str:
-    """Of the contents: modification times lie on network file systems, and names stay the same behind a link."""
-    digest = hashlib.sha256()
-    for path in paths:
-        try:
-            data = read_material(path, "file").data
-        except CertificateError as error:
-            data = error.code.encode("ascii")
-        digest.update(hashlib.sha256(data).digest())
-    return digest.hexdigest()
+def _recall(item: Item[Any] | None, known: Known) -> None:
+    if item is not None and (kept := known.get(item.label)) is not None:
+        item.state, item.stamp = Good(kept.value), kept.stamp
 
 
-def _paths_of(source: CertificateSource) -> Callable[[], Iterable[Path]]:
-    return lambda: source.paths
-
-
-def _is_gone(kept: Kept[Any], listed: bool) -> bool:
-    if listed:
+def _is_other(item: Item[Any], *, read: bool) -> bool:
+    """Whether the files are others than those that were loaded. Without `read`, their content counts only if their
+    status is another.
+    """
+    paths = item.files
+    status = status_of(paths)
+    if status == item.stamp.status and not read:
         return False
-    now = time.monotonic()
-    kept.gone_since = kept.gone_since or now
-    return now - kept.gone_since >= GRACE
+    still = item.stamp.still(Stamp(status, digest_of(paths)))
+    if still is None:
+        return True
+    item.stamp = still
+    return False
 
 
-def _newest(kinds: dict[str, Certificate], certificate: Certificate) -> None:
-    """Two pairs for one name and with one kind of key: the one that lasts longer."""
-    kind = certificate.key_type.split()[0]
-    other = kinds.get(kind)
-    if other is None or certificate.not_after > other.not_after:
-        kinds[kind] = certificate
+def _newest(item: Item[T] | None, found: Round) -> T | None:
+    if item is None:
+        return None
+    value: T | None = found.loaded.get(item, item.value)
+    return value
+
+
+def _failure(item: Item[Any], error: Exception) -> ASGITLSError:
+    """For what a source should not have raised. Its type alone is named: what it says may hold anything, a key too."""
+    failure: CertificateError | None = out_of_descriptors(error) if isinstance(error, OSError) else None
+    if failure is None:
+        problem = f"{item.name}: loading failed: {type(error).__name__}"
+        failure = CertificateError(problem, fix="Make the source raise a CertificateError that says why.")
+    failure.__cause__ = error
+    return failure

@@ -24,11 +24,9 @@ import errno
 import functools
 import logging
 import os
-import secrets
 import ssl
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import gunicorn.arbiter
@@ -36,7 +34,6 @@ import gunicorn.config
 import gunicorn.util
 from gunicorn.app.wsgiapp import WSGIApplication
 
-from asgi_tls import _openssl
 from asgi_tls.connection import connected
 from asgi_tls.errors import ASGITLSError, ConfigurationError
 from asgi_tls.handshake.ssl_object import TLSObject
@@ -46,7 +43,6 @@ from asgi_tls.servers.given import Given, read
 from asgi_tls.servers.ignored import IGNORED, POLICY, option_error, python_error
 from asgi_tls.servers.logs import follow, stop
 from asgi_tls.servers.worker import ContextMaker
-from asgi_tls.tickets import MIN_SECRET
 
 if TYPE_CHECKING:
     from asgi_tls.server import ServerTLS
@@ -64,8 +60,6 @@ class _Factory(ContextMaker):
 
     def __init__(self) -> None:
         _extend_gunicorn()
-        self._known = {}
-        self._secret = secrets.token_bytes(MIN_SECRET)
         self._context: tuple[int, ssl.SSLContext] | None = None
 
     def prepare(self, config: gunicorn.config.Config, previous: _Factory | None) -> None:
@@ -77,15 +71,13 @@ class _Factory(ContextMaker):
         if previous is None and _INHERITED.isdisjoint(os.environ):
             # Of a port in use gunicorn says so itself, and tries again.
             addresses.check_free(addresses.of_gunicorn(config.address), but_for=errno.EADDRINUSE)
-        known, secret = ({}, self._secret) if previous is None else (previous._known, previous._secret)
-        tls = self._checked(config, known)
-        if tls.ticket_secret is None and _openssl.reachable():
-            tls = replace(tls, ticket_secret=secret)  # session tickets outlive a SIGHUP
-        self.tls, self._known, self._secret = tls, tls.good(known), secret
+        tls = self._checked(config, None if previous is None else previous.tls)
+        tls.follow()
+        self.tls = tls
 
     @abc.abstractmethod
-    def _checked(self, config: gunicorn.config.Config, known: Mapping[str, Any]) -> ServerTLS:
-        """The ServerTLS. Raises ASGITLSError where it cannot serve, even with what is `known` to be good."""
+    def _checked(self, config: gunicorn.config.Config, previous: ServerTLS | None) -> ServerTLS:
+        """The ServerTLS. Raises ASGITLSError where it cannot serve, even with what was good of the `previous` one."""
 
     def __call__(self, config: gunicorn.config.Config, _default: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
         """The context of this process. Exits with status 3 where it cannot be made."""
@@ -106,10 +98,10 @@ class GunicornContextFactory(_Factory):
         super().__init__()
         self.tls = tls
 
-    def _checked(self, config: gunicorn.config.Config, known: Mapping[str, Any]) -> ServerTLS:
+    def _checked(self, config: gunicorn.config.Config, previous: ServerTLS | None) -> ServerTLS:
         for name in _changed(config, IGNORED):
             raise python_error("gunicorn", name)
-        self.tls.check(known)
+        self.tls.check(previous)
         return self.tls
 
 
@@ -123,7 +115,7 @@ class SettingsContextFactory(_Factory):
         self.replaces: object = None
         """The hook of a gunicorn.conf.py, which would have no effect beside this one."""
 
-    def _checked(self, config: gunicorn.config.Config, known: Mapping[str, Any]) -> ServerTLS:
+    def _checked(self, config: gunicorn.config.Config, previous: ServerTLS | None) -> ServerTLS:
         given = read(
             self._options, own={name: (f"--{name}", getattr(config, name)) for name in ("certfile", "keyfile")}
         )
@@ -138,7 +130,7 @@ class SettingsContextFactory(_Factory):
             if self._options is None:
                 plain.refuse(given.values, "gunicorn")
             tls = server_tls(given)
-            tls.check(known)
+            tls.check(previous)
             self.given = given
         return tls
 

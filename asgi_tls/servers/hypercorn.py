@@ -49,7 +49,7 @@ class HypercornContext(ContextMaker):
         self._config = config
 
     def __getstate__(self) -> dict[str, Any]:
-        return super().__getstate__() | {"live": None}
+        return self.__dict__ | {"live": None}
 
     def __call__(self) -> ssl.SSLContext:
         """Called once in each worker, inside its event loop. Exits with status 3 where there is no context."""

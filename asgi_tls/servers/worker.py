@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from asgi_tls.errors import ASGITLSError
 from asgi_tls.servers.logs import follow, stop
@@ -15,22 +15,12 @@ if TYPE_CHECKING:
 
 
 class ContextMaker:
-    """A ServerTLS on its way to the processes that serve with it. Picklable, for those that are spawned.
-
-    Each copy takes along what was good last, also for a worker that takes another one's place: so bad files stop no
-    server that runs.
-    """
+    """A ServerTLS on its way to the processes that serve with it. Picklable, for those that are spawned."""
 
     server_logger: ClassVar[str]
-    tls: ServerTLS
-    _known: Mapping[str, Any]
 
     def __init__(self, tls: ServerTLS) -> None:
-        self.tls, self._known = tls, {}
-
-    def __getstate__(self) -> dict[str, Any]:
-        self._known = self.tls.good(self._known)
-        return self.__dict__
+        self.tls = tls
 
     def make(self, alpn: Sequence[str], graceful_timeout: float | None) -> ServerContext:
         """The context of this process. Exits with status 3 where it cannot be made.
@@ -40,7 +30,7 @@ class ContextMaker:
         """
         follow(self.server_logger)
         try:
-            made = self.tls.create_server_context(alpn=alpn, watch=True, known=self._known)
+            made = self.tls.create_server_context(alpn=alpn, watch=True)
         except ASGITLSError as error:
             stop(error, self.server_logger)
         if (reception := made.ssl_context.tls_reception) is not None:

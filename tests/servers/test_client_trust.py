@@ -154,7 +154,7 @@ def test_a_handshake_that_is_under_way_when_its_ca_is_removed(
             bundle.write_bytes(files.pki.root_pem)
             os.kill(server.process.pid, signal.SIGHUP)
             deadline = time.monotonic() + 3
-            while "clients are verified with" not in server.text:
+            while "client CA bundle" not in server.text:
                 assert time.monotonic() < deadline, server.text
                 time.sleep(0.02)
             raw.sendall(outgoing.read())

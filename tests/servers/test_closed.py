@@ -126,13 +126,14 @@ def test_from_python_the_error_is_raised_before_anything_listens(
     assert "unning on" not in text
 
 
-def test_workers_whose_certificate_goes_bad_after_the_check_do_not_loop(files: Files, tmp_path: Path) -> None:
-    """The parent has checked; the workers find the key gone, and must end the parent instead of starting for ever."""
+def test_workers_that_cannot_start_end_their_parent(files: Files, tmp_path: Path) -> None:
+    """A parent that has checked nothing: its workers find the key gone, and must not be started again and again."""
     certfile, keyfile = files.pki.leaf("localhost").write(tmp_path)
     script = tmp_path / "start.py"
     start = (
-        "import pathlib; kwargs = tls.uvicorn_kwargs(); pathlib.Path(sys.argv[2]).unlink(); "
-        'uvicorn.run("facts_app:app", port=0, workers=2, **kwargs)'
+        "import pathlib; from asgi_tls.servers.uvicorn import UvicornContextFactory; "
+        "pathlib.Path(sys.argv[2]).unlink(); "
+        'uvicorn.run("facts_app:app", port=0, workers=2, ssl_context_factory=UvicornContextFactory(tls))'
     )
     script.write_text(textwrap.dedent(SCRIPT.format(module="uvicorn", start=start)))
     status, text = run([sys.executable, str(script), str(certfile), str(keyfile)], env={"PYTHONPATH": "."})

@@ -129,6 +129,9 @@ def test_a_client_that_cannot_be_served_reads_why(
     assert event["code"] == code
     assert event["sni"] == name
     assert event["alert"] == alert
+    if code == "UNRECOGNIZED_NAME":
+        asked = "sent no host name" if name is None else f"asked for a name that is not served: {name!r}"
+        assert str(event["msg"]).startswith(f"the client {asked}")
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=lambda version: version.name)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import socket
 import ssl
+import tempfile
 import time
 from pathlib import Path
 
@@ -229,38 +231,75 @@ def test_what_is_bad_is_named_and_never_served(files: Files, tmp_path: Path, at_
 RESTARTS = [Launch("uvicorn", "asyncio", 2), Launch("hypercorn", "asyncio"), Launch("gunicorn", "asgi", 2)]
 
 
-@pytest.mark.parametrize("launch", split(RESTARTS, {"uvicorn-asyncio-2"}), ids=str)
-def test_a_worker_that_is_started_again_beside_bad_files_serves_what_was_good(
+@pytest.mark.parametrize("launch", split(RESTARTS, {"uvicorn-asyncio-2", "gunicorn-asgi-2"}), ids=str)
+def test_a_worker_that_is_started_again_beside_bad_files_serves_what_was_good_last(
     files: Files, tmp_path: Path, launch: Launch
 ) -> None:
     site = Site(files.pki, tmp_path)
-    command = launch.command(site.source, {"reload_interval": "0.5"})
-    if launch.server == "hypercorn":
-        command.append("--max-requests=3")
-    ready, count = launch.readiness()
-    with serve(command, ready=ready, count=count) as server:
-        good = served(launch, server)
+    more = ["--max-requests=3"] if launch.server == "hypercorn" else []
+    with launch.start(site.source, {"reload_interval": "0.5"}, *more) as server:
+        served(launch, server)
+        good = site.next_pair()
+        renamed(site, good)
+        wait_until_all_serve(launch, server, good, 10.0)
+        _await(server, "keeping what was renewed for workers that start later", 1)  # the parent has it too
         Path(site.source.certfile).write_bytes(b"")
-        if launch.server == "gunicorn":
-            os.kill(server.process.pid, signal.SIGHUP)
-        elif launch.server == "uvicorn":
-            worker = next(line for line in server.log if "Started server process" in line)
-            os.kill(int(worker.split("[")[1].split("]")[0]), signal.SIGKILL)
-        again = {"uvicorn": "Started server process", "hypercorn": "Running on https", "gunicorn": "Booting worker"}
-        deadline = time.monotonic() + 15
-        while sum(again[launch.server] in line for line in server.log) <= launch.workers:
+        begins = {"uvicorn": "Started server process", "hypercorn": "Running on https", "gunicorn": "Booting worker"}
+        begun = begins[launch.server]
+        if launch.server != "hypercorn":
+            worker = next(line for line in server.log if begun in line)
+            os.kill(int(re.findall(r"\d+", worker.rpartition("process" if "process" in begun else "pid:")[2])[0]), 9)
+        deadline = time.monotonic() + 30
+        while sum(begun in line for line in server.log) <= launch.workers:
             assert time.monotonic() < deadline, server.text
             if launch.server == "hypercorn":
                 with contextlib.suppress(OSError):
                     connect(server.port, client(alpn=["http/1.1"]))  # until it has had enough requests
             time.sleep(0.05)
-        said = server.text.count("kept the old certificate: ")
-        while server.text.count("kept the old certificate: ") <= min(said, 1):
-            assert time.monotonic() < deadline, server.text
-            assert served(launch, server) == good
-            time.sleep(0.05)
+        # The new worker reports the files once more, and serves what they held before.
+        _await(server, "kept the old certificate: ", launch.workers)
+        assert all(served(launch, server) == good.der for _ in range(6))
         assert "is empty" in server.text
         pair = site.next_pair()
         renamed(site, pair)
-        wait_until_all_serve(launch, server, pair, 3.0)
+        wait_until_all_serve(launch, server, pair, 10.0)
     assert "TLS cannot start" not in server.text
+
+
+def _await(server: Server, text: str, times: int) -> None:
+    deadline = time.monotonic() + 30
+    while server.text.count(text) < times:
+        assert time.monotonic() < deadline, server.text
+        time.sleep(0.05)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can start workers as nobody")
+def test_gunicorn_loads_what_its_workers_may_not_read(files: Files) -> None:
+    """As root before each fork: at the start, at SIGHUP, and for a worker that takes another one's place."""
+    with tempfile.TemporaryDirectory() as name:  # pytest's own directories are closed to others
+        root = Path(name)
+        root.chmod(0o755)
+        site = Site(files.pki, root)
+        with Launch("gunicorn", "asgi").start(site.source, {"reload_interval": "0.3"}, "--user=nobody") as server:
+            for name in ("fullchain.pem, ", "privkey.pem"):
+                assert name in server.text
+            assert "cannot be read by the user of this worker" in server.text
+            assert "SIGHUP" in server.text
+            for how in ("HUP", "KILL"):
+                pair = site.next_pair()
+                renamed(site, pair)
+                _await(server, "keeping what was renewed for workers that start later", 1 if how == "HUP" else 2)
+                if how == "KILL":
+                    worker = [line for line in server.log if "Booting worker" in line][-1]
+                    os.kill(int(worker.rpartition("pid:")[2]), signal.SIGKILL)
+                else:
+                    os.kill(server.process.pid, signal.SIGHUP)
+                deadline = time.monotonic() + 20
+                while True:
+                    with contextlib.suppress(OSError):
+                        if connect(server.port, client(), path=None).certificate == pair.der:
+                            break
+                    assert time.monotonic() < deadline, server.text
+                    time.sleep(0.05)
+            assert "Traceback" not in server.text
+            assert "TLS cannot start" not in server.text

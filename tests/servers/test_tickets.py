@@ -200,7 +200,7 @@ def test_two_hosts_with_one_secret_file_and_one_with_another(files: Files, tmp_p
         # A new secret reaches all hosts without a restart, and ends the sessions of before.
         shared.write_bytes(os.urandom(32))
         deadline = time.monotonic() + 10
-        while not all("the ticket secret is another one" in server.text for server in (one, two)):
+        while not all("shared.key reloaded" in server.text for server in (one, two)):
             assert time.monotonic() < deadline, one.text + two.text
             time.sleep(0.05)
         for crowd in crowds:

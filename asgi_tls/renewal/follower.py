@@ -1,0 +1,145 @@
+"""The thread that looks at the files: every `interval` seconds, when `watchfiles` sees a change, and on request.
+
+It is a thread in every server alike: gunicorn's sync workers have no event loop, and parsing a key takes longer than an
+event loop should wait. What is done with good files is up to a `Keeper`: a worker serves them (`reloader.py`), a parent
+keeps them for workers that are started later (`parent.py`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import multiprocessing
+import queue
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from asgi_tls.errors import ASGITLSError
+from asgi_tls.renewal.inventory import Inventory, Item, Offer, Round
+from asgi_tls.renewal.stamps import stamp_of
+from asgi_tls.renewal.watch import DirectoryWatch
+
+logger = logging.getLogger("asgi_tls")
+
+# A certificate and its key are written one after the other: files that still change are left alone for a moment.
+_SETTLE: Final = 0.05
+_SETTLE_ATTEMPTS: Final = 10
+
+# While something is bad or gone that may be good again in a moment.
+_SOON: Final = 0.2
+
+_NOW: Final = "now"
+_CHANGED: Final = "changed"
+
+
+class Over(Exception):  # noqa: N818 -- not an error: the one that the thread works for is gone
+    pass
+
+
+class Keeper(Protocol):
+    """Whom the files are followed for."""
+
+    def check_alive(self) -> None:
+        """Raise Over when it is gone."""
+
+    def serve(self, offer: Offer, found: Round) -> None:
+        """Take what was loaded into use. Raises ASGITLSError, and nothing has changed then."""
+
+    def report(self, item: Item[Any], error: ASGITLSError) -> None:
+        """Files have been bad for a while."""
+
+    def rest(self) -> None:
+        """Called after each look."""
+
+
+class Follower:
+    """Keeps an inventory equal to what is on disk, from `start` until its keeper is gone.
+
+    `busy` is held while it works. `sleep` waits until files have settled.
+    """
+
+    def __init__(
+        self, inventory: Inventory, keeper: Keeper, *, interval: float, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
+        self.busy = threading.Lock()
+        self._inventory = inventory
+        self._keeper = keeper
+        self._interval = interval
+        self._sleep = sleep
+        # A SimpleQueue may be filled from a signal handler, whatever the interrupted code was doing.
+        self._wakes: queue.SimpleQueue[str] = queue.SimpleQueue()
+
+    def start(self) -> None:
+        """Run in a daemon thread: it never keeps a process from ending."""
+        threading.Thread(target=self._run, name="asgi_tls-reload", daemon=True).start()
+
+    def wake(self) -> None:
+        """Read everything at once. Safe in a signal handler; returns before it is done."""
+        self._wakes.put(_NOW)
+
+    def look(self, *, at_once: bool = False) -> None:
+        """Load what has changed, serve what is good of it, and report what is not. `at_once` reads all contents, waits
+        for nothing to settle, and reports without delay.
+        """
+        inventory, keeper = self._inventory, self._keeper
+        items = inventory.changed(time.monotonic(), interval=self._interval, at_once=at_once)
+        if items and not at_once:
+            settle(lambda: [stamp_of(item.files) for item in items], self._sleep)
+        found = inventory.attempt(items, time.monotonic())
+        offer = inventory.offer(found)
+        if found.is_news:
+            try:
+                keeper.serve(offer, found)
+            except ASGITLSError as refusal:
+                found.refuse(refusal, *found.loaded)
+                offer = inventory.offer(found)
+        now = time.monotonic()
+        inventory.commit(found, offer, now)
+        for item, error in inventory.overdue(now, at_once=at_once):
+            keeper.report(item, error)
+
+    def _run(self) -> None:
+        with contextlib.suppress(Over), DirectoryWatch(lambda: self._wakes.put(_CHANGED)) as watch:
+            directory = self._inventory.directory
+            while True:
+                watch.update(self._inventory.items, None if directory is None else Path(directory.path))
+                at_once = self._wait() == _NOW
+                try:
+                    if at_once and multiprocessing.parent_process() is None:  # a parent logs it for all of its workers
+                        logger.info("reading all certificates again, as requested; settings change with a restart")
+                    with self.busy:
+                        self.look(at_once=at_once)
+                    self._keeper.rest()
+                except Over:
+                    raise
+                except Exception:  # whatever it is, it must not end the reloading
+                    logger.exception("reloading failed; the certificates that were loaded last stay in use")
+
+    def _wait(self) -> str | None:
+        """What ended the pause, None where nothing did."""
+        try:
+            found = self._wakes.get(timeout=self._pause())
+            while found != _NOW:
+                found = self._wakes.get_nowait()
+        except queue.Empty:
+            return None
+        finally:
+            self._keeper.check_alive()
+        return found
+
+    def _pause(self) -> float:
+        return min(self._interval, _SOON) if self._inventory.is_unsettled() else self._interval
+
+
+def settle(look: Callable[[], object], sleep: Callable[[float], None]) -> None:
+    """Wait until two looks see the same, half a second at most."""
+    before = look()
+    for _ in range(_SETTLE_ATTEMPTS):
+        sleep(_SETTLE)
+        after = look()
+        if after == before:
+            return
+        before = after

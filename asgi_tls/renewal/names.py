@@ -1,0 +1,76 @@
+"""Which certificates answer for which host name.
+
+Names that were given with their sources come first. Of the pairs in a directory each answers for the names that it
+holds; where several hold a name, the one that lasts longest answers, of each kind of key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeAlias
+
+from asgi_tls.certificate import Certificate
+from asgi_tls.certificate.by_name import DEFAULT
+
+Key: TypeAlias = int | str
+"""A source that was given, by its identity, or a pair in the directory, by its certificate's file."""
+
+
+@dataclass(frozen=True)
+class Names:
+    """`given` has the keys of the sources for each name that was given.
+
+    An update works on what changes, not on the thousands that there may be.
+    """
+
+    given: Mapping[str, tuple[Key, ...]]
+    certificates: Mapping[Key, Certificate] = field(default_factory=dict)
+    groups: Mapping[str, tuple[Certificate, ...]] = field(default_factory=dict)
+    _holders: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # of the directory
+
+    def updated(self, changes: Mapping[Key, Certificate | None]) -> Names:
+        """With these certificates in the place of those that their keys had; None takes one away."""
+        certificates, groups, holders = dict(self.certificates), dict(self.groups), dict(self._holders)
+        touched = {name: None for name, keys in self.given.items() if not changes.keys().isdisjoint(keys)}
+        for key, certificate in changes.items():
+            before = self.certificates.get(key)
+            if certificate is None:
+                certificates.pop(key, None)
+            else:
+                certificates[key] = certificate
+            if isinstance(key, str):
+                old, new = self._names_of(key, before), self._names_of(key, certificate)
+                for name in old.keys() - new.keys():
+                    holders[name] = tuple(one for one in holders[name] if one != key)
+                for name in new.keys() - old.keys():
+                    holders[name] = (*holders.get(name, ()), key)
+                touched |= old | new
+        for name in touched:
+            keys = self.given.get(name) or _longest(sorted(holders[name]), certificates)
+            group = tuple(certificates[key] for key in keys if key in certificates)
+            if group:
+                groups[name] = group
+            else:
+                groups.pop(name, None)
+                holders.pop(name, None)
+        return Names(self.given, certificates, groups, holders)
+
+    def _names_of(self, key: str, certificate: Certificate | None) -> dict[str, None]:
+        if certificate is None:
+            return {}
+        path = Path(key)
+        names = [*certificate.dns_names, *([DEFAULT] if DEFAULT in {path.stem, path.parent.name} else [])]
+        return {name: None for name in names if name not in self.given}
+
+
+def _longest(keys: list[str], certificates: Mapping[Key, Certificate]) -> list[Key]:
+    """Of each kind of key, the pair that lasts longest."""
+    kinds: dict[str, str] = {}
+    for key in keys:
+        certificate = certificates[key]
+        kind = certificate.key_type.split()[0]
+        if kind not in kinds or certificate.not_after > certificates[kinds[kind]].not_after:
+            kinds[kind] = key
+    return list(kinds.values())

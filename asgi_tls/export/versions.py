@@ -42,7 +42,7 @@ HAPROXY: Final = Program(
 )
 CADDY: Final = Program(name="caddy", title="Caddy", oldest=(2, 6, 0), newest=(2, 11), checked=("2.6.2", "2.11.4"))
 OPENSSL: Final = Program(
-    name="openssl", title="OpenSSL", oldest=(1, 1, 1), newest=(3, 6), checked=("3.0.19", "3.5.9", "3.6.5")
+    name="openssl", title="OpenSSL", oldest=(1, 1, 1), newest=(4, 0), checked=("3.0.19", "3.5.9", "3.6.5", "4.0.3")
 )
 PROGRAMS: Final = {program.name: program for program in (NGINX, HAPROXY, CADDY, OPENSSL)}
 

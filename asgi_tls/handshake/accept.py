@@ -22,7 +22,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final
 
 from asgi_tls.handshake.binding import as_it_is, bind, bind_unix
-from asgi_tls.handshake.peer import Ending, Peer, accept, current_peer
+from asgi_tls.handshake.peer import Ending, Peer, accept, current_peer, has_left
 from asgi_tls.handshake.ssl_object import HandshakeContext, Reception, tell_error
 
 logger = logging.getLogger("asgi_tls")
@@ -152,7 +152,7 @@ class AcceptingServer(asyncio.AbstractServer):
         self._forever: asyncio.Future[None] | None = None
         self._last_handshakes: asyncio.Task[None] | None = None
         self._under_way: dict[Coroutine[Any, Any, Any], Peer] = {}
-        self._parking = Parking(loop, self._limit, self._spoken, self._tell_timeout)
+        self._parking = Parking(loop, self._limit, self._spoken, self._tell_left, self._tell_timeout)
 
     @property
     def sockets(self) -> tuple[socket.socket, ...]:
@@ -277,6 +277,7 @@ class AcceptingServer(asyncio.AbstractServer):
         except OSError as error:
             if not peer.peer_told:
                 self._tell(peer, error)
+            _let_go(error)
         except Exception as error:  # noqa: BLE001 -- the server's own protocol failed, and its loop is told
             peer.close()
             self._loop.call_exception_handler({"message": "cannot receive a connection", "exception": error})
@@ -291,23 +292,41 @@ class AcceptingServer(asyncio.AbstractServer):
         """Tell of a handshake that ended without a word from OpenSSL."""
         if isinstance(error, (ConnectionAbortedError, TimeoutError)):
             self._tell_timeout(peer)
-        elif peer.peer_spoke:
+        else:
+            self._tell_left(peer)
+
+    def _tell_left(self, peer: Peer) -> None:
+        if peer.peer_spoke:
             tell_error(self._reception, peer, "CONNECTION_CLOSED", "the client left in the middle of the handshake")
         else:
             tell_error(self._reception, peer, "NO_DATA", "the client connected and left without a byte")
 
 
+def _let_go(error: BaseException | None) -> None:
+    """Drop the frames that an error came through.
+
+    They hold the error in turn, and the connection with its buffer of 256 kB (asyncio), until the garbage collector
+    comes: some thousand connections later.
+    """
+    while error is not None:
+        error.__traceback__, error = None, error.__context__
+
+
 class Parking:
-    """`on_word` is called when a connection speaks or ends, `on_timeout` when it was silent for `limit` seconds."""
+    """Connections without a transport: `on_word` is called when one speaks, `on_end` when it has left meanwhile, and
+    `on_timeout` when it was silent for `limit` seconds. Before the last two it is closed.
+    """
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
         limit: float,
         on_word: Callable[[Peer], Any],
+        on_end: Callable[[Peer], Any],
         on_timeout: Callable[[Peer], Any],
     ) -> None:
-        self._loop, self._limit, self._on_word, self._on_timeout = loop, limit, on_word, on_timeout
+        self._loop, self._limit = loop, limit
+        self._on_word, self._on_end, self._on_timeout = on_word, on_end, on_timeout
         self._waiting: dict[Peer, asyncio.TimerHandle] = {}
 
     def park(self, peer: Peer) -> None:
@@ -327,7 +346,11 @@ class Parking:
 
     def _speak(self, peer: Peer) -> None:
         self._leave(peer)
-        self._on_word(peer)
+        if has_left(peer):
+            peer.close()
+            self._on_end(peer)
+        else:
+            self._on_word(peer)
 
     def _end(self, peer: Peer) -> None:
         self._leave(peer)

@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import select
 import socket
 import time
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Final
+
+HANDSHAKE_RECORD: Final = 0x16
+"""RFC 8446 section 5.1: the content type of the first byte of every handshake."""
 
 _MAPPED: Final = "::ffff:"
 
@@ -105,6 +109,27 @@ def address_of(address: object) -> tuple[str | None, int | None]:
     if ip.startswith(_MAPPED) and "." in ip:  # an IPv4 client of an IPv6 socket (RFC 4291 section 2.5.5.2)
         ip = ip.removeprefix(_MAPPED)
     return ip, address[1]
+
+
+def has_left(peer: Peer) -> bool:
+    """Whether a peer that can be read from has gone, and with what it left no handshake can be finished."""
+    try:
+        first = peer.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    peer.peer_spoke = bool(first)
+    # Half closed behind a ClientHello. Who half closes behind a request in plain HTTP may still want the answer.
+    return not first or (first[0] == HANDSHAKE_RECORD and _is_half_closed(peer))
+
+
+def _is_half_closed(sock: socket.socket) -> bool:
+    if not hasattr(select, "POLLRDHUP"):  # Linux alone can tell while there is data to read
+        return False
+    poll = select.poll()
+    poll.register(sock, select.POLLRDHUP)
+    return bool(poll.poll(0))
 
 
 def local_port(sock: socket.socket) -> int | None:

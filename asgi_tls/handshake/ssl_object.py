@@ -22,10 +22,8 @@ from asgi_tls.connection import TLSConnection
 from asgi_tls.events import ClientErrorEvent, Event, SilentClientEvent
 from asgi_tls.handshake import alerts, plain_http
 from asgi_tls.handshake.facts import describe, session_fields, verified_chain
-from asgi_tls.handshake.peer import Peer, current_peer, end, local_port, part
+from asgi_tls.handshake.peer import HANDSHAKE_RECORD, Peer, current_peer, end, local_port, part
 
-# RFC 8446 section 5.1: the content type of the first byte of every handshake.
-_HANDSHAKE_RECORD: Final = 0x16
 _AGAIN: Final = (ssl.SSLWantReadError, ssl.SSLWantWriteError)
 _ORDINARY: Final = (*_AGAIN, ssl.SSLZeroReturnError, ssl.SSLEOFError)
 # "[SSL: UNSUPPORTED_PROTOCOL] unsupported protocol (_ssl.c:1006)"
@@ -192,7 +190,7 @@ class TLSObject(ssl.SSLObject):
         if alerts.is_stun(data):
             msg = "a STUN request came to the TLS port"
             self._tls_turn_away(alerts.UNEXPECTED, "STUN_REQUEST", msg, alerts.NAMES[10])
-        elif data[0] == _HANDSHAKE_RECORD or not plain_http.may_be_http(data):
+        elif data[0] == HANDSHAKE_RECORD or not plain_http.may_be_http(data):
             self._tls_is_tls, self._tls_head, self._tls_first = True, b"", data[0]
             incoming.write(data)
         elif plain_http.is_complete(data):

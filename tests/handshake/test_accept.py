@@ -1,0 +1,156 @@
+"""The listening side in this process: what failed handshakes leave behind, and what is not even given a transport."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import socket
+import ssl
+import weakref
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass, field
+
+import pytest
+import uvloop
+from files import Files
+from handshakes import client
+from wire import hello
+
+from asgi_tls import ServerTLS
+from asgi_tls.events import ClientErrorEvent, Event, SessionEvent
+
+LOOPS = pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+
+
+class Nobody(asyncio.Protocol):
+    __slots__ = ("__weakref__",)
+
+
+@dataclass
+class Listening:
+    """A server with an application protocol that does nothing."""
+
+    port: int = 0
+    made: int = 0
+    protocols: weakref.WeakSet[asyncio.Protocol] = field(default_factory=weakref.WeakSet)
+    codes: Counter[str] = field(default_factory=Counter)
+
+    def protocol(self) -> asyncio.Protocol:
+        protocol = Nobody()
+        self.made += 1
+        self.protocols.add(protocol)
+        return protocol
+
+    def hear(self, event: Event) -> None:
+        if isinstance(event, ClientErrorEvent):
+            self.codes[event.code] += 1
+        elif isinstance(event, SessionEvent):
+            self.codes["session"] += 1
+
+
+@contextlib.asynccontextmanager
+async def listening(files: Files, timeout: float) -> AsyncIterator[Listening]:
+    found = Listening()
+    tls = ServerTLS({"localhost": files.ecdsa}, listeners=[found.hear], handshake_timeout=timeout)
+    context = tls.create_context()  # first: it changes create_server
+    server = await asyncio.get_running_loop().create_server(found.protocol, "127.0.0.1", 0, ssl=context)
+    async with server:
+        found.port = server.sockets[0].getsockname()[1]
+        yield found
+
+
+@contextlib.contextmanager
+def without_collector() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    deadline = asyncio.get_running_loop().time() + 10
+    while not condition():
+        assert asyncio.get_running_loop().time() < deadline
+        await asyncio.sleep(0.01)
+
+
+def say(port: int, data: bytes, *, finish: bool = False) -> None:
+    """Connect, send, and read to the end unless it is to be left at once."""
+    with socket.create_connection(("127.0.0.1", port), timeout=8) as sock, contextlib.suppress(ConnectionError):
+        sock.sendall(data)
+        if finish:
+            sock.shutdown(socket.SHUT_WR)
+        while sock.recv(4096):
+            pass
+
+
+def refuse(port: int, context: ssl.SSLContext) -> None:
+    with socket.create_connection(("127.0.0.1", port), timeout=8) as sock, contextlib.suppress(ssl.SSLError):
+        context.wrap_socket(sock, server_hostname="localhost").close()
+
+
+FAILURES: list[tuple[str, Callable[[int], None]]] = [
+    ("WRONG_VERSION_NUMBER", lambda port: say(port, b"\x01" * 20)),
+    ("UNRECOGNIZED_NAME", lambda port: say(port, hello(server_name="elsewhere.example"))),
+    ("HTTP_REQUEST", lambda port: say(port, b"GET / HTTP/1.1\r\n\r\n")),
+    ("CONNECTION_CLOSED", lambda port: say(port, hello()[:100], finish=True)),
+    ("NO_DATA", lambda port: say(port, b"", finish=True)),
+    ("HANDSHAKE_TIMEOUT", lambda port: say(port, hello()[:100])),
+    ("TLSV1_ALERT_UNKNOWN_CA", lambda port: refuse(port, ssl.create_default_context())),
+]
+
+
+@LOOPS
+def test_a_failed_handshake_leaves_nothing_for_the_garbage_collector(
+    files: Files, new_loop: Callable[[], asyncio.AbstractEventLoop]
+) -> None:
+    """A connection of asyncio holds 256 kB, and the collector comes every few thousand of them."""
+
+    async def main() -> None:
+        async with listening(files, 0.3) as server:
+            loop = asyncio.get_running_loop()
+            with without_collector():
+                for code, fail in FAILURES:
+                    for _ in range(3):
+                        await loop.run_in_executor(None, fail, server.port)
+                    await until(lambda code=code: server.codes[code] == 3)  # type: ignore[misc]
+                assert server.made == 3 * len(FAILURES)
+                await until(lambda: not server.protocols)
+
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(main())
+
+
+@LOOPS
+def test_who_leaves_while_others_shake_hands_gets_no_transport(
+    files: Files, new_loop: Callable[[], asyncio.AbstractEventLoop]
+) -> None:
+    async def main() -> None:
+        async with listening(files, 10.0) as server:
+            loop = asyncio.get_running_loop()
+            busy = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(64)]
+            with contextlib.ExitStack() as stack:
+                for sock in busy:
+                    stack.enter_context(sock)
+                    sock.sendall(hello()[:100])
+                await until(lambda: server.made == len(busy))
+                for data in (b"", hello(), hello()[:100]):
+                    for _ in range(20):
+                        socket_ = socket.create_connection(("127.0.0.1", server.port))
+                        socket_.sendall(data)
+                        socket_.close()
+                await until(lambda: server.codes["NO_DATA"] == 20 and server.codes["CONNECTION_CLOSED"] == 40)
+                assert server.made == len(busy)
+                # Who stays is served, and who asks in plain HTTP and half closes is answered.
+                await loop.run_in_executor(None, refuse, server.port, client(ca=files.ca_text))
+                request = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+                await loop.run_in_executor(None, lambda: say(server.port, request, finish=True))
+                await until(lambda: server.codes["session"] == 1 and server.codes["HTTP_REQUEST"] == 1)
+                assert server.made == len(busy) + 2
+
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(main())

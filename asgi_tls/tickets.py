@@ -111,7 +111,7 @@ def load_secret(secret: TicketSecret) -> LoadedSecret:
     if isinstance(secret, TicketSecretFile):
         material = _read(Path(secret.path))
         _check(material.name, material.data)
-        return LoadedSecret(material.data, material.open_to_others("ticket secret"))
+        return LoadedSecret(material.data, (*material.open_to_others("ticket secret"), *material.stale))
     if isinstance(secret, bytes):
         return LoadedSecret(secret)
     try:

@@ -29,12 +29,13 @@ DENIED = "Let the server's user read it (chown or chgrp, then chmod 0640), or st
 
 @dataclass(frozen=True)
 class Material:
-    """The bytes read. `role` is 'certificate', 'key' or 'password'; `mode` the permission bits of a file."""
+    """The bytes read. `role` is 'certificate', 'key' or 'password'; `mode` and `links` are those of a file."""
 
     role: str
     data: bytes = field(repr=False)
     path: Path | None = None
     mode: int | None = None
+    links: int = 1
 
     def error(self, kind: type[_E], problem: str, fix: str, *settings: str) -> _E:
         """An error that names the file, or the argument when there is no file. `settings` are those in its text."""
@@ -46,6 +47,13 @@ class Material:
         """A warning if other users can read it or write to it. `what` names the secret in it."""
         who = others_with_access(self.mode)
         return (f"{self.name}: the {what} is open to {who} (mode {self.mode:04o}); chmod 0600",) if who else ()
+
+    @property
+    def stale(self) -> tuple[str, ...]:
+        """A warning if the file was deleted or replaced where it is mounted from, which a mount of one file hides."""
+        if self.links > 0:
+            return ()
+        return (f"{self.name}: was replaced or deleted outside of this mount (link count 0); mount its directory",)
 
     @property
     def name(self) -> str:
@@ -70,7 +78,7 @@ def read_material(path: Path, role: str, *, denied: str = DENIED) -> Material:
         raise EmptyFileError(
             "is empty", fix=f"Write the {role} again; a full disk or an interrupted copy leaves empty files.", path=path
         )
-    return Material(role, data, path, stat.S_IMODE(status.st_mode))
+    return Material(role, data, path, stat.S_IMODE(status.st_mode), status.st_nlink)
 
 
 def _cannot_read(path: Path, role: str, error: OSError | ValueError, denied: str) -> CertificateError:

@@ -59,9 +59,11 @@ def load_client_trust(client_ca: Path, client_crl: Path | None = None, *, now: d
         for each in found
         if each not in current
     )
+    warnings += material.stale
     if client_crl is None:
         return ClientTrust(_text(found), None, warnings)
     holder = read_material(client_crl, "CRL")
+    warnings += holder.stale
     text, lists = _revocation_lists(holder, now)
     current = _without_loose_ends(material, current)
     for each in current:

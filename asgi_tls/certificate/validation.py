@@ -84,7 +84,12 @@ def validate(
     """Parse and check. `key` is None when the key stands beside the certificate. Raises CertificateError."""
     holder = key or certificate
     blocks, loaded = _read(certificate, key, password)
-    warnings = (*loaded.warnings, *(holder.open_to_others("key") if check_mode else ()))
+    warnings = (
+        *loaded.warnings,
+        *(holder.open_to_others("key") if check_mode else ()),
+        *certificate.stale,
+        *(holder.stale if key else ()),
+    )
     try:
         chain = parse_certificates(blocks)
     except ValueError as error:

@@ -419,3 +419,14 @@ def test_a_source_can_be_loaded_by_threads_at_once(pki: PKI, tmp_path: Path) -> 
 def test_a_key_of_ones_own_can_be_given(pki: PKI) -> None:
     key = make_key("ecdsa")
     assert load(pki.leaf(key=key)).fingerprint_sha256 != load(pki.leaf(key=key)).fingerprint_sha256
+
+
+def test_a_mount_of_a_file_that_was_replaced_is_reported(pki: PKI, tmp_path: Path) -> None:
+    """In a container the path leads to the old file for ever. Here a descriptor does."""
+    names = pki.leaf().write(tmp_path)
+    with names[0].open() as certificate, names[1].open() as key:
+        for name in names:
+            name.unlink()
+        paths = [f"/proc/self/fd/{file.fileno()}" for file in (certificate, key)]
+        said = "was replaced or deleted outside of this mount (link count 0); mount its directory"
+        assert PEMFiles(*paths).load().warnings == tuple(f"{path}: {said}" for path in paths)

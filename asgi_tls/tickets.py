@@ -59,7 +59,7 @@ class LoadedSecret:
     """A secret that is long enough, and what else is to be said of it."""
 
     data: bytes = field(repr=False)
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = field(default=(), compare=False)
 
 
 def check_tickets(secret: object, rotation: float) -> None:

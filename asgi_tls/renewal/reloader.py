@@ -11,7 +11,7 @@ import logging
 import weakref
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeAlias
 
 from asgi_tls.certificate import Certificate
 from asgi_tls.certificate.trust import ClientTrust
@@ -21,8 +21,12 @@ from asgi_tls.events import CertificateLoadedEvent, Event, Listener, ReloadFaile
 from asgi_tls.renewal.expiry import ExpiryWatch
 from asgi_tls.renewal.follower import Follower, Over
 from asgi_tls.renewal.inventory import Inventory, Item, Offer, Round
+from asgi_tls.tickets import LoadedSecret
 
 logger = logging.getLogger("asgi_tls")
+
+Warned: TypeAlias = Certificate | ClientTrust | LoadedSecret
+"""What is loaded from files, with warnings about them."""
 
 
 class Reloader:
@@ -59,9 +63,9 @@ class Reloader:
         prepared = context.prepare(offer.names.groups, **offer.shared)
         self._in_loop(lambda: context.swap(prepared))
         for item, value in found.loaded.items():
+            log_warnings(value, before=item.value)
             if isinstance(value, Certificate):
                 self._tell([loaded_event(value)])
-                log_warnings(value, before=item.value)
             elif value != item.value:
                 what = "client CA bundle " if isinstance(value, ClientTrust) else ""
                 logger.info("%s%s reloaded; earlier session tickets are no longer accepted", what, item.name)
@@ -105,11 +109,13 @@ def running_loop() -> asyncio.AbstractEventLoop | None:
         return None
 
 
-def log_warnings(certificate: Certificate, *, before: Certificate | None = None) -> None:
-    """What is questionable about a certificate that is served from now on, and was not so before."""
-    for warning in certificate.warnings:
+def log_warnings(value: Warned, *, before: Warned | None = None) -> None:
+    """What is questionable about something that is used from now on, and was not so before."""
+    for warning in value.warnings:
         if before is None or warning not in before.warnings:
-            logger.warning("%s: %s", certificate.source, warning)
+            if isinstance(value, Certificate) and not warning.startswith("/"):  # it names no file
+                warning = f"{value.source}: {warning}"
+            logger.warning("%s", warning)
 
 
 def loaded_event(certificate: Certificate) -> CertificateLoadedEvent:

@@ -51,7 +51,7 @@ NO_STAMP: Final = Stamp()
 
 
 def status_of(paths: Iterable[Path]) -> Status:
-    """Which file each path leads to, behind any link, with its mode, size and times.
+    """Which file each path leads to, behind any link, with its mode, size and times, and whether it is deleted.
 
     The time of the last change of status (ctime) moves with every write, and no program can set it back.
     """
@@ -64,7 +64,9 @@ def status_of(paths: Iterable[Path]) -> Status:
         except (OSError, ValueError):
             found.append(_MISSING)
         else:
-            found.append((one.st_mode, one.st_dev, one.st_ino, one.st_size, one.st_mtime_ns, one.st_ctime_ns))
+            found.append(
+                (one.st_mode, one.st_nlink == 0, one.st_dev, one.st_ino, one.st_size, one.st_mtime_ns, one.st_ctime_ns)
+            )
     return tuple(found)
 
 
@@ -89,4 +91,5 @@ def stamp_of(paths: Iterable[Path]) -> Stamp:
 
 
 def _modes(status: Status) -> list[tuple[int, ...]]:
-    return [one[:1] for one in status]
+    """With what is warned of when it changes: a deleted file that a mount still shows."""
+    return [one[:2] for one in status]

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import logging
+import os
 import ssl
 import threading
 import time
@@ -19,7 +22,7 @@ from pki import DAY, PKI, Pair
 from renewals import Site
 
 from asgi_tls import PEMFiles, ServerTLS
-from asgi_tls.certificate import Certificate
+from asgi_tls.certificate import Certificate, PasswordFile
 from asgi_tls.context.server_context import ServerContext
 from asgi_tls.errors import ConfigurationError, ExpiredError, MissingFileError, NotPEMError
 from asgi_tls.events import (
@@ -31,6 +34,7 @@ from asgi_tls.events import (
     SessionEvent,
 )
 from asgi_tls.renewal.expiry import ExpiryWatch
+from asgi_tls.tickets import TicketSecretFile
 
 INTERVAL = 0.1
 CLIENT = (ExtendedKeyUsageOID.CLIENT_AUTH,)
@@ -99,6 +103,38 @@ def test_a_renewal_that_has_expired_is_refused(files: Files, tmp_path: Path) -> 
         assert served(context) == before
 
     asyncio.run(main())
+
+
+def test_modes_that_change_while_serving_are_reported(
+    files: Files, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each once, and no session ends for it."""
+    site, secret, password = Site(files.pki, tmp_path, password=b"x"), tmp_path / "ticket.key", tmp_path / "password"
+    for path, text in ((secret, os.urandom(32)), (password, b"x")):
+        path.write_bytes(text)
+        path.chmod(0o600)
+    key = Path(str(site.source.keyfile))
+    source = PEMFiles(site.source.certfile, key, PasswordFile(password))
+
+    async def main() -> None:
+        tls = ServerTLS(source, reload_interval=INTERVAL, listeners=[], ticket_secret=TicketSecretFile(secret))
+        context = tls.create_server_context()
+        visitor = client()
+        first = handshake(context.ssl_context, visitor).client.session
+        caplog.clear()
+        for number, path in enumerate((key, password, secret), 1):
+            path.chmod(0o644)
+            await until(functools.partial(lambda count: len(caplog.messages) == count, number))
+        context.reload()
+        await asyncio.sleep(3 * INTERVAL)
+        assert handshake(context.ssl_context, visitor, session=first).client.session_reused
+
+    with caplog.at_level(logging.WARNING, "asgi_tls"):
+        asyncio.run(main())
+    assert caplog.messages == [
+        f"{path}: the {what} is open to everyone (mode 0644); chmod 0600"
+        for path, what in ((key, "key"), (password, "password"), (secret, "ticket secret"))
+    ]
 
 
 def test_one_bad_source_does_not_hold_up_the_others(files: Files, tmp_path: Path) -> None:

@@ -60,6 +60,17 @@ def test_a_change_is_seen_by_status_and_by_stamp(tmp_path: Path, change: Callabl
     assert before.still(stamp_of([path])) is None
 
 
+def test_a_file_that_a_mount_shows_after_its_end_is_seen(tmp_path: Path) -> None:
+    """As in a container whose mount of one file went stale. Here a descriptor keeps it."""
+    (tmp_path / "file").write_bytes(b"first")
+    with (tmp_path / "file").open() as kept:
+        path = Path(f"/proc/self/fd/{kept.fileno()}")
+        before = stamp_of([path])
+        (tmp_path / "file").unlink()
+        assert stamp_of([path]).digest == before.digest
+        assert before.still(stamp_of([path])) is None
+
+
 def test_the_same_content_in_another_file_is_the_same(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"first")

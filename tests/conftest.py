@@ -7,9 +7,14 @@ from typing import Any
 import pytest
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from files import Files
+from hypothesis import HealthCheck, settings
 from pki import PKI
 
 from asgi_tls import PEMFiles
+
+# A busy machine is no reason to fail: neither a time for each example, nor one for making them.
+settings.register_profile("asgi_tls", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("asgi_tls")
 
 
 @pytest.fixture(scope="session")

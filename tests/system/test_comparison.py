@@ -243,12 +243,12 @@ def observe(name: str, directory: Path) -> dict[str, str]:
     with started(site, make(site, port, "fullchain.pem", "privkey.pem"), port) as server:
         assert server is not None
         first, answer = over_tls(site, port)
-        found["The application can know its TLS connection (ASGI `tls`)"] = (
+        found["The application learns about its TLS connection (ASGI `tls`)"] = (
             "-" if name in {"nginx", "caddy"} else "no" if b"not told" in answer else "yes"
         )
         before = len(server.text)
         found["A client without a common suite gets"] = refused_client(site, port)
-        found["and is logged by default with its address"] = "yes" if tells_of_a_client(server, port, before) else "no"
+        found["and is in the log by default, with the address"] = "yes" if logs_a_client(server, port, before) else "no"
         found["Plain HTTP on the TLS port gets"] = plain_client(port)
         site.renew()
         found["New files are served"] = renewal(
@@ -263,8 +263,8 @@ def observe(name: str, directory: Path) -> dict[str, str]:
     return found
 
 
-def tells_of_a_client(server: Server, port: int, before: int) -> bool:
-    """Soon, and after what it has told before, by an address that is not its own, and not of a request."""
+def logs_a_client(server: Server, port: int, before: int) -> bool:
+    """Whether it logs, within 5 s, an address that is not its own, on a line that is not about a request."""
     deadline = time.monotonic() + 5
     while time.monotonic() < deadline:
         lines = [line for line in server.text[before:].splitlines() if "GET /" not in line]
@@ -301,7 +301,7 @@ def renewal(site: Site, port: int, first: bytes, ask: Callable[[], str]) -> str:
         return False
 
     if changed(8):  # seconds: longer than it takes where the files are looked at every five
-        return "by themselves"
+        return "within seconds"
     way = ask()
     return way if changed(8) else "after a restart"
 
@@ -325,5 +325,5 @@ def observed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, st
         return {name: each.result() for name, each in running.items()}
 
 
-def test_the_page_says_what_each_of_them_does(observed: dict[str, dict[str, str]]) -> None:
+def test_the_page_reports_what_each_of_them_does(observed: dict[str, dict[str, str]]) -> None:
     assert table() == observed

@@ -39,18 +39,11 @@ CALL = 'curl --cacert "$(.venv/bin/asgi-tls ca path)" https://localhost:8443/tls
 ELSEWHERE: dict[tuple[str, str], tuple[str, str]] = {
     ("README.md", "make demo"): (INSTALLS, "tests/test_demo.py::test_make_demo_serves_it"),
     ("README.md", CALL): (INSTALLS, NEW),
-    ("README.md", "make test          # what needs Python packages only"): (CI, ".ci/run"),
-    (
-        "README.md",
-        "make test-system   # with nginx, HAProxy, Caddy, Chromium and others; installs Debian's packages itself",
-    ): (CI, ".ci/run"),
-    ("README.md", "make check         # ruff, mypy --strict, the formatter"): (CI, ".ci/run"),
-    ("README.md", "make docs          # docs/api.md, made of the docstrings"): (
+    **{("README.md", f"make {target}"): (CI, ".ci/run") for target in ("test", "test-system", "check")},
+    ("README.md", "make docs"): (
         "it writes into the tree", "tests/test_documents.py::test_the_reference_is_that_of_the_docstrings",
     ),
-    ("README.md", "make bench         # the measurements, side by side with plain servers"): (
-        "it takes many minutes", "bench/__main__.py",
-    ),
+    ("README.md", "make bench"): ("it takes many minutes", "bench/__main__.py"),
     **{
         (f"demo_app/{example}/README.md", command): (INSTALLS, NEW)
         for example in ("live", "starter")
@@ -68,8 +61,8 @@ ELSEWHERE: dict[tuple[str, str], tuple[str, str]] = {
         "demo_app/live/README.md",
         ".venv/bin/gunicorn -c python:asgi_tls.servers.gunicorn -k asgi --bind 127.0.0.1:8443 app:app",
     ): (INSTALLS, UNDER_EACH),
-    ("docs/development.md", "asgi-tls ca install      # this machine and its browsers trust it"): (TRUST, STORES),
-    ("docs/development.md", "asgi-tls ca uninstall    # and nobody trusts it any more"): (TRUST, STORES),
+    ("docs/development.md", "asgi-tls ca install"): (TRUST, STORES),
+    ("docs/development.md", "asgi-tls ca uninstall"): (TRUST, STORES),
     ("docs/development.md", "asgi-tls cert --client alice --pkcs12"): (
         "it asks for a password at a terminal",
         "tests/cli/test_client_certificates.py::test_the_password_is_asked_for_and_not_shown",
@@ -107,7 +100,7 @@ exec bash --noprofile --norc
 
 _SERVER = re.compile(
     r"(?P<variables>(?:\w+=\S+ )*)(?P<command>(?:\.venv/bin/)?"
-    r"(?:asgi-tls (?:uvicorn|hypercorn)|uvicorn|hypercorn|gunicorn|granian|python \w+\.py)(?! --help).*)"
+    r"(?:asgi-tls (?:uvicorn|hypercorn|gunicorn)|uvicorn|hypercorn|gunicorn|granian|python \w+\.py)(?! --help).*)"
 )
 _LISTENS = re.compile(r"(?:running on|Running on|Listening at:) \(?\w+://\S+?:(\d+)")
 _MARK = "--- that was it: "
@@ -148,8 +141,8 @@ class Shell:
         self._type(f'({line}) > {log} 2>&1 < /dev/null &\necho "{_MARK}$!"\n')
         self.server = self._answer()
         deadline = time.monotonic() + 60
-        # gunicorn says where it listens before it has a worker, and one that is not there yet cannot be told to stop.
-        worker = "ASGI server listening" if "-k asgi" in line else ""
+        # gunicorn reports where it listens before it has a worker, and SIGTERM then leaves that worker behind.
+        worker = "ASGI server listening" if "gunicorn" in line else ""
         while not self._listens(log, worker):
             assert time.monotonic() < deadline, log.read_text(encoding="utf-8")
             if not Path(f"/proc/{self.server}/exe").exists():
@@ -160,10 +153,10 @@ class Shell:
 
     def _listens(self, log: Path, worker: str) -> bool:
         text = log.read_text(encoding="utf-8") if log.exists() else ""
-        said = _LISTENS.findall(text) if worker in text else []
+        ports = _LISTENS.findall(text) if worker in text else []
         sockets = Path(f"/proc/{self.process.pid}/net/tcp").read_text(encoding="ascii").splitlines()[1:]
         listening = {line.split()[1].rpartition(":")[2] for line in sockets if line.split()[3] == "0A"}
-        return bool(said) and all(f"{int(port):04X}" in listening for port in said)
+        return bool(ports) and all(f"{int(port):04X}" in listening for port in ports)
 
     def _log(self) -> Path:
         self._count += 1
@@ -183,8 +176,8 @@ class Shell:
 
 
 @contextlib.contextmanager
-def machine(directory: Path) -> Iterator[Shell]:
-    """A shell in a directory that holds an application and certificates, as the pages take for granted."""
+def machine(directory: Path, *, empty: bool = False) -> Iterator[Shell]:
+    """A shell in a directory that holds an application and certificates, as most pages take for granted, or nothing."""
     root, files, home = directory / "root", directory / "files", directory / "home"
     work = directory / "work"
     for each in (root, home, work):
@@ -194,17 +187,17 @@ def machine(directory: Path) -> Iterator[Shell]:
     pki.leaf("example.org").write(files / "org")
     (files / "ca.pem").write_bytes(pki.root_pem)
     (files / "clients.pem").write_bytes(pki.root_pem)
-    client = pki.leaf("alice", san=False, eku=(ExtendedKeyUsageOID.CLIENT_AUTH,))
-    client.write(work, certfile="client.pem", keyfile="client-key.pem")
-    for name in ("fullchain.pem", "privkey.pem", "clients.pem"):
-        shutil.copy(files / name, work)
-    (work / "app.py").write_text(APP, encoding="utf-8")
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("ASGI_TLS", "PYTHON"))}
+    if not empty:
+        client = pki.leaf("alice", san=False, eku=(ExtendedKeyUsageOID.CLIENT_AUTH,))
+        client.write(work, certfile="client.pem", keyfile="client-key.pem")
+        for name in ("fullchain.pem", "privkey.pem", "clients.pem"):
+            shutil.copy(files / name, work)
+        (work / "app.py").write_text(APP, encoding="utf-8")
+        inherited |= {"CURL_CA_BUNDLE": str(files / "ca.pem"), "SSL_CERT_FILE": str(files / "ca.pem")}
     environment = inherited | {
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}:/usr/sbin",
         "HOME": str(home),
-        "CURL_CA_BUNDLE": str(files / "ca.pem"),
-        "SSL_CERT_FILE": str(files / "ca.pem"),
         "PYTHONUNBUFFERED": "1",
         "PIP_NO_INDEX": "1",
         "COLUMNS": "120",
@@ -272,19 +265,21 @@ def steps(page: Path) -> list[Command | tuple[str, str]]:
     return found
 
 
+# This one makes the files that it uses.
+FROM_NOTHING = REPOSITORY / "docs/quickstart.md"
 WITH_COMMANDS = [page for page in PAGES if any(isinstance(step, Command) for step in steps(page))]
 
 
 @pytest.mark.parametrize("page", WITH_COMMANDS, ids=name_of)
 def test_the_commands_of(page: Path, tmp_path: Path) -> None:
-    with machine(tmp_path) as shell:
+    with machine(tmp_path, empty=page == FROM_NOTHING) as shell:
         for step in steps(page):
             if isinstance(step, tuple):
                 (shell.directory / step[0]).write_text(step[1], encoding="utf-8")
                 continue
             status, text = shell.run(step)
             deadline = time.monotonic() + 10
-            # What a server tells of its clients takes a moment.
+            # What a server reports of its clients takes a moment.
             while step.text.startswith("curl") and missing(step, text) and time.monotonic() < deadline:
                 time.sleep(0.1)
                 status, text = shell.run(step)
@@ -301,7 +296,7 @@ def missing(command: Command, text: str) -> list[str]:
 
 def test_what_is_not_run_is_known_and_tested_elsewhere() -> None:
     found = {
-        (name_of(page), command.text)
+        (name_of(page), re.split(r"\s+#", command.text)[0])
         for page in PAGES
         for block in blocks(page)
         if block.info == ("console", "elsewhere")

@@ -51,6 +51,8 @@ _SECONDS: Final = {"reload_interval": 5, "handshake_timeout": 10}
 class ServerTLS:
     """How a server does TLS. Frozen and picklable: it reaches worker processes, and reads files only when asked.
 
+    Its pickle holds keys once `check` was called: workers get what their parent has loaded.
+
     `certificates` is one source, several (an ECDSA and an RSA pair for the same names), or a mapping of host names to
     either. A mapping may have "*.example.org", and "default" for clients that ask for another name or for none;
     without "default" those are refused with the alert unrecognized_name.
@@ -61,25 +63,25 @@ class ServerTLS:
     `client_crl` is a PEM file of the CRLs of those CAs: then a client gets in only while each CA of its chain, the root
     included, has one in force.
 
-    `directory` holds more key pairs, each served for the names in it (see `PEMDirectory`): pairs that are added to it
-    or removed are taken up while the server runs. Names in `certificates` come first; it may be an empty mapping.
+    `directory` holds more key pairs, each served for the names in it (see `PEMDirectory`). Pairs may be added and
+    removed while the server runs. Names in `certificates` come first; it may be an empty mapping.
 
-    `reload_interval` is how often, in seconds, the files are looked at while the server runs. A change of anything else
-    than their content needs a new ServerTLS, and a restart of the server.
+    `reload_interval` is how often, in seconds, the files are checked for changes while the server runs. To change
+    anything else than their content, make a new ServerTLS and restart the server.
 
     `allow_unsupported` logs what this platform cannot enforce of the profile, where it would raise.
 
     `handshake_timeout` is in seconds, from the connection to the end of the handshake. `plain_http` says what a plain
     HTTP request to the TLS port gets: a redirect to https where a certificate covers its host, or 400 always.
 
-    `stapling` sends the CA's fresh word that the certificate is good (OCSP): "auto" where the certificate names a
-    responder, "required" refuses a certificate that there is no good response for, "off" asks nobody.
+    `stapling` says whether OCSP responses are stapled: "auto" where the certificate names a responder, "off" never;
+    "required" refuses a certificate that has no good response.
 
-    `ticket_secret` is what the keys of session tickets are made of: at least 32 random bytes, a `TicketSecretFile` or a
-    callable that returns them. Servers with the same secret and the same policy resume each other's sessions. Without
-    one, the workers of this object share a random one. The keys change every `ticket_rotation` seconds.
+    `ticket_secret` is what the keys of session tickets are derived from: at least 32 random bytes, a `TicketSecretFile`
+    or a callable that returns them. Servers with the same secret and the same policy resume each other's sessions.
+    Without one, the workers of this object share a random one. The keys change every `ticket_rotation` seconds.
 
-    `listeners` are told each event of `asgi_tls.events`; by default each becomes a log record.
+    `listeners` get each event of `asgi_tls.events`; by default each becomes a log record.
 
     Raises ConfigurationError.
     """

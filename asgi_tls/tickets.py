@@ -1,7 +1,7 @@
-"""Session tickets: what their keys are made of, and which count when. Pure, so all workers and hosts agree unasked.
+"""Session tickets: what their keys are derived from, and when each is valid. Pure: all hosts compute the same.
 
 A ticket is a session that the client keeps, encrypted by the server (RFC 8446 section 4.6.1, RFC 5077). Its keys come
-from a secret that workers and hosts share, from the epoch, and from whatever must end the sessions of before.
+from a secret that workers and hosts share, from the epoch, and from whatever must end earlier sessions when it changes.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from asgi_tls.errors import ConfigurationError, MissingFileError
 from asgi_tls.profile import TLSProfile
 
 MIN_SECRET: Final = 32
-"""Bytes: the strength of the AES-256 and HMAC-SHA256 keys that are made of it."""
+"""Bytes: the strength of the AES-256 and HMAC-SHA256 keys that are derived from it."""
 
 KEYS_SIZE: Final = 80
 """OpenSSL's ticket keys: a name of 16 bytes, an HMAC-SHA256 key and an AES-256 key of 32 each."""
 
 DEFAULT_ROTATION: Final = 43_200.0
-"""Seconds. RFC 9325 section 3.4: the keys change regularly, and tickets are not good for longer than that."""
+"""Seconds. RFC 9325 section 3.4: the keys change regularly, and tickets are not valid for longer than that."""
 
-_MAX_ROTATION: Final = 604_800  # RFC 8446 section 4.6.1: no ticket is good for more than seven days
+_MAX_ROTATION: Final = 604_800  # RFC 8446 section 4.6.1: no ticket is valid for more than seven days
 
 # Of random bytes, or random text in hexadecimal, 32 hardly ever have fewer different values.
 _MIN_DIFFERENT: Final = 8
 
-# How long tickets of the epoch before are still accepted, as a share of the rotation: an hour of twelve. A client that
-# is about comes back within it, and gets a new one.
+# How long tickets of the previous epoch are still accepted, as a share of the rotation: an hour of twelve. An active
+# client comes back within it, and gets a new one.
 _OVERLAP: Final = 1 / 12
 # How far, in seconds, another host's clock may be ahead for its new tickets to be accepted here.
 _SKEW: Final = 60.0
@@ -56,14 +56,14 @@ TicketSecret: TypeAlias = bytes | TicketSecretFile | Callable[[], bytes]
 
 @dataclass(frozen=True)
 class LoadedSecret:
-    """A secret that is long enough, and what else is to be said of it."""
+    """A secret that is long enough, and warnings about it."""
 
     data: bytes = field(repr=False)
     warnings: tuple[str, ...] = field(default=(), compare=False)
 
 
 def check_tickets(secret: object, rotation: float) -> None:
-    """Refuse, before any file is read, what cannot be. Raises ConfigurationError, which never quotes a secret."""
+    """Check both without reading a file. Raises ConfigurationError, which never quotes a secret."""
     if isinstance(secret, bytes):
         _check("ticket_secret", secret)
     elif not (secret is None or isinstance(secret, TicketSecretFile) or callable(secret)):
@@ -81,7 +81,7 @@ def check_tickets(secret: object, rotation: float) -> None:
 
 
 def secret_from(path: str | None, text: str | None) -> TicketSecret | None:
-    """What the settings give: a file, or the secret itself as text. Raises ConfigurationError."""
+    """What the settings name: a file, or the secret itself as text. Raises ConfigurationError."""
     if path is not None and text is not None:
         raise ConfigurationError(
             "{ticket_secret} and {ticket_secret_file} are both set",
@@ -99,7 +99,7 @@ def name_of(secret: TicketSecret) -> str:
 
 
 def paths_of(secret: TicketSecret) -> tuple[Path, ...]:
-    """Its file, if it has one."""
+    """The file, where there is one."""
     return (Path(secret.path),) if isinstance(secret, TicketSecretFile) else ()
 
 
@@ -117,14 +117,17 @@ def load_secret(secret: TicketSecret) -> LoadedSecret:
     try:
         data = secret()
     except Exception as error:
-        # Its type alone: what it says may hold anything.
+        # Its type alone: its text may hold anything.
         raise ConfigurationError(
-            f"asking for the ticket secret failed with {type(error).__name__}",
-            fix="Make the callable return the secret as bytes.",
+            f"the callable in {{ticket_secret}} failed with {type(error).__name__}",
+            fix="Make it return the secret as bytes.",
+            settings=("ticket_secret",),
         ) from error
     if not isinstance(data, bytes):
         raise ConfigurationError(
-            f"the callable for the ticket secret returned {type(data).__name__}", fix="Make it return bytes."
+            f"the callable in {{ticket_secret}} returned {type(data).__name__}",
+            fix="Make it return the secret as bytes.",
+            settings=("ticket_secret",),
         )
     _check("the ticket secret that the callable returned", data)
     return LoadedSecret(data)
@@ -145,7 +148,7 @@ def _check(what: str, secret: bytes) -> None:
 
 
 def ends_of(profile: TLSProfile, client_auth: str | None, client_ca: str | None, client_crl: str | None) -> bytes:
-    """A digest of what must end the sessions of before when it changes: policy, and whom the server trusts.
+    """A digest of what must end earlier sessions when it changes: the policy, and whom the server trusts.
 
     Certificates are not in it: a renewal ends no session.
     """
@@ -166,8 +169,8 @@ def derive_keys(secret: bytes, *, rotation: float, epoch: int, ends: bytes) -> b
 
 @dataclass(frozen=True)
 class Epochs:
-    """Which epochs count from `since` until `until` (seconds since 1970): tickets are made in `current`, and accepted
-    of `also` too.
+    """The epochs from `since` until `until` (seconds since 1970): tickets are issued in `current`, and those of `also`
+    are accepted too.
     """
 
     current: int
@@ -191,11 +194,11 @@ class Rotation:
 
     @classmethod
     def gentle(cls, period: float) -> Rotation:
-        """With a lead and an overlap that suit the period."""
+        """With a lead and an overlap in proportion to the period."""
         return cls(period, min(_SKEW, period * _OVERLAP), period * _OVERLAP)
 
     def at(self, now: float) -> Epochs:
-        """What counts at a moment, in seconds since 1970."""
+        """The epochs at a moment, in seconds since 1970."""
         offsets = (0.0, self.lead, -self.overlap)
         current, *also = numbers = [math.floor((now + offset) / self.period) for offset in offsets]
         edges = list(zip(numbers, offsets, strict=True))

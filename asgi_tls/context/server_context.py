@@ -122,9 +122,9 @@ class ServerContext:
     ) -> None:
         """Serve these certificates from the next ClientHello on, or raise and change nothing.
 
-        `certificates` maps host names, "*.example.org" and "default" to the certificates for that name, one of each
-        kind of key. `client_ca` and `client_crl` are PEM text. `ticket_secret` is what session tickets are encrypted
-        with, None the one of before, or a random one. Connections that exist are not touched.
+        `certificates` maps host names, "*.example.org" and "default" to the certificates for that name, one for each
+        key type. `client_ca` and `client_crl` are PEM text. The keys of session tickets are derived from
+        `ticket_secret`; None keeps the previous one, at first a random one. Open connections are not affected.
 
         The first time, where the policy could not be set, the context is proven to have it; `notes` may grow.
 
@@ -151,10 +151,10 @@ class ServerContext:
         Raises ConfigurationError, CertificateError.
         """
         if not certificates:
-            raise ConfigurationError("there is no certificate to serve", fix="Name at least one certificate source.")
+            raise ConfigurationError("there is no certificate to serve", fix="Set at least one.")
         if self._client_auth is not None and client_ca is None:
             raise ConfigurationError(
-                "client certificates are asked for, and there is no CA to verify them", fix="Give client_ca."
+                "client_auth is set, but there is no CA to verify clients with", fix="Pass client_ca."
             )
         served = self._served
         trust = served.trust
@@ -175,6 +175,7 @@ class ServerContext:
             certificates={name: slot.group for name, slot in names.items()},
             names=names,
             only=names.get(DEFAULT) if len(names) == 1 else None,
+            has_addresses=any(name[-1].isdigit() or ":" in name for name in names),
             hosts=frozenset(host for slot in slots.values() for one in slot.group for host in one.subject_alt_names),
             trust=trust,
             ticket_secret=ticket_secret,
@@ -246,7 +247,10 @@ class ServerContext:
             connection.tls_widen = None  # type: ignore[union-attr]
             widen()
         served = self._served
-        slot = served.find(server_name)
+        asked = server_name
+        if asked is None and served.has_addresses:
+            asked = connection.tls_local_ip()  # type: ignore[union-attr]
+        slot = served.find(asked)
         connection.tls_server_name = server_name  # type: ignore[union-attr]
         if slot is None:
             connection.tls_name_refused = True  # type: ignore[union-attr]
@@ -283,6 +287,7 @@ class Prepared:
     certificates: Mapping[str, tuple[Certificate, ...]] = field(default_factory=dict)
     names: Mapping[str, _Slot] = field(default_factory=dict)
     only: _Slot | None = None  # for all names
+    has_addresses: bool = False
     hosts: frozenset[str] = frozenset()
     trust: Trust = field(default_factory=Trust)
     ticket_secret: bytes | None = field(default=None, repr=False)
@@ -323,19 +328,19 @@ def _without_sessions(context: ssl.SSLContext) -> None:
 def check_group(name: str, certificates: Sequence[Certificate]) -> None:
     """Raise ConfigurationError unless these can answer side by side for this name."""
     if not certificates:
-        raise ConfigurationError(f"no certificate for {name!r}", fix="Give at least one source.")
+        raise ConfigurationError(f"there is no certificate for {name!r}", fix="Set at least one.")
     kinds: dict[str, Certificate] = {}
     for certificate in certificates:
         kind = certificate.key_type.split()[0]
         if kind in kinds:
             raise ConfigurationError(
-                f"{certificate.source} and {kinds[kind].source} both have an {kind} key; a name takes one of each",
-                fix="Leave one of them out, or map each to its own host name.",
+                f"{certificate.source} and {kinds[kind].source} both have an {kind} key; a name takes one of each type",
+                fix="Remove one of them, or set each for its own host name.",
             )
         kinds[kind] = certificate
         if name != DEFAULT and not certificate.covers(name):
             raise ConfigurationError(
-                f"{certificate.source} is served for {name!r}, but its names are "
+                f"{certificate.source} is set for {name!r}, but its names are "
                 f"{', '.join(certificate.subject_alt_names)}",
-                fix="Map the source to one of its names, or order a certificate for this one.",
+                fix="Set it for one of its names, or get a certificate for this one.",
             )

@@ -20,7 +20,7 @@ from asgi_tls.events import ClientErrorEvent, SilentClientEvent
 from asgi_tls.handshake import plain_http
 from asgi_tls.handshake.alerts import NAMES, UNEXPECTED, alert_by_reason, alert_for_garbage, alert_in, is_stun
 from asgi_tls.handshake.facts import session_fields
-from asgi_tls.handshake.peer import address_of, local_port, part_blocking
+from asgi_tls.handshake.peer import address_of, local_address, part_blocking
 from asgi_tls.handshake.ssl_object import Reception, reason_of
 
 _BEGINNING: Final = 10  # what HTTP and STUN are known by
@@ -86,6 +86,10 @@ class TLSSocket(ssl.SSLSocket):
             with contextlib.suppress(OSError):  # nothing to say, no room for it, or no answer yet
                 inner.shutdown()
 
+    def tls_local_ip(self) -> str | None:
+        """The address that the client has connected to, None over a unix socket."""
+        return local_address(self)[0]
+
     def _tls_shake_hands(self, reception: Reception, limit: Callable[[], None]) -> None:
         first = b""
         try:
@@ -132,7 +136,8 @@ class TLSSocket(ssl.SSLSocket):
             if not data:
                 break
             request += data
-        answer = plain_http.answer(request, mode=reception.plain_http, covers=reception.covers, port=local_port(self))
+        _, port = local_address(self)
+        answer = plain_http.answer(request, mode=reception.plain_http, covers=reception.covers, port=port)
         self._tls_end(answer, "HTTP_REQUEST", "a plain HTTP request came to the TLS port")
 
     def _tls_end(self, last_words: bytes, code: str, msg: str, alert: str | None = None) -> NoReturn:

@@ -132,13 +132,12 @@ def _is_half_closed(sock: socket.socket) -> bool:
     return bool(poll.poll(0))
 
 
-def local_port(sock: socket.socket) -> int | None:
-    """The port that was connected to, None over a unix socket."""
+def local_address(sock: socket.socket) -> tuple[str | None, int | None]:
+    """The IP address and port that were connected to, None and None over a unix socket."""
     try:
-        address = sock.getsockname()
+        return address_of(sock.getsockname())
     except OSError:
-        return None
-    return address[1] if isinstance(address, tuple) else None
+        return None, None
 
 
 def end(peer: Peer) -> None:

@@ -22,7 +22,7 @@ from asgi_tls.connection import TLSConnection
 from asgi_tls.events import ClientErrorEvent, Event, SilentClientEvent
 from asgi_tls.handshake import alerts, plain_http
 from asgi_tls.handshake.facts import describe, session_fields, verified_chain
-from asgi_tls.handshake.peer import HANDSHAKE_RECORD, Peer, current_peer, end, local_port, part
+from asgi_tls.handshake.peer import HANDSHAKE_RECORD, Peer, current_peer, end, local_address, part
 
 _AGAIN: Final = (ssl.SSLWantReadError, ssl.SSLWantWriteError)
 _ORDINARY: Final = (*_AGAIN, ssl.SSLZeroReturnError, ssl.SSLEOFError)
@@ -201,7 +201,7 @@ class TLSObject(ssl.SSLObject):
     def _tls_answer(self, request: bytes) -> None:
         reception, answer = self._tls_reception, b""
         if reception is not None:
-            port = None if self._tls_peer is None else local_port(self._tls_peer)
+            port = None if self._tls_peer is None else local_address(self._tls_peer)[1]
             answer = plain_http.answer(request, mode=reception.plain_http, covers=reception.covers, port=port)
         self._tls_turn_away(answer, "HTTP_REQUEST", "a plain HTTP request came to the TLS port")
 
@@ -252,6 +252,10 @@ class TLSObject(ssl.SSLObject):
         ip, port = (None, None) if peer is None else (peer.peer_ip, peer.peer_port)
         elapsed = time.perf_counter() - (self._tls_started if peer is None else peer.peer_started)
         reception.tell_session(session_fields(self, (ip, port), group=group, resumed=resumed, elapsed=elapsed))
+
+    def tls_local_ip(self) -> str | None:
+        """The address that the client has connected to, None where that is not known."""
+        return None if self._tls_peer is None else local_address(self._tls_peer)[0]
 
     def _tls_tell_error(self, code: str, msg: str, alert: str | None) -> None:
         peer = self._tls_peer

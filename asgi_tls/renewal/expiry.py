@@ -1,7 +1,7 @@
-"""When to say that a certificate expires: by the share of its lifetime that is left, which fits 90 days and 160 hours.
+"""When to report that a certificate expires: by the share of its lifetime that is left, of 90 days or 160 hours.
 
-Renewal is due when a third is left (Let's Encrypt's integration guide, and RFC 9773 where there is ARI). Whoever renews
-in time never reads one of these events.
+Renewal is due when a third is left (Let's Encrypt's integration guide, and RFC 9773 where there is ARI). Where it
+happens in time, there is no event.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _PAUSE: Final = timedelta(minutes=1)
 
 @dataclass(frozen=True)
 class _Stage:
-    """From this share of the lifetime on: how loud, and how often it is said again."""
+    """From this share of the lifetime on: how severe, and how often it is repeated."""
 
     share_left: float
     severity: Severity
@@ -62,7 +62,7 @@ class ExpiryWatch:
                 events.append(_event(certificate, stage, now))
                 before = stage, now
             reported[key] = before
-        self._reported = reported  # what is served no more is forgotten
+        self._reported = reported  # what is no longer served is forgotten
         return events
 
 

@@ -13,6 +13,7 @@ import multiprocessing
 import queue
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -42,8 +43,9 @@ class Over(Exception):  # noqa: N818 -- not an error: the one that the thread wo
 class Keeper(Protocol):
     """Whom the files are followed for."""
 
-    def check_alive(self) -> None:
-        """Raise Over when it is gone."""
+    @property
+    def is_over(self) -> bool:
+        """Whether it needs the files no longer."""
 
     def serve(self, offer: Offer, found: Round) -> None:
         """Take what was loaded into use. Raises ASGITLSError, and nothing has changed then."""
@@ -56,7 +58,7 @@ class Keeper(Protocol):
 
 
 class Follower:
-    """Keeps an inventory equal to what is on disk, from `start` until its keeper is gone.
+    """Keeps an inventory equal to what is on disk, from `start` until nobody else holds its keeper.
 
     `busy` is held while it works. `sleep` waits until files have settled.
     """
@@ -66,11 +68,11 @@ class Follower:
     ) -> None:
         self.busy = threading.Lock()
         self._inventory = inventory
-        self._keeper = keeper
         self._interval = interval
         self._sleep = sleep
         # A SimpleQueue may be filled from a signal handler, whatever the interrupted code was doing.
-        self._wakes: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._wakes = wakes = queue.SimpleQueue[str]()
+        self._keeper = weakref.ref(keeper, lambda _: wakes.put(_CHANGED))
 
     def start(self) -> None:
         """Run in a daemon thread: it never keeps a process from ending."""
@@ -84,7 +86,7 @@ class Follower:
         """Load what has changed, serve what is good of it, and report what is not. `at_once` reads all contents, waits
         for nothing to settle, and reports without delay.
         """
-        inventory, keeper = self._inventory, self._keeper
+        inventory, keeper = self._inventory, self._living()
         items = inventory.changed(time.monotonic(), interval=self._interval, at_once=at_once)
         if items and not at_once:
             settle(lambda: [stamp_of(item.files) for item in items], self._sleep)
@@ -109,10 +111,10 @@ class Follower:
                 at_once = self._wait() == _NOW
                 try:
                     if at_once and multiprocessing.parent_process() is None:  # a parent logs it for all of its workers
-                        logger.info("reading all certificates again, as requested; settings change with a restart")
+                        logger.info("reloading certificates, as requested; to change settings, restart the server")
                     with self.busy:
                         self.look(at_once=at_once)
-                    self._keeper.rest()
+                    self._living().rest()
                 except Over:
                     raise
                 except Exception:  # whatever it is, it must not end the reloading
@@ -127,8 +129,14 @@ class Follower:
         except queue.Empty:
             return None
         finally:
-            self._keeper.check_alive()
+            self._living()
         return found
+
+    def _living(self) -> Keeper:
+        keeper = self._keeper()
+        if keeper is None or keeper.is_over:
+            raise Over
+        return keeper
 
     def _pause(self) -> float:
         return min(self._interval, _SOON) if self._inventory.is_unsettled() else self._interval

@@ -22,7 +22,7 @@ from asgi_tls.certificate.material import out_of_descriptors
 from asgi_tls.certificate.trust import ClientTrust, load_client_trust
 from asgi_tls.context.policy import set_ciphers
 from asgi_tls.context.server_context import check_group
-from asgi_tls.errors import ASGITLSError, CertificateError
+from asgi_tls.errors import ASGITLSError, CertificateError, ConfigurationError
 from asgi_tls.profile import TLSProfile
 from asgi_tls.renewal.names import Key, Names
 from asgi_tls.renewal.stamps import NO_STAMP, Stamp, digest_of, stamp_of, status_of
@@ -209,6 +209,12 @@ class Inventory:
         for item in self.everything:
             if isinstance(item.state, Bad) and item.label not in known:
                 raise item.state.error
+        if self.directory is not None and not self.names.groups:
+            raise ConfigurationError(
+                f"{{directory}} is {self.directory}, which contains no key pair",
+                fix="Put pairs into it: NAME/fullchain.pem with NAME/privkey.pem, or NAME.crt with NAME.key.",
+                settings=("directory",),
+            )
 
     def changed(self, now: float, *, interval: float, at_once: bool = False) -> list[Item[Any]]:
         """The items to load: their files are others than before, or could not be used. `at_once` reads all contents.

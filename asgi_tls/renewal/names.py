@@ -1,13 +1,16 @@
 """Which certificates answer for which host name.
 
-Names that were given with their sources come first. Of the pairs in a directory each answers for the names that it
-holds; where several hold a name, the one that lasts longest answers, of each kind of key.
+Names that are set with their sources come first. Each pair in a directory answers for the names in its certificate.
+Clients send no IP address as a name (RFC 6066 section 3), so a pair for an address answers clients that connect to it
+and send no name. Where several certificates are for one name, the one that is valid longest answers, for each key type;
+a self-signed one only if there is no other.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import TypeAlias
 
@@ -48,7 +51,7 @@ class Names:
                     holders[name] = (*holders.get(name, ()), key)
                 touched |= old | new
         for name in touched:
-            keys = self.given.get(name) or _longest(sorted(holders[name]), certificates)
+            keys = self.given.get(name) or _best(sorted(holders[name]), certificates)
             group = tuple(certificates[key] for key in keys if key in certificates)
             if group:
                 groups[name] = group
@@ -61,16 +64,19 @@ class Names:
         if certificate is None:
             return {}
         path = Path(key)
-        names = [*certificate.dns_names, *([DEFAULT] if DEFAULT in {path.stem, path.parent.name} else [])]
+        names = [*certificate.subject_alt_names, *([DEFAULT] if DEFAULT in {path.stem, path.parent.name} else [])]
         return {name: None for name in names if name not in self.given}
 
 
-def _longest(keys: list[str], certificates: Mapping[Key, Certificate]) -> list[Key]:
-    """Of each kind of key, the pair that lasts longest."""
+def _best(keys: list[str], certificates: Mapping[Key, Certificate]) -> list[Key]:
+    """Of each kind of key, one pair."""
     kinds: dict[str, str] = {}
     for key in keys:
-        certificate = certificates[key]
-        kind = certificate.key_type.split()[0]
-        if kind not in kinds or certificate.not_after > certificates[kinds[kind]].not_after:
+        kind = certificates[key].key_type.split()[0]
+        if kind not in kinds or _rank(certificates[key]) > _rank(certificates[kinds[kind]]):
             kinds[kind] = key
     return list(kinds.values())
+
+
+def _rank(certificate: Certificate) -> tuple[bool, datetime]:
+    return certificate.issuer != certificate.subject, certificate.not_after

@@ -10,7 +10,7 @@ import os
 import weakref
 from typing import TYPE_CHECKING, Any, Final
 
-from asgi_tls.renewal.follower import Follower, Over
+from asgi_tls.renewal.follower import Follower
 
 if TYPE_CHECKING:
     from asgi_tls.errors import ASGITLSError
@@ -22,9 +22,11 @@ logger = logging.getLogger("asgi_tls")
 class Parent:
     """What was good last, kept equal to the files once `follow` is called, while this object lives."""
 
+    is_over = False
+
     def __init__(self, inventory: Inventory, *, interval: float) -> None:
         self._inventory = inventory
-        self._follower = Follower(inventory, _Silent(self), interval=interval)
+        self._follower = Follower(inventory, self, interval=interval)
         self._follows = False
         self._pid = os.getpid()
 
@@ -46,26 +48,16 @@ class Parent:
         with self._follower.busy:
             return self._inventory.good
 
-
-class _Silent:
-    """The keeper of a parent."""
-
-    def __init__(self, parent: Parent) -> None:
-        self._parent = weakref.ref(parent)
-
-    def check_alive(self) -> None:
-        if self._parent() is None:
-            raise Over
-
     def serve(self, _offer: Offer, found: Round) -> None:
+        """Nothing but a line in the log."""
         for item in found.loaded:
             logger.info("keeping what was renewed for workers that start later: %s", item.name)
 
-    def report(self, item: Item[Any], error: ASGITLSError) -> None:
-        pass
+    def report(self, _item: Item[Any], _error: ASGITLSError) -> None:
+        """Nothing: workers do."""
 
     def rest(self) -> None:
-        pass
+        """Nothing."""
 
 
 # gunicorn's workers are forked from the process that follows: at that moment nothing is being loaded, since a child

@@ -46,16 +46,17 @@ class Reloader:
         self._loop = loop
         self._expiry = ExpiryWatch()
         self._follower = Follower(inventory, self, interval=interval)
-        context.reload = self.reload
+        context.reload = self.reload  # which keeps this alive as long as the context
         self._follower.start()
 
     def reload(self) -> None:
         """Read everything at once. Safe in a signal handler; returns before it is done."""
         self._follower.wake()
 
-    def check_alive(self) -> None:
-        """Raise Over when the context or the loop is gone."""
-        self._living()
+    @property
+    def is_over(self) -> bool:
+        """Whether the context or the loop is gone."""
+        return self._context() is None or (self._loop is not None and self._loop.is_closed())
 
     def serve(self, offer: Offer, found: Round) -> None:
         """All of it in one swap. Raises ASGITLSError."""
@@ -83,7 +84,7 @@ class Reloader:
 
     def _living(self) -> ServerContext:
         context = self._context()
-        if context is None or (self._loop is not None and self._loop.is_closed()):
+        if context is None:
             raise Over
         return context
 

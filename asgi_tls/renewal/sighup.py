@@ -1,7 +1,7 @@
-"""SIGHUP: the certificates are read again at once, in place. Windows has no such signal, and nothing is done there.
+"""SIGHUP: reload the certificates at once, in place. Windows has no such signal, and nothing is done there.
 
-A process has one handler for a signal, so there is one here for every server in it. What the application had set is
-called as well, whether it was set before or is set later.
+A process has one handler for a signal, so there is one here for all servers in it. The application's own handler is
+called as well, whether it was set before ours or is set later.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ logger = logging.getLogger("asgi_tls")
 
 SUPPORTED: Final = hasattr(signal, "SIGHUP") and hasattr(signal, "pthread_sigmask")
 
-# How long after a handler of the application's own took our place ours is set in front of it.
+# Seconds until our handler is put in front of one that the application has set meanwhile.
 _LOOK_AGAIN: Final = 1.0
 
 
 def reload_on_sighup(context: ServerContext) -> None:
-    """Reload this context at each SIGHUP, while it lives. Does nothing outside the main thread, as signals have it."""
+    """Reload this context at each SIGHUP, while it lives. Does nothing outside the main thread, which alone may."""
     if not SUPPORTED or threading.current_thread() is not threading.main_thread():
         return
     _handler.contexts.add(context)
@@ -43,7 +43,7 @@ class _Handler:
         self._previous: Any = signal.SIG_DFL if SUPPORTED else None
 
     def take(self, loop: asyncio.AbstractEventLoop | None) -> None:
-        """Stand in front of whatever handler there is, and come back to look: applications set theirs later."""
+        """Set our handler in front of the current one, and check later whether the application has set another."""
         if not self.contexts:
             return
         current = signal.getsignal(signal.SIGHUP)
@@ -62,7 +62,7 @@ class _Handler:
         if callable(self._previous):
             self._previous(number, frame)
         elif not contexts and self._previous == signal.SIG_DFL:
-            # The servers are gone: what the signal means without us.
+            # The servers are gone: let the signal do what it does by default.
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
 
@@ -71,11 +71,11 @@ _handler: Final = _Handler()
 
 
 def forward_sighup() -> None:
-    """In a parent whose workers serve: send each SIGHUP on to them, where the server would restart them for it.
+    """In a parent whose workers serve: forward each SIGHUP to them, where the server would restart them.
 
-    The signal is blocked and waited for in a thread, so that the handler that the server sets is never called. Workers
-    begin with it blocked, and take it when they are ready: none is lost and none kills them. Call it in the main
-    thread, before there are workers.
+    The signal is blocked and waited for in a thread, so the server's own handler is never called. Workers start with it
+    blocked and unblock it when they are ready, so no signal is lost, and none ends them. Call it in the main thread,
+    before there are workers.
     """
     if not SUPPORTED:
         return
@@ -88,7 +88,7 @@ def _forward() -> None:
         signal.sigwait({signal.SIGHUP})
         workers = [child.pid for child in multiprocessing.active_children() if child.pid is not None]
         logger.info(
-            "SIGHUP: each worker (%d) reads its certificates again; settings change with a restart", len(workers)
+            "SIGHUP: reloading the certificates of %d workers; to change settings, restart the server", len(workers)
         )
         for pid in workers:
             with contextlib.suppress(ProcessLookupError):

@@ -170,7 +170,7 @@ def test_certificates_of_a_wrong_shape(certificates: object, says: str) -> None:
 
 
 def test_a_name_that_its_certificate_does_not_cover(files: Files) -> None:
-    with pytest.raises(ConfigurationError, match=r"served for 'example.net', but its names are www.example.com"):
+    with pytest.raises(ConfigurationError, match=r"set for 'example.net', but its names are www.example.com"):
         ServerTLS({"example.net": files.example}).create_context()
 
 
@@ -184,7 +184,7 @@ def test_client_auth_without_a_ca_is_an_error_and_never_no_verification(files: F
         with pytest.raises(ConfigurationError, match="client_auth is set without client_ca"):
             ServerTLS(files.ecdsa, client_auth=how)
     context = ServerContext(INTERMEDIATE, client_auth="optional")
-    with pytest.raises(ConfigurationError, match="no CA to verify them"):
+    with pytest.raises(ConfigurationError, match="no CA to verify clients with"):
         context.use({"default": [files.ecdsa.load()]})
 
 

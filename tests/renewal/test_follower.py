@@ -16,7 +16,7 @@ from renewals import CERT, Site
 from asgi_tls import INTERMEDIATE
 from asgi_tls.certificate import Certificate, CertificateSource, Purpose
 from asgi_tls.errors import ASGITLSError, CertificateError
-from asgi_tls.renewal.follower import Follower, Over, settle
+from asgi_tls.renewal.follower import Follower, settle
 from asgi_tls.renewal.inventory import Inventory, Item, Offer, Round
 from asgi_tls.renewal.state import GRACE
 
@@ -31,10 +31,6 @@ class Keeping:
         self.is_over = False
         self.refusal: ASGITLSError | None = None
         self.trouble: Exception | None = None
-
-    def check_alive(self) -> None:
-        if self.is_over:
-            raise Over
 
     def serve(self, offer: Offer, _found: Round) -> None:
         if self.refusal is not None:

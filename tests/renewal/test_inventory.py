@@ -259,7 +259,7 @@ class TestKnown:
         source = Counting(PEMFiles(*files.pki.leaf("a.example").write(tmp_path)))
         inventory = inventory_of({"a.example": source})
         inventory.load(0.0)
-        with pytest.raises(ConfigurationError, match="is served for 'b.example'"):
+        with pytest.raises(ConfigurationError, match="is set for 'b.example'"):
             inventory_of({"b.example": source}).load(0.0, known=inventory.good)
 
     def test_sources_in_memory_are_not_taken_for_each_other(self, files: Files) -> None:

@@ -15,13 +15,13 @@ from asgi_tls.certificate import Certificate
 from asgi_tls.renewal.names import Key, Names
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-HOSTS = ("a.example", "b.example", "*.example", "given.example")
+HOSTS = ("a.example", "10.0.0.1", "*.example", "given.example")
 KINDS = ("ECDSA P-256", "RSA 2048")
 
 # Names, days that are left, kind of key; None takes a pair away.
-Made = tuple[list[str], int, str] | None
+Made = tuple[list[str], int, str, bool] | None
 CERTIFICATES = st.none() | st.tuples(
-    st.lists(st.sampled_from(HOSTS), min_size=1, unique=True), st.integers(1, 3), st.sampled_from(KINDS)
+    st.lists(st.sampled_from(HOSTS), min_size=1, unique=True), st.integers(1, 3), st.sampled_from(KINDS), st.booleans()
 )
 KEYS = st.sampled_from(["/d/one/fullchain.pem", "/d/two.pem", "/d/default/tls.crt", 1, 2])
 CHANGES = st.lists(st.dictionaries(KEYS, CERTIFICATES, min_size=1), min_size=1, max_size=6)
@@ -36,12 +36,13 @@ def expected(certificates: Mapping[Key, Certificate]) -> dict[str, set[Certifica
         holders = {
             key: one
             for key, one in listed.items()
-            if name in one.dns_names or (name == "default" and "default" in Path(key).parts)
+            if name in one.subject_alt_names or (name == "default" and "default" in Path(key).parts)
         }
         for kind in KINDS:
             of_kind = sorted(key for key, one in holders.items() if one.key_type == kind)
             if of_kind:
-                best = max(of_kind, key=lambda key: (holders[key].not_after, -of_kind.index(key)))
+                issued = [key for key in of_kind if holders[key].issuer != holders[key].subject]
+                best = max(issued or of_kind, key=lambda key: (holders[key].not_after, -of_kind.index(key)))
                 groups.setdefault(name, set()).add(holders[best])
     for name, keys in GIVEN.items():
         group = {certificates[key] for key in keys if key in certificates}
@@ -62,10 +63,13 @@ def test_updates_come_to_what_the_rule_says(files: Files, changes: list[dict[Key
                 update[key] = None
                 certificates.pop(key, None)
             else:
-                hosts, days, kind = made
+                hosts, days, kind, self_signed = made
                 update[key] = certificates[key] = replace(
                     loaded,
-                    dns_names=tuple(hosts),
+                    dns_names=tuple(host for host in hosts if host[0] != "1"),
+                    ip_addresses=tuple(host for host in hosts if host[0] == "1"),
+                    issuer="CN=self" if self_signed else "CN=CA",
+                    subject="CN=self",
                     not_after=NOW + timedelta(days=days),
                     key_type=kind,
                     fingerprint_sha256=str(number),
@@ -75,7 +79,7 @@ def test_updates_come_to_what_the_rule_says(files: Files, changes: list[dict[Key
 
 
 def test_an_update_leaves_the_other_names_alone(files: Files) -> None:
-    loaded = files.ecdsa.load()
+    loaded = replace(files.ecdsa.load(), ip_addresses=())
     many: dict[Key, Certificate | None] = {
         f"/d/{number}/fullchain.pem": replace(loaded, dns_names=(f"{number}.example",)) for number in range(100)
     }

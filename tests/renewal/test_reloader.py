@@ -6,10 +6,12 @@ import asyncio
 import functools
 import logging
 import os
+import socket
 import ssl
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 
@@ -164,7 +166,7 @@ def test_a_pair_that_does_not_cover_its_name_is_refused(files: Files, tmp_path: 
         context.reload()
         await until(lambda: len(seen) == 2)
         assert isinstance(seen[1], ReloadFailedEvent)
-        assert "served for 'localhost'" in seen[1].msg
+        assert "is set for 'localhost'" in seen[1].msg
         assert served(context) == before
 
     asyncio.run(main())
@@ -213,13 +215,54 @@ def test_pairs_come_and_go_in_a_directory(files: Files, tmp_path: Path) -> None:
     asyncio.run(main())
 
 
+def test_a_pair_for_an_address_is_served_to_clients_that_name_no_host(files: Files, tmp_path: Path) -> None:
+    """As those with https://127.0.0.1/ (RFC 6066 section 3: an address is no name), by the address they connect to."""
+    pair, other, hidden = files.pki.leaf("127.0.0.1"), files.pki.leaf("10.0.0.1"), files.pki.leaf("localhost")
+    for number, each in enumerate((pair, other, hidden)):
+        each.write(tmp_path / str(number))
+
+    async def visit(port: int, name: str | None) -> bytes | None:
+        _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=client(), server_hostname=name or "")
+        try:
+            found: bytes | None = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+            return found
+        finally:
+            writer.close()
+
+    async def main() -> None:
+        context = ServerTLS({}, directory=tmp_path, listeners=[]).create_server_context()
+        server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", ssl=context.ssl_context)
+        async with server:
+            port = server.sockets[0].getsockname()[1]
+            assert await visit(port, None) == pair.der
+            assert await visit(port, "localhost") == hidden.der
+        assert context.covers("10.0.0.1")
+        default = files.pki.leaf("default.example")
+        default.write(tmp_path / "default")
+        context.reload()
+        await until(lambda: len(context.certificates) == 5)
+        assert served(context, None) == default.der  # where the address is not known
+
+    asyncio.run(main())
+    # The same on blocking sockets.
+    context = ServerTLS({}, directory=tmp_path, listeners=[]).create_context()
+    with socket.create_server(("127.0.0.1", 0)) as listening, ThreadPoolExecutor(1) as pool:
+        made = pool.submit(lambda: context.wrap_socket(listening.accept()[0], server_side=True))
+        with (
+            socket.create_connection(listening.getsockname(), timeout=10) as raw,
+            client().wrap_socket(raw) as secure,
+        ):
+            assert secure.getpeercert(binary_form=True) == pair.der
+        made.result().close()
+
+
 def test_a_directory_that_is_not_there_or_holds_a_bad_pair_does_not_start(tmp_path: Path) -> None:
-    with pytest.raises(MissingFileError):
+    with pytest.raises(MissingFileError, match="none: no such directory"):
         ServerTLS({}, directory=tmp_path / "none").create_context()
-    with pytest.raises(ConfigurationError, match="no certificate to serve"):
+    with pytest.raises(ConfigurationError, match=r"directory is .*, which contains no key pair\. Put pairs into it"):
         ServerTLS({}, directory=tmp_path).create_context()
     (tmp_path / "bad.crt").write_bytes(b"garbage")
-    with pytest.raises(NotPEMError):
+    with pytest.raises(NotPEMError, match=r"bad\.crt"):
         ServerTLS({}, directory=tmp_path).create_context()
 
 

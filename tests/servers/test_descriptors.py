@@ -36,7 +36,7 @@ certificate = files.load()
 home = os.path.dirname(sys.argv[1])
 tasks = {
     "files": files.load,
-    "directory": lambda: PEMDirectory(home).entries(),
+    "directory": lambda: PEMDirectory(home).pairs(),
     "certbot": lambda: LetsEncrypt("x.example", directory=home).load(),
     "context": lambda: load_cert_chain(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), certificate),
 }

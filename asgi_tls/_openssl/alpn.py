@@ -14,13 +14,18 @@ from asgi_tls._openssl.library import ProtocolFunction, libssl
 _SSL_TLSEXT_ERR_OK: Final = 0
 _SSL_TLSEXT_ERR_ALERT_FATAL: Final = 2
 
+_HTTP_1_0: Final = "http/1.0"
+
 
 def set_protocols(context: ssl.SSLContext, protocols: Sequence[str]) -> None:
     """Choose the first of `protocols` that the client names.
 
     A client that names others only gets the alert no_application_protocol (RFC 7301 section 3.2) where libssl is in
-    reach, else a handshake without a protocol. One that names none is served as always.
+    reach, else a handshake without a protocol. One that names none is served as always. A server of HTTP/1.1 speaks
+    HTTP/1.0 as well (RFC 9110 section 6.2), which some clients name alone (`curl --http1.0`).
     """
+    if "http/1.1" in protocols and _HTTP_1_0 not in protocols:
+        protocols = (*protocols, _HTTP_1_0)
     context.set_alpn_protocols(list(protocols))
     lib, _ = libssl()
     if lib is not None:

@@ -71,6 +71,8 @@ def _problem(url: str) -> str | None:
                 return "names no host"
             if number and not number.isdecimal():
                 return "has a path that is not the number of a database"
+        elif parts.scheme == "unix" and not number:
+            return "names no socket"
         ConnectionPool.from_url(url).make_connection()  # checks the rest, and connects to nothing
     except Exception:  # noqa: BLE001 -- ValueError, TypeError, and what else redis raises; their texts quote the URL
         return "is not valid"

@@ -159,7 +159,7 @@ class _Live:
         key, now = key_of(ip), time.monotonic()
         with self._lock:
             self._release(now)
-            if key not in self._blocked:
+            if key not in self._blocked or self._is_allowed(ip):  # allowed by itself, in a network that is not
                 return True
             self._refused[key] = self._refused.get(key, 0) + 1
             if now - self._refused_told > _REFUSED_EVERY:

@@ -266,6 +266,8 @@ def test_whom_the_profile_allows_is_served(
         (["h2", "http/1.1"], "h2"),
         (["http/1.1", "h2"], "h2"),  # the server's order decides
         (["http/1.1"], "http/1.1"),
+        (["http/1.0"], "http/1.0"),  # of curl --http1.0 alone
+        (["http/1.0", "http/1.1"], "http/1.1"),
         (["spdy/9", "http/1.1"], "http/1.1"),
         (["ttp/1.1", "2", "h", "h2\x08http/1.1"], NO_APPLICATION_PROTOCOL),
         (["spdy/9"], NO_APPLICATION_PROTOCOL),

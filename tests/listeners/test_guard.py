@@ -220,6 +220,18 @@ def test_what_is_allowed_is_never_blocked() -> None:
     assert [event.ip for event in told][:1] == [OTHER]
 
 
+def test_an_allowed_address_gets_in_where_its_network_is_blocked() -> None:
+    guard = HandshakeGuard(failures=1, allow=["2001:db8::5"])
+    told = started(guard)
+    guard(failure("2001:db8::6"))
+    assert not guard.admits("2001:db8::6")
+    assert guard.admits("2001:db8::5")
+    assert [(event.ip, event.action, event.connections) for event in told] == [
+        ("2001:db8::/64", "blocked", 0),
+        ("2001:db8::/64", "refused", 1),
+    ]
+
+
 def test_weights_are_the_users() -> None:
     guard = HandshakeGuard(failures=1, weights={"NO_SHARED_CIPHER": 0, "NO_DATA": 1})
     started(guard)
@@ -269,6 +281,7 @@ BAD_URLS = [
     ("redis://:hunter2@127.0.0.1/0?hunter2=1", "is not valid"),
     ("redis://:hunter2@127.0.0.1/0?socket_timeout=hunter2", "is not valid"),
     ("http://:hunter2@127.0.0.1/", "is not valid"),
+    ("unix://:hunter2@", "names no socket"),
     (":hunter2@127.0.0.1:6379", "is not valid"),
     ("", "is not valid"),
 ]

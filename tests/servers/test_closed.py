@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import ssl
 import sys
 import textwrap
 from pathlib import Path
 
 import pytest
 from files import Files
+from handshakes import client, connect
 from launch import LAUNCHES, Launch
-from servers import asgi_tls, run
+from servers import asgi_tls, run, serve
 
 from asgi_tls import PEMFiles
 
@@ -143,3 +145,104 @@ def test_workers_that_cannot_start_end_their_parent(files: Files, tmp_path: Path
     assert "Traceback" not in text
     assert "stopping the parent" in text
     assert status == 0  # uvicorn's parent ends with 0 when a worker could not boot
+
+
+UNPRIVILEGED_PORTS = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
+# Also for root, who has the capability: it is dropped from what an executed program may have.
+WITHOUT_THE_CAPABILITY = """
+import ctypes, os, sys
+PR_CAPBSET_DROP, CAP_NET_BIND_SERVICE = 24, 10
+ctypes.CDLL(None).prctl(PR_CAPBSET_DROP, CAP_NET_BIND_SERVICE, 0, 0, 0)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
+@pytest.mark.skipif(
+    not UNPRIVILEGED_PORTS.exists() or int(UNPRIVILEGED_PORTS.read_text()) <= 443,
+    reason="anybody may use the port here",
+)
+@pytest.mark.parametrize("launch", ONE_EACH, ids=str)
+def test_a_port_that_needs_privileges(files: Files, launch: Launch) -> None:
+    redirect = {"redirect_port": "80"}
+    for port, settings, says in ((443, {}, "127.0.0.1:443"), (8443, redirect, "127.0.0.1:80")):
+        command = launch.command(files.ecdsa, settings, port=port)
+        status, text = run([sys.executable, "-c", WITHOUT_THE_CAPABILITY, *command])
+        assert status == 3, text
+        assert (
+            text.count(f"cannot listen on {says}: Permission denied. Ports below 1024 need CAP_NET_BIND_SERVICE: ") == 1
+        )
+        assert "Traceback" not in text
+
+
+@pytest.mark.parametrize("launch", ONE_EACH, ids=str)
+def test_an_application_that_cannot_be_imported(files: Files, launch: Launch) -> None:
+    command = [part.replace("facts_app:", "nosuch_app:") for part in launch.command(files.ecdsa, {})]
+    status, text = run(command)
+    assert status not in {0, -9}, text
+    assert "nosuch_app" in text
+
+
+def test_a_file_of_the_environment_counts(files: Files, tmp_path: Path) -> None:
+    """uvicorn's --env-file: our settings in it, the misspelt ones too, after those of the environment itself."""
+    path = tmp_path / ".env"
+    command = Launch("uvicorn", "asyncio").command(files.ecdsa, {}, f"--env-file={path}")
+    command.remove("--workers=1")
+    path.write_text("ASGI_TLS_PROFIL=modern\n", encoding="utf-8")
+    status, text = run(command)
+    assert (status, "ASGI_TLS_PROFIL, which is not a setting" in text) == (3, True)
+    path.write_text("ASGI_TLS_GROUPS=P-257\n", encoding="utf-8")
+    status, text = run(command)
+    assert (status, "unknown group 'P-257'" in text) == (3, True)
+    path.write_text("ASGI_TLS_PROFILE=modern\nASGI_TLS_GROUPS=P-257\nWEB_CONCURRENCY=2\n", encoding="utf-8")
+    with serve(command, ready="Application startup complete", count=2, env={"ASGI_TLS_GROUPS": "P-384"}) as server:
+        assert connect(server.port, client(ca=files.ca_text)).group == "P-384"
+        with pytest.raises(OSError, match="PROTOCOL_VERSION|protocol version"):
+            connect(server.port, client(maximum=ssl.TLSVersion.TLSv1_2))
+
+
+@pytest.mark.parametrize(
+    ("module", "start", "says"),
+    [
+        (
+            "uvicorn",
+            'uvicorn.run("facts_app:app", port=0, ssl_certfile=sys.argv[1], **tls.uvicorn_kwargs())',
+            "uvicorn's ssl_certfile would have no effect",
+        ),
+        (
+            "uvicorn",
+            'uvicorn.run("facts_app:app", port=0, ssl_ciphers="HIGH", workers=2, **tls.uvicorn_kwargs())',
+            "uvicorn's ssl_ciphers would have no effect",
+        ),
+        ("hypercorn", "tls.hypercorn_config(certfile=sys.argv[1])", "hypercorn's certfile would have no effect"),
+    ],
+)
+def test_a_file_beside_server_tls_is_refused(files: Files, tmp_path: Path, module: str, start: str, says: str) -> None:
+    script = tmp_path / "start.py"
+    script.write_text(textwrap.dedent(SCRIPT.format(module=module, start=start)))
+    command = [sys.executable, str(script), str(files.ecdsa.certfile), str(files.ecdsa.keyfile)]
+    status, text = run(command, env={"PYTHONPATH": "."})
+    assert says in text
+    assert "ServerTLS has the certificates and the policy" in text
+    assert "workers=2" in start or status != 0
+
+
+def test_gunicorn_refuses_what_its_configuration_file_says_besides(files: Files, tmp_path: Path) -> None:
+    configuration = tmp_path / "gunicorn.conf.py"
+    pair = f"{str(files.ecdsa.certfile)!r}, {str(files.ecdsa.keyfile)!r}"
+    text = f"from asgi_tls import PEMFiles, ServerTLS\nssl_context = ServerTLS(PEMFiles({pair})).gunicorn_ssl_context\n"
+    configuration.write_text(text, encoding="utf-8")
+    plain = [sys.executable, "-m", "gunicorn", "-k", "asgi", "facts_app:app"]
+    for command, says in (
+        ([*plain, "-c", str(configuration), "--ca-certs=ca.pem"], "gunicorn's ca_certs would have no effect"),
+        ([*plain, "-c", str(configuration), f"--certfile={files.ecdsa.certfile}"], "gunicorn's certfile would have no"),
+        (
+            asgi_tls("gunicorn", "facts_app:app", "-c", str(configuration)),
+            "the ssl_context of gunicorn's configuration",
+        ),
+        (asgi_tls("gunicorn", "facts_app:app", "--ciphers=HIGH"), "Use --tls-ciphersuites and --tls-ciphers instead"),
+        (asgi_tls("gunicorn", "facts_app:app", "--check-config", "--certfile=none.pem"), "none.pem: no such file"),
+    ):
+        status, text = run(command)
+        assert status == 3, text
+        assert says in text
+        assert "Traceback" not in text

@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 SOURCES := $(shell find asgi_tls demo_app -name '*.py' -o -name '*.html' -o -name '*.toml') pyproject.toml README.md
 
-.PHONY: demo test test-system system-packages check docs bench clean
+.PHONY: demo test test-system system-packages check docs matrix bench clean
 
 demo: $(VENV)/installed  ## serve the demo application on https://localhost:8443
 	@echo "Serving https://localhost:8443 (Ctrl+C stops it). Try it with:"
@@ -26,6 +26,9 @@ check: $(VENV)/installed
 docs:  ## the reference, made of the docstrings
 	$(PYTHON) docs/make_api.py > docs/api.md
 	PYTHONPATH=. $(PYTHON) tests/support/error_page.py > docs/errors.md
+
+matrix: $(VENV)/installed  ## the quick tests under every Python that this machine can have
+	$(BIN)/python tests/matrix/run.py --update
 
 bench: $(VENV)/installed
 	$(BIN)/python -m bench

@@ -17,7 +17,6 @@ from asgi_tls.errors import (
     TooManyOpenFilesError,
     UnreadableFileError,
 )
-from asgi_tls.events import Notice
 from asgi_tls.files import others_with_access, read_regular
 
 _E = TypeVar("_E", bound=CertificateError)
@@ -44,19 +43,17 @@ class Material:
             problem = f"the {self.role} given in memory {problem}"
         return kind(problem, fix=fix, path=self.path, settings=settings)
 
-    def open_to_others(self, what: str) -> tuple[Notice, ...]:
+    def open_to_others(self, what: str) -> tuple[str, ...]:
         """A warning if other users can read it or write to it. `what` names the secret in it."""
         who = others_with_access(self.mode)
-        text = f"{self.name}: the {what} is open to {who} (mode {self.mode:04o}); chmod 0600"
-        return (Notice("open-file", text),) if who else ()
+        return (f"{self.name}: the {what} is open to {who} (mode {self.mode:04o}); chmod 0600",) if who else ()
 
     @property
-    def stale(self) -> tuple[Notice, ...]:
+    def stale(self) -> tuple[str, ...]:
         """A warning if the file was deleted or replaced where it is mounted from, which a mount of one file hides."""
         if self.links > 0:
             return ()
-        text = f"{self.name}: was replaced or deleted outside of this mount (link count 0); mount its directory"
-        return (Notice("stale-mount", text),)
+        return (f"{self.name}: was replaced or deleted outside of this mount (link count 0); mount its directory",)
 
     @property
     def name(self) -> str:

@@ -57,6 +57,8 @@ def fetch(url: str, request: bytes, *, timeout: float = TIMEOUT) -> bytes:
         raise FetchError(
             "the package httpx is not installed: pip install 'asgi-tls[stapling]'", "unavailable"
         ) from None
+    if not hasattr(httpx, "HTTPError"):  # its client takes neither a time limit nor trust_env
+        raise FetchError("httpx 1 is installed, which is another library: pip install 'httpx<1'", "unavailable")
 
     watch = _Deadline(timeout)
     try:
@@ -119,6 +121,5 @@ class _Deadline:
             raise TimeoutError
 
     def _cut(self) -> None:
-        if self._socket is not None:  # the name may still be looked up
-            with contextlib.suppress(OSError):
-                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+        with contextlib.suppress(OSError, AttributeError):
+            socket.socket.shutdown(self._socket, socket.SHUT_RDWR)

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import pytest
+
 from asgi_tls import _openssl
 
 
@@ -42,12 +44,19 @@ def client(
     else:
         context.load_verify_locations(cadata=ca)
     if groups:
+        needs_libssl(_openssl.capabilities().groups)
         _openssl.set_groups(context, groups)
     if ciphers:
         context.set_ciphers(ciphers)
     if alpn:
         context.set_alpn_protocols(list(alpn))
     return context
+
+
+def needs_libssl(way: object = None) -> None:
+    """Skip a test that has to call libssl, unless this Python has a `way` of its own."""
+    if not (way or _openssl.reachable()):
+        pytest.skip(f"needs libssl: {_openssl.capabilities().reason}")
 
 
 def connect(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 
-from handshakes import client
+from handshakes import client, needs_libssl
 from memory import handshake
 
 from asgi_tls._openssl import stapled_response
@@ -18,6 +18,7 @@ _TYPE_OCSP = 1
 
 def asking(**how: object) -> ssl.SSLContext:
     """A client context (see `handshakes.client`) whose connections send status_request."""
+    needs_libssl()
     lib, context = reach(), client(**how)  # type: ignore[arg-type]
     assert lib.SSL_CTX_ctrl(lib.context(context), _SET_STATUS_REQ_TYPE, _TYPE_OCSP, None) == 1
     return context

@@ -1,0 +1,143 @@
+"""The quick tests under every Python that a developer's machine may have: `make matrix`, or with names after it.
+
+    python tests/matrix/run.py [--list] [--update] [NAME…]
+
+The Pythons of this machine and of pyenv, those of Debian trixie and sid (by debootstrap: needs root), a CPython with a
+static libssl as uv's are (built once), and this Python with the oldest and with the newest packages that pyproject.toml
+allows. What is built is kept in the user's cache. `--update` writes the table in docs/platforms.md.
+
+The exit status is 1 where a test fails that `KNOWN` does not name.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
+
+from environments import ROOT, Environment, FailedError, environments
+
+PAGE = ROOT / "docs" / "platforms.md"
+BEGIN, END = "<!-- made by `make matrix` -->", "<!-- end -->"
+
+# Why a test may fail: environment and test, as patterns, and the reason.
+KNOWN: tuple[tuple[str, str, str], ...] = ()
+
+
+@dataclass
+class Outcome:
+    """What the tests of one environment came to."""
+
+    environment: Environment
+    python: str = ""
+    openssl: str = ""
+    capabilities: dict[str, Any] = field(default_factory=dict)
+    passed: int = 0
+    skipped: int = 0
+    failed: list[tuple[str, str | None]] = field(default_factory=list)
+    problem: str | None = None
+
+    @property
+    def good(self) -> bool:
+        return self.problem is None and all(reason for _, reason in self.failed)
+
+
+def test(environment: Environment, arguments: Sequence[str]) -> Outcome:
+    """Install and run the quick tests."""
+    outcome = Outcome(environment)
+    try:
+        environment.prepare("dev")
+    except FailedError as error:
+        outcome.problem = str(error)
+        return outcome
+    looked = environment.run(*environment.inside("-m", "asgi_tls", "doctor", "--json"))
+    report = json.loads(looked.stdout)
+    outcome.python, outcome.openssl = report["python"].split()[1], report["openssl"].split()[1]
+    outcome.capabilities = report["capabilities"]
+    results = environment.directory / "results.xml"
+    done = environment.pytest(f"--junit-xml={results}", *arguments)
+    (environment.directory / "output.txt").write_text(done.stdout + done.stderr, encoding="utf-8")
+    if not results.exists():
+        outcome.problem = (done.stdout + done.stderr)[-2000:]
+        return outcome
+    for case in ElementTree.parse(results).iter("testcase"):
+        kinds = {child.tag for child in case}
+        name = f"{case.get('classname')}::{case.get('name')}"
+        if kinds & {"failure", "error"}:
+            outcome.failed.append((name, reason_for(environment, name)))
+        elif "skipped" in kinds:
+            outcome.skipped += 1
+        else:
+            outcome.passed += 1
+    return outcome
+
+
+def reason_for(environment: Environment, name: str) -> str | None:
+    found = (why for where, what, why in KNOWN if re.search(where, environment.name) and re.search(what, name))
+    return next(found, None)
+
+
+def table(outcomes: Sequence[Outcome]) -> str:
+    """In Markdown."""
+    lines = [
+        "| Python | OpenSSL | groups, suites | order | stapling, tickets | quick tests |",
+        "|---|---|---|---|---|---|",
+    ]
+    for each in outcomes:
+        can = each.capabilities
+        how = " ".join(str(can["groups"] or "no").split(",")[0].split())
+        order = str(can["group_order"] or "no").split(",")[0]
+        tests = f"{each.passed} passed" + (f", {each.skipped} skipped" if each.skipped else "")
+        tests += f", {len(each.failed)} failed" if each.failed else ""
+        name = f"{each.python} ({each.environment.name})"
+        lines.append(f"| {name} | {each.openssl} | {how} | {order} | {can['stapling'] or 'no'} | {tests} |")
+    for each in outcomes:
+        lines += [f"\n{each.environment.name}: {name}: {why or 'not known'}." for name, why in each.failed]
+    return "\n".join(lines)
+
+
+def update(outcomes: Sequence[Outcome]) -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    before, rest = text.split(BEGIN)
+    _, after = rest.split(END)
+    PAGE.write_text(f"{before}{BEGIN}\n\n{table(outcomes)}\n\n{END}{after}", encoding="utf-8")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--list", action="store_true", help="print the names of the environments")
+    parser.add_argument("--update", action="store_true", help="write the table in docs/platforms.md")
+    parser.add_argument("--tests", action="append", default=[], metavar="PATH", help="these tests only")
+    parser.add_argument("names", nargs="*", metavar="NAME")
+    options = parser.parse_args()
+    every = {each.name: each for each in environments()}
+    if options.list:
+        print(*every, sep="\n")
+        return 0
+    outcomes = []
+    for name in options.names or every:
+        print(f"== {name}", flush=True)
+        outcome = test(every[name], options.tests)
+        if outcome.problem is not None:
+            print(outcome.problem)
+        else:
+            outcomes.append(outcome)
+            counts = f"{outcome.passed} passed, {outcome.skipped} skipped, {len(outcome.failed)} failed"
+            print(f"Python {outcome.python}, OpenSSL {outcome.openssl}: {counts}")
+        for failed, why in outcome.failed:
+            print(f"FAILED {failed}: {why or 'NOT KNOWN'}", flush=True)
+    if options.update:
+        update(outcomes)
+    return 0 if len(outcomes) == len(options.names or every) and all(each.good for each in outcomes) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

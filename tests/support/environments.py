@@ -1,0 +1,107 @@
+"""Other Pythons and other packages: each an environment of its own, in which tests of this tree run."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+SCRIPTS = ROOT / "tests" / "matrix"
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "asgi-tls-matrix"
+"""Where what takes minutes to build is kept."""
+
+
+class FailedError(Exception):
+    """A step of the preparation failed; the text ends with what it printed."""
+
+
+@dataclass(frozen=True)
+class Environment:
+    """One row. `prefix` runs a command there, `pins` are installed beside the package, `built_by` makes it."""
+
+    name: str
+    python: str
+    prefix: Sequence[str] = ()
+    pins: Sequence[str] = ()
+    built_by: Sequence[str] = ()
+
+    @property
+    def directory(self) -> Path:
+        """Its virtual environment."""
+        return CACHE / "environments" / self.name
+
+    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*self.prefix, *command], cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        )
+
+    def step(self, *command: str) -> str:
+        done = self.run(*command)
+        if done.returncode:
+            raise FailedError((done.stdout + done.stderr)[-2000:])
+        return done.stdout
+
+    def inside(self, *arguments: str) -> list[str]:
+        return [str(self.directory / "bin" / "python"), *arguments]
+
+    def prepare(self, extras: str, *tools: str) -> None:
+        """Build what it stands on, and install the package of this tree with these extras, and tools for the tests."""
+        if self.built_by:
+            subprocess.run(self.built_by, check=True, stdout=subprocess.DEVNULL)
+        if not (self.directory / "bin" / "python").exists():
+            self.step(self.python, "-m", "venv", str(self.directory))
+        quiet = ("-m", "pip", "install", "--quiet", "--disable-pip-version-check")
+        self.step(*self.inside(*quiet, f"{ROOT}[{extras}]", *self.pins, *tools))
+        self.step(*self.inside(*quiet, "--no-deps", "--force-reinstall", str(ROOT)))
+
+    def pytest(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run the tests that need no Debian packages."""
+        fixed = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "2", "--dist", "worksteal", "-m", "not system")
+        return self.run(*self.inside(*fixed, *arguments))
+
+
+def environments() -> Iterator[Environment]:
+    """All that this machine can have."""
+    yield Environment("newest", sys.executable)
+    yield Environment("floors", sys.executable, pins=floors())
+    for version, path in pyenv():
+        yield Environment(f"pyenv-{version}", path)
+    if os.geteuid() == 0:
+        for suite, versions in {"trixie": ("3.13",), "sid": ("3.14", "3.15")}.items():
+            root = CACHE / "debian" / suite
+            for version in versions:
+                yield Environment(
+                    f"{suite}-{version}",
+                    f"python{version}",
+                    prefix=(str(SCRIPTS / "enter"), str(root)),
+                    built_by=(str(SCRIPTS / "build-debian"), suite, str(root)),
+                )
+    static = CACHE / "static"
+    yield Environment(
+        "static-3.13", str(static / "python/bin/python3"), built_by=(str(SCRIPTS / "build-static-python"), str(static))
+    )
+
+
+def pyenv() -> Iterator[tuple[str, str]]:
+    """CPython 3.11 and later, but for the version that runs this."""
+    for path in sorted(Path.home().glob(".pyenv/versions/3.*/bin/python3")):
+        version = path.parents[1].name
+        major, minor = (int(part) for part in re.findall(r"\d+", version)[:2])
+        if (major, minor) >= (3, 11) and (major, minor) != sys.version_info[:2]:
+            yield f"{major}.{minor}", str(path)
+
+
+def floors() -> list[str]:
+    """Each `name>=version` of the package and its extras, pinned to that version."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    declared = [*project["dependencies"]]
+    for name, requirements in project["optional-dependencies"].items():
+        if name != "dev":
+            declared += requirements
+    return [re.sub(r">=([^,;]+)[^;]*", r"==\1", line) for line in declared if not line.startswith("asgi-tls")]

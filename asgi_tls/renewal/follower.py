@@ -15,7 +15,6 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Final, Protocol
 
 from asgi_tls.errors import ASGITLSError
@@ -105,20 +104,26 @@ class Follower:
 
     def _run(self) -> None:
         with contextlib.suppress(Over), DirectoryWatch(lambda: self._wakes.put(_CHANGED)) as watch:
-            directory = self._inventory.directory
             while True:
-                watch.update(self._inventory.items, None if directory is None else Path(directory.path))
+                self._survive(lambda: watch.update(self._inventory.items, self._inventory.directory))
                 at_once = self._wait() == _NOW
-                try:
-                    if at_once and multiprocessing.parent_process() is None:  # a parent logs it for all of its workers
-                        logger.info("reloading certificates, as requested; to change settings, restart the server")
-                    with self.busy:
-                        self.look(at_once=at_once)
-                    self._living().rest()
-                except Over:
-                    raise
-                except Exception:  # whatever it is, it must not end the reloading
-                    logger.exception("reloading failed; the certificates that were loaded last stay in use")
+                if at_once and multiprocessing.parent_process() is None:  # a parent logs it for all of its workers
+                    logger.info("reloading certificates, as requested; to change settings, restart the server")
+                self._survive(lambda at_once=at_once: self._work(at_once=at_once))  # type: ignore[misc]
+
+    def _work(self, *, at_once: bool) -> None:
+        with self.busy:
+            self.look(at_once=at_once)
+        self._living().rest()
+
+    def _survive(self, step: Callable[[], None]) -> None:
+        """Whatever goes wrong in one step must not end the reloading."""
+        try:
+            step()
+        except Over:
+            raise
+        except Exception:
+            logger.exception("reloading failed; the certificates that were loaded last stay in use")
 
     def _wait(self) -> str | None:
         """What ended the pause, None where nothing did."""

@@ -50,6 +50,9 @@ def took(value: T) -> Good[T]:
 
 def refused(state: State[T] | None, error: ASGITLSError, now: float) -> Bad[T]:
     """The files cannot be used. A failure that goes on keeps its beginning, and what was reported of it."""
+    found: BaseException | None = error
+    while found is not None:  # a traceback would keep alive whatever was at work
+        found.__traceback__, found = None, found.__cause__ or found.__context__
     if isinstance(state, Bad):
         return replace(state, error=error)
     return Bad(None if state is None else state.value, error, now)

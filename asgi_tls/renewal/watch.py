@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
+from asgi_tls.certificate import PEMDirectory
 from asgi_tls.renewal.inventory import Item
 from asgi_tls.renewal.stamps import Status
 
@@ -37,7 +38,7 @@ class DirectoryWatch:
     def __exit__(self, *_: object) -> None:
         self._stop.set()
 
-    def update(self, items: Iterable[Item[object]], directory: Path | None = None) -> None:
+    def update(self, items: Iterable[Item[object]], directory: PEMDirectory | None) -> None:
         """Watch the directories of these items' files from now on, and `directory`."""
         seen = {}
         for item in items:
@@ -49,7 +50,7 @@ class DirectoryWatch:
         self._seen = seen
         wanted = {path: inode for _, directories in seen.values() for path, inode in directories.items()}
         if directory is not None:
-            wanted |= _directories([directory])
+            wanted |= _directories([Path(directory.path)])
         if wanted != self._watched:
             self._watch(wanted)
 

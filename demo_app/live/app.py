@@ -29,17 +29,17 @@ from live_feed import EventStream, Feed
 # In production: APP_HOSTS="www.example.com example.com", APP_HTTPS_PORT=443.
 HOSTS = os.environ.get("APP_HOSTS", "localhost 127.0.0.1 [::1]").split()
 HTTPS_PORT = int(os.environ.get("APP_HTTPS_PORT", "8443"))
-# Common names of the client certificates that /me lets in; without any, those of every client that was verified.
+# The common names of clients that /me accepts; without any, every client with a verified certificate.
 CLIENTS = os.environ.get("APP_CLIENTS", "").split()
 
 PAGE, EXPLAINED = (
     Template((Path(__file__).parent / name).read_text(encoding="utf-8")) for name in ("page.html", "explained.html")
 )
-# A word on those facts of the connection that are named by an acronym.
+# Help for the rows whose name is an acronym or a term of TLS.
 HELP = {
-    "alpn": "the application protocol that both agreed on",
+    "alpn": "the application protocol, negotiated in the handshake",
     "sni": "the host name that the client asked for",
-    "resumed": "an earlier session was taken up again: no full handshake",
+    "resumed": "whether an earlier session was resumed, without a full handshake",
 }
 
 feed = Feed()
@@ -47,19 +47,19 @@ feed = Feed()
 
 @asynccontextmanager
 async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-    """While it serves, the application hears what happens at its TLS port."""
+    """Receive the events of the TLS port while the application runs."""
     with feed.open():
         yield
 
 
 app = FastAPI(title="asgi_tls demo", lifespan=lifespan)
-# Redirects to https, security headers with a nonce for the page, no unsafe early data.
+# Redirects http to https, adds the security headers with a nonce for the page, refuses unsafe early data.
 app.add_middleware(TLSMiddleware, hosts=HOSTS, https_port=HTTPS_PORT, content="web")
 
 
 @app.get("/tls")
 def tls(request: Request) -> dict[str, Any]:
-    """What this connection negotiated; nulls over plain HTTP."""
+    """What this connection has negotiated; null over plain HTTP."""
     connection = tls_connection(request.scope)
     return {
         "protocol": connection and connection.protocol,
@@ -74,35 +74,35 @@ def tls(request: Request) -> dict[str, Any]:
 
 @app.get("/certificate")
 def certificate_of_connection(request: Request) -> dict[str, Any]:
-    """The certificate that this connection was made with."""
+    """The certificate that the server sent on this connection."""
     der = live_certificate.of_connection(request)
     if der is None:
-        raise HTTPException(404, "This connection has no certificate: TLS ends elsewhere, or there is none.")
+        raise HTTPException(404, "The certificate is not known: this is plain HTTP, or a proxy terminates TLS.")
     return live_certificate.facts(der)
 
 
 @app.post("/certificate/renew", dependencies=[Depends(live_certificate.refuse_others)])
 async def renew_certificate(request: Request) -> dict[str, Any]:
-    """Make the development certificate again; answers with the one that a new connection gets."""
-    return await live_certificate.make_again(request, feed)
+    """Renew the development certificate; answers with the one that a new connection gets."""
+    return await live_certificate.renew_it(request, feed)
 
 
 @app.get("/events")
 async def events(request: Request) -> EventStream:
-    """The live feed, as server-sent events. Each worker tells its own."""
+    """The live feed, as server-sent events. Each worker sends its own events."""
     if feed.full:
-        raise HTTPException(503, "Too many watch already.", {"Retry-After": "60"})
+        raise HTTPException(503, "The feed has too many readers.", {"Retry-After": "60"})
     return EventStream(feed, request.client and (request.client.host, request.client.port))
 
 
 def is_welcome(client: ClientIdentity) -> bool:
-    """Who may come in with a client certificate."""
+    """Whether /me accepts this client."""
     return not CLIENTS or client.common_name in CLIENTS
 
 
 @app.get("/me")
 def me(client: Annotated[ClientIdentity, Depends(require_client(is_welcome))]) -> dict[str, Any]:
-    """Mutual TLS: who the client is, by its certificate. 401 without one, 403 for one that is not on the list."""
+    """Mutual TLS: the client's identity from its certificate. 401 without one, 403 for one that is not on the list."""
     return {
         "subject": client.subject,
         "common_name": client.common_name,
@@ -115,10 +115,10 @@ def me(client: Annotated[ClientIdentity, Depends(require_client(is_welcome))]) -
 
 @app.get("/explain/{code}", response_class=HTMLResponse)
 def explained(request: Request, code: str) -> str:
-    """What `asgi-tls explain` says of a failed handshake's code: the feed's failures lead here."""
+    """The entry of `asgi-tls explain` for the code of a failed handshake; the feed links here."""
     found = explain(code)
     if not found:
-        raise HTTPException(404, "This code is not known: try `asgi-tls explain` with the whole message.")
+        raise HTTPException(404, "This code is not known. Run `asgi-tls explain` with the whole message.")
     trouble = found[0].trouble
     lists = {"Causes": trouble.causes, "What to do": trouble.fixes, "To verify": trouble.commands}
     body = "".join(
@@ -136,7 +136,7 @@ def explained(request: Request, code: str) -> str:
 
 @app.get("/", response_class=HTMLResponse)
 def page(request: Request) -> str:
-    """The same for people."""
+    """The same as a page."""
     connection, der = tls(request), live_certificate.of_connection(request)
     facts = {} if der is None else live_certificate.facts(der)
     values = {
@@ -152,7 +152,7 @@ def page(request: Request) -> str:
         "renewable": "" if live_certificate.may_renew(request) else "hidden",
     }
     rows = "".join(
-        f"<div><dt>{html.escape(name)}{word_on(name)}</dt><dd>{html.escape(text_of(value))}</dd></div>"
+        f"<div><dt>{html.escape(name)}{help_for(name)}</dt><dd>{html.escape(text_of(value))}</dd></div>"
         for name, value in connection.items()
     )
     return PAGE.substitute({name: html.escape(value) for name, value in values.items()}, rows=rows)
@@ -164,13 +164,13 @@ def healthz() -> dict[str, str]:
     return {"status": "ok"}
 
 
-def word_on(name: str) -> str:
-    """Help beside a name that needs it."""
+def help_for(name: str) -> str:
+    """The help below a row's name, if it has one."""
     return f"<small>{html.escape(HELP[name])}</small>" if name in HELP else ""
 
 
 def text_of(value: object) -> str:
-    """A value as a person reads it."""
+    """A value as text for people."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     return "\u2013" if value is None else str(value)

@@ -1,4 +1,4 @@
-"""What there is to know of the certificate that is served, and how a development certificate is made again."""
+"""The properties of the certificate that is served, and the renewal of a development certificate."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from asgi_tls.dev.renewal import is_development, renew
 from asgi_tls.events import CertificateLoadedEvent
 from live_feed import Feed
 
-# The files are looked at every five seconds by default, and at once where watchfiles is installed.
+# The server checks its files every five seconds by default, and at once where watchfiles is installed.
 PATIENCE = 20.0
 
 _one_at_a_time = asyncio.Lock()
 
 
 def of_connection(request: Request) -> bytes | None:
-    """The certificate (DER) that this connection was made with; None over plain HTTP, or where it is not known."""
+    """The certificate (DER) that the server sent on this connection; None over plain HTTP, or if it is not known."""
     connection = tls_connection(request.scope)
     return None if connection is None else connection.server_certificate
 
 
 def facts(der: bytes) -> dict[str, Any]:
-    """A certificate in words and numbers."""
+    """The properties of a certificate, for JSON."""
     certificate = x509.load_der_x509_certificate(der)
     names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
@@ -50,34 +50,31 @@ def facts(der: bytes) -> dict[str, Any]:
 
 
 def may_renew(request: Request) -> bool:
-    """Only a certificate of the local CA is made again, and only for somebody on this machine."""
+    """Whether the certificate is one of the local CA and the visitor is on this machine."""
     der = of_connection(request)
     return der is not None and _is_local(request) and is_development(der)
 
 
 def refuse_others(request: Request) -> None:
-    """Raise 403 unless the page itself asks, from this machine: no other site may push the button."""
+    """Raise 403 unless the request comes from the page itself, on this machine (against CSRF)."""
     if not _is_local(request):
-        raise HTTPException(403, "The certificate is made again only for somebody on the machine of the server.")
+        raise HTTPException(403, "Only a browser on the server's machine can renew the certificate.")
     origin, site = request.headers.get("origin"), request.headers.get("sec-fetch-site")
     own = f"{request.url.scheme}://{request.url.netloc}"
     if (origin or site) is None or origin not in {None, own} or site not in {None, "same-origin"}:
-        raise HTTPException(403, f"This must come from the page itself: send the header 'Origin: {own}'.")
+        raise HTTPException(403, f"The request must come from the page itself: send the header 'Origin: {own}'.")
 
 
-async def make_again(request: Request, feed: Feed) -> dict[str, Any]:
-    """A new development certificate, as a new connection gets it. Raises 409 and 504 with the reason."""
+async def renew_it(request: Request, feed: Feed) -> dict[str, Any]:
+    """Renew the certificate, and return what a new connection gets. Raises 409 and 504 with the reason."""
     if not may_renew(request):
-        raise HTTPException(409, "Only a certificate of the local CA is made again, and this is none.")
+        raise HTTPException(409, "Only a certificate of the local CA can be renewed here, and this is not one.")
     async with _one_at_a_time:
         context = create_client_context(cafile=LocalCA().certificate_path)
         with feed.watching() as events:
             issued = await asyncio.to_thread(renew, await presented(request, context))
             if issued is None:
-                raise HTTPException(
-                    409,
-                    "What is served does not lie in the local CA's directory.",
-                )
+                raise HTTPException(409, "The certificate is not in the local CA's directory.")
             new = x509.load_pem_x509_certificate(await asyncio.to_thread(issued.certfile.read_bytes))
             fingerprint = new.fingerprint(hashes.SHA256()).hex()
             with contextlib.suppress(TimeoutError):
@@ -85,11 +82,11 @@ async def make_again(request: Request, feed: Feed) -> dict[str, Any]:
                     while event := await events.get():
                         if isinstance(event, CertificateLoadedEvent) and event.fingerprint_sha256 == fingerprint:
                             break
-        for _ in range(10):  # other workers may be a moment later
+        for _ in range(10):  # other workers may need a moment longer
             if (found := facts(await presented(request, context)))["fingerprint_sha256"] == fingerprint:
                 return found
             await asyncio.sleep(0.5)
-    raise HTTPException(504, f"The new certificate lies in {issued.certfile}, and is not served yet.")
+    raise HTTPException(504, f"The new certificate is in {issued.certfile}, but is not served yet.")
 
 
 async def presented(request: Request, context: ssl.SSLContext) -> bytes:

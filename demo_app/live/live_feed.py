@@ -1,7 +1,7 @@
-"""The live feed: this worker's TLS events as server-sent events, to each browser that watches.
+"""The live feed: this worker's TLS events as server-sent events, for each browser that reads it.
 
-Everything is bounded: what is remembered, who may watch, what may wait for each, and how long one may take to read.
-Addresses are personal data: a visitor sees their own and those of this machine, of all others only the network.
+Everything is bounded: the history, the number of readers, the queue of each, and the time that one may take to read.
+Addresses are personal data: visitors see their own and those of this machine, and only the network of others.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 REMEMBERED = 20
 WATCHERS = 100
 WAITING = 50
-HEARTBEAT = 15.0  # seconds; proxies close what is silent for a minute
+HEARTBEAT = 15.0  # seconds; proxies close a connection that is silent for a minute
 SLOWEST = 10.0  # seconds for one message
 
 Queue = asyncio.Queue[Event | None]
@@ -34,7 +34,7 @@ Visitor = tuple[str, int] | None
 
 
 class Feed:
-    """Takes events from the thread of the listeners to the queues of those who watch. None in a queue ends it."""
+    """Hands events from the thread of the listeners to the queues of the readers. None in a queue ends it."""
 
     def __init__(self) -> None:
         self._history: deque[Event] = deque(maxlen=REMEMBERED)
@@ -42,7 +42,7 @@ class Feed:
 
     @contextlib.contextmanager
     def open(self) -> Iterator[None]:
-        """Hear events until the block is left, or the server is asked to stop."""
+        """Receive events until the block ends or the server stops."""
         loop = asyncio.get_running_loop()
 
         def later(action: Callable[..., None], *arguments: Any) -> None:
@@ -54,12 +54,12 @@ class Feed:
 
     @property
     def full(self) -> bool:
-        """Whether there is no room for one more to watch."""
+        """Whether the feed takes no more readers."""
         return len(self._queues) >= WATCHERS
 
     @contextlib.contextmanager
     def watching(self) -> Iterator[Queue]:
-        """A queue that gets every event from now on. One that is not emptied in time is ended."""
+        """A queue that gets every event from now on. It ends when its reader falls behind."""
         queue: Queue = asyncio.Queue(WAITING)
         self._queues.add(queue)
         try:
@@ -68,7 +68,7 @@ class Feed:
             self._queues.discard(queue)
 
     async def messages(self, queue: Queue, visitor: Visitor) -> AsyncIterator[str]:
-        """What happened before, then what happens, as text of server-sent events."""
+        """The history, then each new event, as server-sent events."""
         yield "retry: 2000\n\n"
         for event in tuple(self._history):
             yield message(event, visitor)
@@ -102,7 +102,7 @@ class Feed:
 
 
 class EventStream(StreamingResponse):
-    """The response that holds a browser's place in the feed for as long as it is sent."""
+    """The response for one reader; it counts as one while it is sent."""
 
     def __init__(self, feed: Feed, visitor: Visitor) -> None:
         super().__init__((), media_type="text/event-stream", headers={"cache-control": "no-store"})
@@ -114,12 +114,12 @@ class EventStream(StreamingResponse):
             await super().__call__(scope, receive, send)
 
     async def stream_response(self, send: Send) -> None:
-        with contextlib.suppress(TimeoutError):  # the server closes a connection whose response was not finished
+        with contextlib.suppress(TimeoutError):  # the server closes the connection, since the response is not complete
             await super().stream_response(lambda part: asyncio.wait_for(send(part), SLOWEST))
 
 
 def message(event: Event, visitor: Visitor) -> str:
-    """An event as one server-sent event, with what this visitor may see of it."""
+    """An event as one server-sent event, with what this visitor may see."""
     fields: dict[str, Any] = {"event": event.event, "at": event.ts.isoformat()}
     if isinstance(event, SessionEvent | ClientErrorEvent):
         fields |= {"address": shown(event.ip, visitor), "mine": (event.ip, event.port) == visitor}
@@ -150,7 +150,7 @@ def shown(ip: str | None, visitor: Visitor) -> str:
 
 @contextlib.contextmanager
 def _at_shutdown(end: Callable[[], None]) -> Iterator[None]:
-    """Call `end` when the server is told to stop: uvicorn waits for open responses before it ends the lifespan."""
+    """Call `end` when a signal stops the server: uvicorn waits for open responses before it ends the lifespan."""
     ours: dict[signal.Signals, tuple[Any, Any]] = {}
     in_main_thread = threading.current_thread() is threading.main_thread()
     for number in (signal.SIGINT, signal.SIGTERM) if in_main_thread else ():

@@ -1,4 +1,4 @@
-"""A FastAPI application over TLS. Keep what is here, and put your own routes below it.
+"""A FastAPI application over TLS. Add your own routes below.
 
 asgi-tls uvicorn app:app --port 8443
 """
@@ -24,13 +24,13 @@ app.add_middleware(TLSMiddleware, hosts=HOSTS, https_port=HTTPS_PORT, content="w
 
 @app.get("/", response_class=HTMLResponse)
 def page() -> str:
-    """Replace it with your own."""
+    """The start page: replace it by your own."""
     return '<!doctype html><html lang="en"><title>It works</title><h1>It works, over TLS</h1><a href="/tls">Details</a>'
 
 
 @app.get("/tls")
 def tls(request: Request) -> dict[str, Any]:
-    """What this connection negotiated; nulls over plain HTTP."""
+    """What this connection has negotiated; null over plain HTTP."""
     connection = tls_connection(request.scope)
     names = ("protocol", "cipher", "group", "alpn", "server_name", "resumed")
     return {name: getattr(connection, name, None) for name in names}

@@ -59,7 +59,7 @@ ELSEWHERE: dict[tuple[str, str], tuple[str, str]] = {
     ("demo_app/live/README.md", ".venv/bin/asgi-tls hypercorn app:app --bind 127.0.0.1:8443"): (INSTALLS, UNDER_EACH),
     (
         "demo_app/live/README.md",
-        ".venv/bin/gunicorn -c python:asgi_tls.servers.gunicorn -k asgi --bind 127.0.0.1:8443 app:app",
+        ".venv/bin/asgi-tls gunicorn app:app --bind 127.0.0.1:8443",
     ): (INSTALLS, UNDER_EACH),
     ("docs/development.md", "asgi-tls ca install"): (TRUST, STORES),
     ("docs/development.md", "asgi-tls ca uninstall"): (TRUST, STORES),

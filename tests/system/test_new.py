@@ -175,7 +175,7 @@ def test_the_unit_is_one_that_systemd_takes_and_its_command_serves(
         status, answer = project.run(f"curl -sS --cacert {files.ca} https://localhost/tls")
         assert json.loads(answer)["protocol"] == "TLSv1.3"
         stop(server)
-    assert "read again, as was asked for" in server.text
+    assert "reading all certificates again" in server.text
 
 
 def test_the_manifests_are_valid_and_the_secret_is_served(project: Project, files: Files, tmp_path: Path) -> None:
@@ -216,6 +216,10 @@ def test_the_manifests_are_valid_and_the_secret_is_served(project: Project, file
     with project.serve(command, **environment) as server:
         asked = f"curl -sSk {probe['scheme'].lower()}://127.0.0.1:{ports[probe['port']]}{probe['path']}"
         assert project.run(asked) == (0, '{"status":"ok"}'), server.text
+        # As a browser asks the balancer's port 80: it must not be led to the pod's own port.
+        plain_url = f"http://127.0.0.1:{environment['ASGI_TLS_REDIRECT_PORT']}/tls"
+        status, target = project.run(f"curl -sS -o /dev/null -w '%{{redirect_url}}' -H 'Host: localhost' {plain_url}")
+        assert target == "https://localhost/tls"
         stop(server)
     assert f"Kubernetes secret {tmp_path / 'tls'}" in server.text
     assert "the key file" not in server.text

@@ -29,7 +29,7 @@ def test_a_person_sees_it_all_without_a_warning(node: Any, tmp_path: Path) -> No
     assert "127.0.0.1 (you, here)" in found["mine"]
     assert found["before"] != found["after"] == found["elsewhere"]["serial"]
     assert found["sameDocument"]
-    assert "New connections get this one" in found["said"]
+    assert "New connections get this certificate" in found["said"]
     assert found["before"] in found["said"]
     assert (found["console"], found["violations"], found["accessibility"]) == ([], [], [])
     assert found["widths"] == {

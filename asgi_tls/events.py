@@ -20,6 +20,44 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
+NOTICES: Final = {
+    "development-certificate": "no certificate is set, so one of the local CA is served",
+    "missing-groups": "this OpenSSL lacks groups of the profile",
+    "unsupported": "this platform cannot enforce a part of the policy",
+    "libssl": "without libssl there is no stapling, and no resumption at another worker",
+    "open-file": "other users can read or write a key, a password or a ticket secret",
+    "unused-password": "a password is set for a key that is not encrypted",
+    "unreadable-file": "workers of another user cannot read a file, so they do not notice its renewal",
+    "stale-mount": "a mounted file was replaced or deleted outside of its mount",
+    "key-type": "browsers do not accept the type of the key",
+    "self-signed": "each client has to be configured to trust the certificate",
+    "no-intermediate": "the file contains no intermediate certificate",
+    "staging": "the certificate is from Let's Encrypt's staging environment",
+    "serial-number": "some clients refuse the serial number",
+    "address-as-name": "an IP address is in the certificate as a DNS name",
+    "usage": "some clients refuse the certificate for its extensions",
+    "extra-certificate": "the file contains a certificate that clients do not need",
+    "odd-certificate": "OpenSSL serves the certificate, but it is not well-formed",
+    "expired-client-ca": "a CA in the client CA bundle has expired",
+}
+"""What a server warns of when it starts, by code."""
+
+
+class Notice(str):
+    """A warning of a start, for people, and its code: one of NOTICES, for `--tls-quiet`."""
+
+    code: str
+
+    def __new__(cls, code: str, text: str) -> Notice:
+        """Raises KeyError for a code that is not in NOTICES."""
+        made = super().__new__(cls, text)
+        made.code, _ = code, NOTICES[code]
+        return made
+
+    def __getnewargs__(self) -> tuple[str, str]:  # type: ignore[override]  # for `__new__`, which takes two
+        return self.code, str(self)
+
+
 Severity = Literal["info", "warning", "error", "critical"]
 
 StaplingStatus = Literal["good", "revoked", "unknown", "expired", "refused", "invalid", "unreachable", "unavailable"]

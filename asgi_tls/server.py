@@ -10,7 +10,7 @@ import os
 import secrets
 import ssl
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, get_args
@@ -19,14 +19,14 @@ from asgi_tls.certificate import Certificate, CertificateSource, PEMDirectory
 from asgi_tls.certificate.by_name import Sources, sources_by_name
 from asgi_tls.context.server_context import ClientAuth, ServerContext
 from asgi_tls.errors import ConfigurationError, UnsupportedError
-from asgi_tls.events import Listener
+from asgi_tls.events import Listener, Notice
 from asgi_tls.handshake.plain_http import PlainHTTP
 from asgi_tls.handshake.reception import receive_with
-from asgi_tls.listeners.log import log_events
+from asgi_tls.listeners.log import log_events, log_notices
 from asgi_tls.profile import INTERMEDIATE, TLSProfile
-from asgi_tls.renewal.inventory import NOTHING, Inventory, Round
+from asgi_tls.renewal.inventory import NOTHING, Inventory, Offer, Round
 from asgi_tls.renewal.parent import Parent
-from asgi_tls.renewal.reloader import Reloader, loaded_event, log_warnings, running_loop
+from asgi_tls.renewal.reloader import Reloader, loaded_event, notices_of, running_loop
 from asgi_tls.stapling import Stapling
 from asgi_tls.stapling.stapler import Stapler
 from asgi_tls.tickets import DEFAULT_ROTATION, MIN_SECRET, Rotation, TicketSecret, check_tickets
@@ -169,10 +169,7 @@ class ServerTLS:
             inventory.load(time.monotonic(), known=parent.good)
         context, offer = self._outer_context(stapler, alpn), inventory.offer(Round())
         context.use(offer.names.groups, **offer.shared)
-        context.notes += inventory.notes
-        for shared in (offer.secret, offer.trust):
-            if shared is not None:
-                context.notes += shared.warnings
+        context.notes += _notices(inventory, offer)
         tell = receive_with(
             context.ssl_context,
             listeners=self.listeners,
@@ -180,11 +177,8 @@ class ServerTLS:
             timeout=self.handshake_timeout,
             plain_http=self.plain_http,
         )
-        for note in context.notes:
-            logger.warning("%s", note)
-        for certificate in dict.fromkeys(one for group in context.certificates.values() for one in group):
+        for certificate in _each(offer):
             tell(loaded_event(certificate))
-            log_warnings(certificate)
         loop = running_loop()
         if self.client_auth is not None and watch and loop is None:
             context.without_sessions()
@@ -230,10 +224,12 @@ class ServerTLS:
 
         Raises the same as `create_server_context`.
         """
-        return self.create_server_context(alpn=alpn).ssl_context
+        context = self.create_server_context(alpn=alpn)
+        log_notices(context.notes)
+        return context.ssl_context
 
-    def check(self, previous: ServerTLS | None = None) -> None:
-        """Raise what serving would raise, before anything listens.
+    def check(self, previous: ServerTLS | None = None) -> list[Notice]:
+        """Raise what serving would raise, before anything listens. Returns what a start warns of.
 
         `previous` is what was served until now. What was good of it stays in use where the files are bad by now, and
         clients go on resuming its sessions.
@@ -248,8 +244,10 @@ class ServerTLS:
         offer = inventory.offer(Round())
         # Each pair was tried when it was loaded. What is left to try is what all of them share, so one is enough.
         one_name = dict(itertools.islice(offer.names.groups.items(), 1))
-        self._outer_context(stapler).use(one_name, **offer.shared)
+        context = self._outer_context(stapler)
+        context.use(one_name, **offer.shared)
         object.__setattr__(self, "_kept", Parent(inventory, interval=self.reload_interval))
+        return [*context.notes, *_notices(inventory, offer)]
 
     def follow(self) -> None:
         """Keep what `check` has loaded equal to the files from now on, for workers that are started later."""
@@ -264,8 +262,7 @@ class ServerTLS:
     def uvicorn_kwargs(self) -> dict[str, Any]:
         """Keyword arguments for `uvicorn.run` and `uvicorn.Config`, checked: a bad certificate raises here."""
         factory = _adapter("uvicorn", "UvicornContextFactory")
-        self.check()
-        return {"ssl_context_factory": factory(self)}
+        return {"ssl_context_factory": factory(self, self.check())}
 
     def hypercorn_config(self, **settings: Any) -> Config:
         """A `hypercorn.config.Config` with these settings, checked: a misspelt one and a bad certificate raise here."""
@@ -277,6 +274,20 @@ class ServerTLS:
         """The value of `ssl_context` in a gunicorn.conf.py."""
         factory: Callable[..., ssl.SSLContext] = _adapter("gunicorn", "GunicornContextFactory")(self)
         return factory
+
+
+def _each(offer: Offer) -> Iterable[Certificate]:
+    return dict.fromkeys(one for group in offer.names.groups.values() for one in group)
+
+
+def _notices(inventory: Inventory, offer: Offer) -> Iterator[Notice]:
+    """What a start warns of that comes from files."""
+    yield from inventory.notes
+    for shared in (offer.secret, offer.trust):
+        if shared is not None:
+            yield from shared.warnings
+    for certificate in _each(offer):
+        yield from notices_of(certificate)
 
 
 def _check_choice(name: str, value: object, choices: Sequence[str]) -> None:

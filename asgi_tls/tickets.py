@@ -18,6 +18,7 @@ from typing import Any, Final, TypeAlias
 
 from asgi_tls.certificate.material import Material, read_material
 from asgi_tls.errors import ConfigurationError, MissingFileError
+from asgi_tls.events import Notice
 from asgi_tls.profile import TLSProfile
 
 MIN_SECRET: Final = 32
@@ -59,7 +60,7 @@ class LoadedSecret:
     """A secret that is long enough, and warnings about it."""
 
     data: bytes = field(repr=False)
-    warnings: tuple[str, ...] = field(default=(), compare=False)
+    warnings: tuple[Notice, ...] = field(default=(), compare=False)
 
 
 def check_tickets(secret: object, rotation: float) -> None:

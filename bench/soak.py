@@ -4,8 +4,10 @@
 
 `asgi-tls uvicorn` serves. Clients of TLS 1.2 and 1.3 come by turns, anew and with a session. Ticket keys change every
 five seconds, and the certificate every 500 handshakes, by SIGHUP. Memory is that of the server (RSS), from the moment
-when a tenth of the handshakes is done, and 2,000 at least. `--debug` has Python check each of its own allocations
-(PYTHONMALLOC=debug).
+when a tenth of the handshakes is done, and 2,000 at least. Then come clients with bad manners (`_manners.py`): failed
+handshakes, a fifth as many, silent connections, and clients that do not answer when a server stops.
+
+`--debug` has Python check each of its own allocations (PYTHONMALLOC=debug), without those clients.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from pathlib import Path
 
 import psutil
 
+from bench import _manners
 from bench.load import Running, serving
 from bench.reload import Pairs
 
@@ -147,6 +150,8 @@ def run(handshakes: int = HANDSHAKES, *, debug: bool = False) -> Figures:
     print(f"failed:                      {len(figures.failures):8}      (0) {' '.join(figures.failures[:5])}")
     print(f"server is there:             {'yes' if figures.alive else 'no':>8}      (yes)")
     print(f"memory, after the warm-up:   {figures.growth_mib:+8.2f} MiB  (within 2)")
+    if not debug:
+        _manners.run(handshakes * 21 // 100)
     return figures
 
 

@@ -206,7 +206,9 @@ def test_a_file_that_others_can_read_is_told(
         ServerTLS(files.ecdsa, ticket_secret=TicketSecretFile(path)).create_context()
     said = [record.getMessage() for record in caplog.records if "ticket secret" in record.getMessage()]
     who = {0o600: None, 0o640: "its group", 0o604: "everyone"}[mode]
-    assert said == ([f"{path}: the ticket secret is open to {who} (mode {mode:04o}); chmod 0600"] if who else [])
+    assert said == (
+        [f"{path}: the ticket secret is open to {who} (mode {mode:04o}); chmod 0600 (open-file)"] if who else []
+    )
 
 
 def shows(text: object, secret: bytes) -> bool:

@@ -30,6 +30,7 @@ from asgi_tls.errors import (
     NoSubjectAltNameError,
     NotYetValidError,
 )
+from asgi_tls.events import Notice
 from asgi_tls.hostnames import parse_ip
 from asgi_tls.profile import INTERMEDIATE, cipher_string
 
@@ -44,7 +45,7 @@ _REFUSALS: Final[Mapping[int, tuple[type[CertificateError], str]]] = {
 
 
 def load_with_openssl(
-    source: str, material: Material, blocks: Sequence[Block], key: LoadedKey, why: str, warnings: Iterable[str]
+    source: str, material: Material, blocks: Sequence[Block], key: LoadedKey, why: str, warnings: Iterable[Notice]
 ) -> Certificate:
     """A server's certificate as OpenSSL reads it. `why` is the problem that `cryptography` found.
 
@@ -61,7 +62,7 @@ def load_with_openssl(
             f"the certificate of {subject} has no host name in subjectAltName, and clients ignore the common name",
             "Have it issued with its names.",
         )
-    odd = f"{why}; OpenSSL serves it, but stricter clients may refuse it"
+    odd = Notice("odd-certificate", f"{why}; OpenSSL serves it, but stricter clients may refuse it")
     return Certificate(
         chain_pem=chain_pem,
         key_pem=key_pem,

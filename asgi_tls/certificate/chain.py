@@ -24,6 +24,7 @@ from asgi_tls.errors import (
     MissingIntermediateError,
     NotPEMError,
 )
+from asgi_tls.events import Notice
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -129,22 +130,28 @@ def right_order(chain: Sequence[x509.Certificate], path: Sequence[int]) -> str:
     return f"Put them in this order: {_numbers(path)}{unused}; the leaf comes first, then each one's issuer."
 
 
-def extra_certificates(chain: Sequence[x509.Certificate], path: Sequence[int], now: datetime) -> Iterator[str]:
+def extra_certificates(chain: Sequence[x509.Certificate], path: Sequence[int], now: datetime) -> Iterator[Notice]:
     """A warning on each certificate that a client does not need."""
     for index, one in enumerate(chain[1:], 1):
         who = f"certificate {index + 1} ({name_of(one)})"
         if one in chain[:index]:
-            yield f"{who} repeats certificate {chain.index(one) + 1}; remove it"
+            yield Notice("extra-certificate", f"{who} repeats certificate {chain.index(one) + 1}; remove it")
         elif is_self_signed(one):
-            yield f"{who} is a root, which no client needs; remove it"
+            yield Notice("extra-certificate", f"{who} is a root, which no client needs; remove it")
         elif index in path:
             continue
         elif now > one.not_valid_after_utc:
-            yield f"{who} expired on {one.not_valid_after_utc:%Y-%m-%d}, and no link needs it; remove it"
+            yield Notice(
+                "extra-certificate",
+                f"{who} expired on {one.not_valid_after_utc:%Y-%m-%d}, and no link needs it; remove it",
+            )
         elif issued := [number + 1 for number in path if issued_by(chain[number], one)]:
-            yield f"{who} is another certificate of the issuer of certificate {issued[0]}; clients use one of the two"
+            yield Notice(
+                "extra-certificate",
+                f"{who} is another certificate of the issuer of certificate {issued[0]}; clients use one of the two",
+            )
         else:
-            yield f"{who} issued none of the other certificates in the file; remove it"
+            yield Notice("extra-certificate", f"{who} issued none of the other certificates in the file; remove it")
 
 
 def issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:

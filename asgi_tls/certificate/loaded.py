@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
 from asgi_tls.errors import ConfigurationError
+from asgi_tls.events import Notice
 from asgi_tls.hostnames import checked_name, matches, parse_ip
 
 Purpose = Literal["server", "client"]
@@ -31,7 +32,7 @@ class Certificate:
     key_type: str  # 'ECDSA P-256', 'RSA 2048', 'Ed25519'
     fingerprint_sha256: str  # lower-case hexadecimal, of the leaf's DER form
     source: str
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[Notice, ...] = ()
     ocsp_url: str | None = None
     must_staple: bool = False
 

@@ -17,6 +17,7 @@ from asgi_tls.errors import (
     TooManyOpenFilesError,
     UnreadableFileError,
 )
+from asgi_tls.events import Notice
 from asgi_tls.files import others_with_access, read_regular
 
 _E = TypeVar("_E", bound=CertificateError)
@@ -43,17 +44,19 @@ class Material:
             problem = f"the {self.role} given in memory {problem}"
         return kind(problem, fix=fix, path=self.path, settings=settings)
 
-    def open_to_others(self, what: str) -> tuple[str, ...]:
+    def open_to_others(self, what: str) -> tuple[Notice, ...]:
         """A warning if other users can read it or write to it. `what` names the secret in it."""
         who = others_with_access(self.mode)
-        return (f"{self.name}: the {what} is open to {who} (mode {self.mode:04o}); chmod 0600",) if who else ()
+        text = f"{self.name}: the {what} is open to {who} (mode {self.mode:04o}); chmod 0600"
+        return (Notice("open-file", text),) if who else ()
 
     @property
-    def stale(self) -> tuple[str, ...]:
+    def stale(self) -> tuple[Notice, ...]:
         """A warning if the file was deleted or replaced where it is mounted from, which a mount of one file hides."""
         if self.links > 0:
             return ()
-        return (f"{self.name}: was replaced or deleted outside of this mount (link count 0); mount its directory",)
+        text = f"{self.name}: was replaced or deleted outside of this mount (link count 0); mount its directory"
+        return (Notice("stale-mount", text),)
 
     @property
     def name(self) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from asgi_tls.certificate.material import Material, read_material
 from asgi_tls.errors import ConfigurationError, PasswordError
+from asgi_tls.events import Notice
 
 if TYPE_CHECKING:
     import os
@@ -34,7 +35,7 @@ def check_password(password: object) -> None:
     )
 
 
-def resolve_password(password: Password, key: Material) -> tuple[bytes | None, tuple[str, ...]]:
+def resolve_password(password: Password, key: Material) -> tuple[bytes | None, tuple[Notice, ...]]:
     """The password, and warnings about its file.
 
     Raises CertificateError. If a callable fails, the message contains only the type of its exception.
@@ -51,7 +52,7 @@ def resolve_password(password: Password, key: Material) -> tuple[bytes | None, t
     return password.encode("utf-8", "surrogateescape") if isinstance(password, str) else password, ()
 
 
-def first_line(path: Path) -> tuple[bytes, tuple[str, ...]]:
+def first_line(path: Path) -> tuple[bytes, tuple[Notice, ...]]:
     """The password in a file, and a warning where others can read it. Raises CertificateError.
 
     Windows' editors and PowerShell put a byte order mark first, before UTF-8 or UTF-16: it is no part of a password.

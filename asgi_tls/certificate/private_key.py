@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from asgi_tls.certificate.password import Password, resolve_password
 from asgi_tls.certificate.pem import CERTIFICATE_LABELS, KEY_LABELS, Block, wrong_label
 from asgi_tls.errors import NotPEMError, PasswordError
+from asgi_tls.events import Notice
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes, PublicKeyTypes
@@ -39,7 +40,7 @@ class LoadedKey:
     """A private key, and warnings about how it is stored."""
 
     key: PrivateKeyTypes = field(repr=False)
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[Notice, ...] = ()
 
 
 def load_key(material: Material, blocks: tuple[Block, ...], password: Password) -> LoadedKey:
@@ -48,8 +49,8 @@ def load_key(material: Material, blocks: tuple[Block, ...], password: Password) 
     if block is None:
         raise _no_key(material, blocks)
     if not block.encrypted and block.label != "ENCRYPTED PRIVATE KEY":
-        unused = () if password is None else (f"{material.name}: a password was given, but the key is not encrypted",)
-        return LoadedKey(_parse(material, block, None), unused)
+        unused = Notice("unused-password", f"{material.name}: a password was given, but the key is not encrypted")
+        return LoadedKey(_parse(material, block, None), () if password is None else (unused,))
     secret, warnings = resolve_password(password, material)
     if not secret:
         raise material.error(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from asgi_tls.certificate.material import Material, read_material
 from asgi_tls.certificate.pem import CERTIFICATE_LABELS, Block, read_blocks, wrong_label
 from asgi_tls.errors import CRLError, ExpiredError, MalformedCertificateError, NotPEMError
+from asgi_tls.events import Notice
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -30,7 +31,7 @@ class ClientTrust:
 
     authorities: str
     crls: str | None = None
-    warnings: tuple[str, ...] = field(default=(), compare=False)
+    warnings: tuple[Notice, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,10 @@ def load_client_trust(client_ca: Path, client_crl: Path | None = None, *, now: d
     if not current:
         raise _expired(material, found)
     warnings = tuple(
-        f"{client_ca}: {each.subject} expired on {each.not_after:%Y-%m-%d}: clients of this CA are refused"
+        Notice(
+            "expired-client-ca",
+            f"{client_ca}: {each.subject} expired on {each.not_after:%Y-%m-%d}: clients of this CA are refused",
+        )
         for each in found
         if each not in current
     )

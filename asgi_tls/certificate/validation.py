@@ -41,6 +41,7 @@ from asgi_tls.errors import (
     WeakKeyError,
     WeakSignatureError,
 )
+from asgi_tls.events import Notice
 from asgi_tls.hostnames import parse_ip
 
 if TYPE_CHECKING:
@@ -255,38 +256,50 @@ def must_staple(leaf: x509.Certificate) -> bool:
     return x509.TLSFeatureType.status_request in (extension(leaf, x509.TLSFeature) or ())
 
 
-def _chain_warnings(chain: Sequence[x509.Certificate], dns_names: Sequence[str]) -> Iterator[str]:
+def _chain_warnings(chain: Sequence[x509.Certificate], dns_names: Sequence[str]) -> Iterator[Notice]:
     leaf = chain[0]
     kind = key_type(leaf)
     if kind in {"Ed25519", "Ed448", "ECDSA P-521"}:
-        yield f"browsers do not accept {kind} certificates; ECDSA P-256 works everywhere"
+        yield Notice("key-type", f"browsers do not accept {kind} certificates; ECDSA P-256 works everywhere")
     if is_self_signed(leaf):
-        yield "the certificate is self-signed: each client has to be configured to trust it"
+        yield Notice("self-signed", "the certificate is self-signed: each client has to be configured to trust it")
     elif len(chain) == 1:
         issuer = printable(leaf.issuer.rfc4514_string())
-        yield f"the file contains no intermediate: each client must trust {issuer} itself"
+        yield Notice("no-intermediate", f"the file contains no intermediate: each client must trust {issuer} itself")
     if "(STAGING)" in leaf.issuer.rfc4514_string():
-        yield "the certificate is from Let's Encrypt's staging environment, which clients do not trust"
+        yield Notice(
+            "staging", "the certificate is from Let's Encrypt's staging environment, which clients do not trust"
+        )
     for number, one in enumerate(chain, 1):
         if not 0 < one.serial_number < 1 << 159:  # RFC 5280 section 4.1.2.2: positive, in 20 octets at most
-            yield f"certificate {number} has the serial number {one.serial_number:x}, which some clients refuse"
+            yield Notice(
+                "serial-number",
+                f"certificate {number} has the serial number {one.serial_number:x}, which some clients refuse",
+            )
     for name in dns_names:
         if parse_ip(name) is not None:
-            yield f"{name} is in the certificate as a DNS name, but clients look for an IP address entry"
+            yield Notice(
+                "address-as-name",
+                f"{name} is in the certificate as a DNS name, but clients look for an IP address entry",
+            )
 
 
-def _usage_warnings(leaf: x509.Certificate, purpose: Purpose) -> Iterator[str]:
+def _usage_warnings(leaf: x509.Certificate, purpose: Purpose) -> Iterator[Notice]:
     name, label, peers = _USAGES[purpose]
     for each in leaf.extensions:
         usage = each.value
         if each.critical and isinstance(usage, x509.UnrecognizedExtension):
             unknown = each.oid.dotted_string
-            yield f"the extension {unknown} is critical: {peers} that do not know it refuse the certificate"
+            yield Notice(
+                "usage", f"the extension {unknown} is critical: {peers} that do not know it refuse the certificate"
+            )
         if isinstance(usage, x509.ExtendedKeyUsage):
             if not {name, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE} & set(usage):
-                yield f"extendedKeyUsage lacks {label}: most {peers} refuse the certificate for a {purpose}"
+                yield Notice(
+                    "usage", f"extendedKeyUsage lacks {label}: most {peers} refuse the certificate for a {purpose}"
+                )
         elif isinstance(usage, x509.KeyUsage) and not usage.digital_signature:
-            yield "keyUsage lacks digitalSignature, which TLS 1.3 needs (RFC 8446 section 4.4.2.2)"
+            yield Notice("usage", "keyUsage lacks digitalSignature, which TLS 1.3 needs (RFC 8446 section 4.4.2.2)")
 
 
 def _date(when: datetime) -> str:

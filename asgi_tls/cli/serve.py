@@ -89,7 +89,7 @@ def _run_uvicorn(command: Any, parameters: dict[str, Any], changed: Sequence[str
             raise option_error(f"--{name.replace('_', '-')}", name)
     start_again.under(profile_for(given.values))
     tls = server_tls(given, parameters["ssl_keyfile_password"])
-    tls.check()
+    notices = tls.check()
     listening_on = addresses.of_uvicorn(parameters)
     listeners = plain.listeners(given.values, tls, listening_on)
     addresses.check_free(listening_on)
@@ -99,7 +99,7 @@ def _run_uvicorn(command: Any, parameters: dict[str, Any], changed: Sequence[str
         if settings["reload"] or _workers(settings["workers"]) > 1:
             forward_sighup()  # before there is another thread, which would inherit its mask too late
         with plain.in_thread(listeners):
-            uvicorn.run(app, **settings, ssl_context_factory=UvicornContextFactory(tls))
+            uvicorn.run(app, **settings, ssl_context_factory=UvicornContextFactory(tls, notices, given.quiet))
 
     _with(command, "uvicorn", run=run)(**parameters)
 
@@ -179,7 +179,7 @@ def _run_hypercorn(config: Any, given: Given) -> int:
     tls_config = TLSConfig()
     vars(tls_config).update(vars(config))
     tls = server_tls(given, config.keyfile_password)
-    tls_config.adopt(tls)
+    tls_config.adopt(tls, given.quiet)
     listening_on = addresses.of_hypercorn(config.bind)
     listeners = plain.listeners(given.values, tls, listening_on)
     addresses.check_free(listening_on)

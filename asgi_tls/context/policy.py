@@ -12,6 +12,7 @@ from typing import Final
 from asgi_tls import _openssl
 from asgi_tls.context.proof import Deviation
 from asgi_tls.errors import UnsupportedError
+from asgi_tls.events import Notice
 from asgi_tls.profile import INTERMEDIATE, TLSProfile, Version, cipher_string, groups_in_use
 
 _VERSION: Final[dict[Version, ssl.TLSVersion]] = {
@@ -26,7 +27,7 @@ _FIX: Final = (
 
 def apply_profile(
     context: ssl.SSLContext, profile: TLSProfile, *, allow_unsupported: bool = False
-) -> tuple[tuple[str, ...], list[str]]:
+) -> tuple[tuple[str, ...], list[Notice]]:
     """Give a context the versions, suites and groups of a profile, and check that it took them.
 
     Returns the groups without those that this OpenSSL lacks, and sentences on what was left out. What cannot be set is
@@ -55,7 +56,7 @@ def enforceable(profile: TLSProfile, *, server: bool) -> bool:
     return bool(can.groups and ordered and (can.ciphersuites or not profile.speaks("TLSv1.3")))
 
 
-def settle(found: Sequence[Deviation], profile: TLSProfile, *, allow_unsupported: bool) -> list[str]:
+def settle(found: Sequence[Deviation], profile: TLSProfile, *, allow_unsupported: bool) -> list[Notice]:
     """Judge what a proof has found: a sentence on it where it may stay.
 
     It may for a profile that leaves groups and TLS 1.3 suites as the guidelines have them, while nothing of it is weak:
@@ -67,7 +68,7 @@ def settle(found: Sequence[Deviation], profile: TLSProfile, *, allow_unsupported
     problem = f"This Python cannot apply all of profile {profile.name} to OpenSSL: {differs}"
     ready_made = (profile.groups, profile.ciphersuites) == (INTERMEDIATE.groups, INTERMEDIATE.ciphersuites)
     if allow_unsupported or (ready_made and not any(each.weak for each in found)):
-        return [f"{problem}. {_FIX}"]
+        return [Notice("unsupported", f"{problem}. {_FIX}")]
     raise UnsupportedError(problem, fix=_FIX)
 
 
@@ -76,7 +77,7 @@ def set_ciphers(context: ssl.SSLContext, profile: TLSProfile) -> None:
     context.set_ciphers(cipher_string(profile))
 
 
-def usable_groups(profile: TLSProfile) -> tuple[tuple[str, ...], list[str]]:
+def usable_groups(profile: TLSProfile) -> tuple[tuple[str, ...], list[Notice]]:
     """The groups of the profile's versions that this OpenSSL has, in order, and a sentence on those that it lacks.
 
     Raises UnsupportedError when none is left.
@@ -93,7 +94,7 @@ def usable_groups(profile: TLSProfile) -> tuple[tuple[str, ...], list[str]]:
     if not missing:
         return usable, []
     lacking = f"{ssl.OPENSSL_VERSION} lacks the groups {', '.join(missing)} of profile {profile.name}"
-    return usable, [f"{lacking}, which are left out. OpenSSL 3.5 has all of them."]
+    return usable, [Notice("missing-groups", f"{lacking}, which are left out. OpenSSL 3.5 has all of them.")]
 
 
 def enforce(
@@ -102,12 +103,12 @@ def enforce(
     values: Sequence[str],
     *,
     allow_unsupported: bool,
-) -> list[str]:
+) -> list[Notice]:
     """Call the setter. Where that is unsupported, and allowed to be: a sentence on it. Raises UnsupportedError."""
     try:
         setter(context, values)
     except UnsupportedError as error:
         if not allow_unsupported:
             raise
-        return [f"{error} It is left out, as allow_unsupported says."]
+        return [Notice("unsupported", f"{error} It is left out, as allow_unsupported says.")]
     return []

@@ -23,6 +23,7 @@ from asgi_tls.context.certified import CertifiedContext, Trust, TrustedObject
 from asgi_tls.context.policy import apply_profile, enforceable, set_ciphers, settle
 from asgi_tls.context.resumption import Resumption
 from asgi_tls.errors import ASGITLSError, ConfigurationError
+from asgi_tls.events import Notice
 from asgi_tls.handshake.blocking import TLSSocket
 from asgi_tls.handshake.ssl_object import HandshakeContext, TLSObject
 from asgi_tls.profile import TLSProfile
@@ -306,13 +307,14 @@ class Prepared:
         return names.get(DEFAULT)
 
 
-def _lost(profile: TLSProfile) -> str:
+def _lost(profile: TLSProfile) -> Notice:
     """What needs libssl itself, in one sentence."""
     lost = ["no OCSP stapling", "no resumption at another worker (with client certificates none at all)"]
     if profile.speaks("TLSv1.2"):
         lost.append("in TLS 1.2 the client's order of groups")
     why = _openssl.capabilities().reason
-    return f"Without libssl there is {', '.join(lost)}: {why}. `asgi-tls doctor` names Pythons that have it."
+    text = f"Without libssl there is {', '.join(lost)}: {why}. `asgi-tls doctor` names Pythons that have it."
+    return Notice("libssl", text)
 
 
 def _nobody_watches() -> None:

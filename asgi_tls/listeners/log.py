@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
@@ -21,6 +21,7 @@ from asgi_tls.events import (
     ClientErrorEvent,
     Event,
     GuardEvent,
+    Notice,
     ReloadFailedEvent,
     SessionEvent,
     StaplingEvent,
@@ -84,6 +85,12 @@ def log_events(event: Event, /) -> None:
             fields["reason"] = fields.pop("msg")
         # A message of its own, without arguments: what a peer sent is data, never a format.
         logger.log(level, "%s", words, extra=fields)
+
+
+def log_notices(notices: Iterable[Notice]) -> None:
+    """Log what a start warns of, each once, with the code that `--tls-quiet` takes."""
+    for notice in dict.fromkeys(notices):
+        logger.warning("%s (%s)", notice, notice.code, extra={"notice": notice.code})
 
 
 def _hears_sessions() -> bool:

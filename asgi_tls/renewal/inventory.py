@@ -23,6 +23,7 @@ from asgi_tls.certificate.trust import ClientTrust, load_client_trust
 from asgi_tls.context.policy import set_ciphers
 from asgi_tls.context.server_context import check_group
 from asgi_tls.errors import ASGITLSError, CertificateError, ConfigurationError
+from asgi_tls.events import Notice
 from asgi_tls.profile import TLSProfile
 from asgi_tls.renewal.names import Key, Names
 from asgi_tls.renewal.stamps import NO_STAMP, Stamp, digest_of, stamp_of, status_of
@@ -140,7 +141,7 @@ class Inventory:
     listing: Item[tuple[tuple[str, str | None], ...]] | None = field(default=None, init=False)
     certificates: dict[Key, Item[Certificate]] = field(default_factory=dict, init=False)
     names: Names = field(init=False)
-    notes: list[str] = field(default_factory=list, init=False)
+    notes: list[Notice] = field(default_factory=list, init=False)
     _pairs: tuple[tuple[str, str | None], ...] = field(default=(), init=False)
     _gone: dict[Key, float] = field(default_factory=dict, init=False)
     _turn: int = field(default=0, init=False)
@@ -201,10 +202,11 @@ class Inventory:
         for item in {*self.items}.difference(others):
             self._vet(item, item.value, found)
             if not all(os.access(path, os.R_OK) for path in item.files):
-                self.notes.append(
-                    f"{item.name}: cannot be read by the user of this worker, which serves what its parent has loaded. "
+                text = (
+                    f"{item.name}: cannot be read by the user of the workers, who serve what their parent has loaded. "
                     "Send SIGHUP to the parent after each renewal, or let the user read the files."
                 )
+                self.notes.append(Notice("unreadable-file", text))
         self.commit(found, self.offer(found), now)
         for item in self.everything:
             if isinstance(item.state, Bad) and item.label not in known:

@@ -17,7 +17,8 @@ from asgi_tls.certificate import Certificate
 from asgi_tls.certificate.trust import ClientTrust
 from asgi_tls.context.server_context import ServerContext
 from asgi_tls.errors import ASGITLSError
-from asgi_tls.events import CertificateLoadedEvent, Event, Listener, ReloadFailedEvent
+from asgi_tls.events import CertificateLoadedEvent, Event, Listener, Notice, ReloadFailedEvent
+from asgi_tls.listeners.log import log_notices
 from asgi_tls.renewal.expiry import ExpiryWatch
 from asgi_tls.renewal.follower import Follower, Over
 from asgi_tls.renewal.inventory import Inventory, Item, Offer, Round
@@ -64,7 +65,7 @@ class Reloader:
         prepared = context.prepare(offer.names.groups, **offer.shared)
         self._in_loop(lambda: context.swap(prepared))
         for item, value in found.loaded.items():
-            log_warnings(value, before=item.value)
+            log_notices(notices_of(value, before=item.value))
             if isinstance(value, Certificate):
                 self._tell([loaded_event(value)])
             elif value != item.value:
@@ -110,13 +111,14 @@ def running_loop() -> asyncio.AbstractEventLoop | None:
         return None
 
 
-def log_warnings(value: Warned, *, before: Warned | None = None) -> None:
+def notices_of(value: Warned, *, before: Warned | None = None) -> list[Notice]:
     """What is questionable about something that is used from now on, and was not so before."""
-    for warning in value.warnings:
-        if before is None or warning not in before.warnings:
-            if isinstance(value, Certificate) and not warning.startswith("/"):  # it names no file
-                warning = f"{value.source}: {warning}"
-            logger.warning("%s", warning)
+    fresh = [warning for warning in value.warnings if before is None or warning not in before.warnings]
+    # What begins with a path names its file.
+    return [
+        Notice(each.code, f"{value.source}: {each}") if isinstance(value, Certificate) and each[:1] != "/" else each
+        for each in fresh
+    ]
 
 
 def loaded_event(certificate: Certificate) -> CertificateLoadedEvent:

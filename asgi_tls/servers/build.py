@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final
 
 from asgi_tls.certificate import Certificate, CertificateSource, PasswordFile, PEMFiles, Purpose
 from asgi_tls.certificate.by_name import DEFAULT
 from asgi_tls.certificate.sources import files_or_secret
 from asgi_tls.errors import ConfigurationError
+from asgi_tls.events import Notice
 from asgi_tls.profile import INTERMEDIATE, TLSProfile
 from asgi_tls.server import ServerTLS
 from asgi_tls.servers.given import Given
 from asgi_tls.servers.listening import listeners_for
 from asgi_tls.tickets import secret_from
-
-logger = logging.getLogger("asgi_tls")
 
 DEVELOPMENT_NAMES: Final = ("localhost", "127.0.0.1", "::1")
 
@@ -40,9 +38,9 @@ def server_tls(given: Given, password: str | None = None) -> ServerTLS:
             ticket_secret=secret_from(values.get("ticket_secret_file"), values.get("ticket_secret")),
             listeners=listeners_for(values),
             **{
-                field.name: values[field.name]
-                for field in fields(ServerTLS)
-                if field.name in values and field.name not in _MADE
+                each.name: values[each.name]
+                for each in fields(ServerTLS)
+                if each.name in values and each.name not in _MADE
             },
         )
 
@@ -98,21 +96,24 @@ def _first_certificate(values: Mapping[str, Any], password: str | None) -> Certi
     return None
 
 
+@dataclass(frozen=True)
 class DevelopmentFiles(PEMFiles):
-    """A pair of the local CA. That its root must be trusted is logged when the pair is made, not again at each load."""
+    """A pair of the local CA, which has one thing to warn of."""
+
+    warning: Notice = field(kw_only=True)
 
     def load(self, purpose: Purpose = "server") -> Certificate:
-        return replace(super().load(purpose), warnings=())
+        return replace(super().load(purpose), warnings=(self.warning,))
+
+    def __str__(self) -> str:
+        return f"development certificate {self.certfile}"
 
 
 def development_certificate(names: Sequence[str] = DEVELOPMENT_NAMES) -> CertificateSource:
-    """A certificate of the local CA, made or renewed where needed. Logs that it is one."""
+    """A certificate of the local CA, made or renewed where needed."""
     from asgi_tls.dev.ca import LocalCA
 
     ca = LocalCA()
     issued = ca.issue(names)
-    logger.warning(
-        "No certificate is set: serving a development certificate for %s. Clients must trust %s.",
-        ", ".join(names), ca.certificate_path,
-    )  # fmt: skip
-    return DevelopmentFiles(issued.certfile, issued.keyfile)
+    text = f"served for {', '.join(names)}, as no certificate is set; clients must trust {ca.certificate_path}"
+    return DevelopmentFiles(issued.certfile, issued.keyfile, warning=Notice("development-certificate", text))

@@ -6,7 +6,7 @@ import contextlib
 import difflib
 import os
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -32,6 +32,11 @@ class Given:
 
     values: Mapping[str, Any]
     words: Mapping[str, str]
+
+    @property
+    def quiet(self) -> Collection[str]:
+        """The codes of notices that are not wanted."""
+        return frozenset(self.values.get("quiet", ()))
 
     @contextlib.contextmanager
     def spelled(self) -> Iterator[None]:

@@ -23,10 +23,11 @@ import asyncio
 import errno
 import functools
 import logging
+import mmap
 import os
 import ssl
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import gunicorn.arbiter
@@ -36,12 +37,13 @@ from gunicorn.app.wsgiapp import WSGIApplication
 
 from asgi_tls.connection import connected
 from asgi_tls.errors import ASGITLSError, ConfigurationError
+from asgi_tls.events import Notice
 from asgi_tls.handshake.ssl_object import TLSObject
 from asgi_tls.servers import addresses, plain
 from asgi_tls.servers.build import server_tls
 from asgi_tls.servers.given import Given, read
 from asgi_tls.servers.ignored import IGNORED, POLICY, option_error, python_error
-from asgi_tls.servers.logs import follow, stop
+from asgi_tls.servers.logs import stop
 from asgi_tls.servers.worker import ContextMaker
 
 if TYPE_CHECKING:
@@ -60,6 +62,10 @@ class _Factory(ContextMaker):
 
     def __init__(self) -> None:
         _extend_gunicorn()
+        self._said, self._quiet = set(), ()
+        # Whether a worker has said what the arbiter could not know: forked workers share it.
+        self._by_worker = mmap.mmap(-1, 1)
+        self._arbiter = 0
         self._context: tuple[int, ssl.SSLContext] | None = None
 
     def prepare(self, config: gunicorn.config.Config, previous: _Factory | None) -> None:
@@ -71,13 +77,32 @@ class _Factory(ContextMaker):
         if previous is None and _INHERITED.isdisjoint(os.environ):
             # Of a port in use gunicorn says so itself, and tries again.
             addresses.check_free(addresses.of_gunicorn(config.address), but_for=errno.EADDRINUSE)
-        tls = self._checked(config, None if previous is None else previous.tls)
+        self._arbiter = os.getpid()
+        if previous is None:
+            tls, notices = self._checked(config, None)
+        else:
+            tls, notices = self._checked(config, previous.tls)
+            self._said, self._by_worker = previous._said, previous._by_worker
         tls.follow()
-        self.tls = tls
+        self.tls, self._notices = tls, notices
+        self.announce(notices)
+
+    def announce(self, notices: Iterable[Notice]) -> None:
+        """Also once where workers find out, which all find out the same."""
+        if os.getpid() == self._arbiter:
+            super().announce(notices)
+        elif (fresh := [notice for notice in notices if notice not in self._said]) and not self._by_worker[0]:
+            self._by_worker[0] = 1
+            super().announce(fresh)
 
     @abc.abstractmethod
-    def _checked(self, config: gunicorn.config.Config, previous: ServerTLS | None) -> ServerTLS:
-        """The ServerTLS. Raises ASGITLSError where it cannot serve, even with what was good of the `previous` one."""
+    def _checked(
+        self, config: gunicorn.config.Config, previous: ServerTLS | None
+    ) -> tuple[ServerTLS, Sequence[Notice]]:
+        """The ServerTLS, and what it warns of. `previous` has what was good last.
+
+        Raises ASGITLSError where it cannot serve.
+        """
 
     def __call__(self, config: gunicorn.config.Config, _default: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
         """The context of this process. Exits with status 3 where it cannot be made."""
@@ -98,11 +123,12 @@ class GunicornContextFactory(_Factory):
         super().__init__()
         self.tls = tls
 
-    def _checked(self, config: gunicorn.config.Config, previous: ServerTLS | None) -> ServerTLS:
+    def _checked(
+        self, config: gunicorn.config.Config, previous: ServerTLS | None
+    ) -> tuple[ServerTLS, Sequence[Notice]]:
         for name in _changed(config, IGNORED):
             raise python_error("gunicorn", name)
-        self.tls.check(previous)
-        return self.tls
+        return self.tls, self.tls.check(previous)
 
 
 class SettingsContextFactory(_Factory):
@@ -115,7 +141,9 @@ class SettingsContextFactory(_Factory):
         self.replaces: object = None
         """The hook of a gunicorn.conf.py, which would have no effect beside this one."""
 
-    def _checked(self, config: gunicorn.config.Config, previous: ServerTLS | None) -> ServerTLS:
+    def _checked(
+        self, config: gunicorn.config.Config, previous: ServerTLS | None
+    ) -> tuple[ServerTLS, Sequence[Notice]]:
         given = read(
             self._options, own={name: (f"--{name}", getattr(config, name)) for name in ("certfile", "keyfile")}
         )
@@ -130,9 +158,9 @@ class SettingsContextFactory(_Factory):
             if self._options is None:
                 plain.refuse(given.values, "gunicorn")
             tls = server_tls(given)
-            tls.check(previous)
-            self.given = given
-        return tls
+            notices = tls.check(previous)
+        self.given, self._quiet = given, given.quiet
+        return tls, notices
 
 
 @functools.cache
@@ -165,7 +193,6 @@ def _extend_gunicorn() -> None:
 
     def setup(self: Any, app: Any) -> None:
         their_setup(self, app)
-        follow(_LOGGER)
         hook, previous = app.cfg.ssl_context, vars(self).get("asgi_tls")
         if not isinstance(hook, _Factory):
             return

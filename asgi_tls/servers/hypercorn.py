@@ -15,6 +15,7 @@ import functools
 import importlib
 import ssl
 import sys
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, Final
 
 from hypercorn.config import Config
@@ -44,12 +45,12 @@ class HypercornContext(ContextMaker):
     live: ServerContext | None = None
     """The context of this process: HTTP/3 serves its certificate."""
 
-    def __init__(self, tls: ServerTLS, config: Config | None = None) -> None:
-        super().__init__(tls)
+    def __init__(self, tls: ServerTLS, quiet: Collection[str] = (), config: Config | None = None) -> None:
+        super().__init__(tls, tls.check(), quiet)
         self._config = config
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"live": None}
+        return super().__getstate__() | {"live": None}
 
     def __call__(self) -> ssl.SSLContext:
         """Called once in each worker, inside its event loop. Exits with status 3 where there is no context."""
@@ -85,15 +86,14 @@ class TLSConfig(Config):
         config.adopt(tls)
         return config
 
-    def adopt(self, tls: ServerTLS) -> None:
-        """Serve with these certificates and this policy from now on.
+    def adopt(self, tls: ServerTLS, quiet: Collection[str] = ()) -> None:
+        """Serve with these certificates and this policy from now on. `quiet` are codes of notices not to log.
 
         Raises what `ServerTLS.check` raises.
         """
         if self.quic_bind:
             self.certfile, self.keyfile = check_quic(tls)
-        tls.check()
-        self.create_ssl_context = HypercornContext(tls, self)  # type: ignore[method-assign]  # it is called
+        self.create_ssl_context = HypercornContext(tls, quiet, self)  # type: ignore[method-assign]  # it is called
 
     @property
     def ssl_enabled(self) -> bool:
@@ -186,5 +186,8 @@ def _settings(given: Given, arguments: list[str]) -> dict[str, Any]:
     else:
         # hypercorn only asks whether they are set.
         certfile = keyfile = str(next(iter(tls.sources.values()))[0])
-    tls.check()
-    return {"certfile": certfile, "keyfile": keyfile, "create_ssl_context": HypercornContext(tls)}
+    return {
+        "certfile": certfile,
+        "keyfile": keyfile,
+        "create_ssl_context": HypercornContext(tls, given.quiet),
+    }

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from asgi_tls.certificate import LetsEncrypt, PEMFiles
+from asgi_tls.events import NOTICES
 from asgi_tls.hostnames import checked_port
 from asgi_tls.profile import INTERMEDIATE, PROFILES
 from asgi_tls.server import CHOICES, ServerTLS
@@ -27,10 +28,13 @@ class Kind:
     choices: tuple[str, ...] = ()
 
 
-def _choice(choices: Sequence[str], value: Callable[[str], Any] = str) -> Kind:
+def _choice(choices: Sequence[str], value: Callable[[str], Any] = str, metavar: str = "") -> Kind:
     listed = " or ".join(f'"{choice}"' for choice in choices)
     return Kind(
-        parse=lambda text, _: value(text), fix=f"Choose {listed}.", metavar="|".join(choices), choices=tuple(choices)
+        parse=lambda text, _: value(text),
+        fix=f"Choose {listed}.",
+        metavar=metavar or "|".join(choices),
+        choices=tuple(choices),
     )
 
 
@@ -186,6 +190,12 @@ GROUPS: Final[dict[str, tuple[Setting, ...]]] = {
             "guard_redis",
             Kind(parse=TEXT.parse, metavar="URL"),
             "Share the blocks of a fleet in this Redis. Turns the guard on.",
+        ),
+        _of(
+            "quiet",
+            _choice(tuple(NOTICES), {code: code for code in NOTICES}.__getitem__, "CODE"),
+            "Do not log the start-up warning with this code, which is in parentheses at its end. Repeatable.",
+            multiple=True,
         ),
         _of(
             "guard_allow",

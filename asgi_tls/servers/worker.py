@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from asgi_tls.errors import ASGITLSError
+from asgi_tls.events import Notice
+from asgi_tls.listeners.log import log_notices
 from asgi_tls.servers.logs import follow, stop
 
 if TYPE_CHECKING:
@@ -15,12 +17,27 @@ if TYPE_CHECKING:
 
 
 class ContextMaker:
-    """A ServerTLS on its way to the processes that serve with it. Picklable, for those that are spawned."""
+    """A ServerTLS on its way to the processes that serve with it. Picklable, for those that are spawned.
+
+    `notices` are what its check warned of: the parent logs each once, but for codes that are `quiet`.
+    """
 
     server_logger: ClassVar[str]
 
-    def __init__(self, tls: ServerTLS) -> None:
-        self.tls = tls
+    def __init__(self, tls: ServerTLS, notices: Sequence[Notice], quiet: Collection[str] = ()) -> None:
+        self.tls, self._notices, self._quiet = tls, notices, quiet
+        self._said: set[Notice] = set()
+
+    def __getstate__(self) -> dict[str, Any]:
+        self.announce(self._notices)
+        return self.__dict__
+
+    def announce(self, notices: Iterable[Notice]) -> None:
+        """Log those that have not been logged, here or by the parent."""
+        follow(self.server_logger)
+        fresh = [notice for notice in notices if notice not in self._said]
+        self._said.update(fresh)
+        log_notices(notice for notice in fresh if notice.code not in self._quiet)
 
     def make(self, alpn: Sequence[str], graceful_timeout: float | None) -> ServerContext:
         """The context of this process. Exits with status 3 where it cannot be made.
@@ -28,11 +45,12 @@ class ContextMaker:
         `graceful_timeout` is the server's own, in seconds: how long its connections may take to end when it stops.
         An exception would end the worker with status 1, and its parent would start it again and again.
         """
-        follow(self.server_logger)
+        self.announce(self._notices)
         try:
             made = self.tls.create_server_context(alpn=alpn, watch=True)
         except ASGITLSError as error:
             stop(error, self.server_logger)
+        self.announce(made.notes)
         if (reception := made.ssl_context.tls_reception) is not None:
             made.ssl_context.tls_reception = replace(reception, graceful_timeout=graceful_timeout)
         return made

@@ -121,5 +121,6 @@ class _Deadline:
             raise TimeoutError
 
     def _cut(self) -> None:
-        with contextlib.suppress(OSError, AttributeError):
-            socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+        if self._socket is not None:  # the name may still be looked up
+            with contextlib.suppress(OSError):
+                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)

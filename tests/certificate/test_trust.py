@@ -191,7 +191,10 @@ def test_bundles_that_have_expired(files: Files, tmp_path: Path, caplog: pytest.
         create_client_context(cafile=ca)
     with caplog.at_level(logging.WARNING, "asgi_tls"):
         assert Door(files, tmp_path, old[0].cert_pem + pki().root_pem).knock(person()) == "in"
-    assert f"{ca}: CN=One expired on {NOW - DAY:%Y-%m-%d}: clients of this CA are refused" in caplog.messages
+    assert (
+        f"{ca}: CN=One expired on {NOW - DAY:%Y-%m-%d}: clients of this CA are refused (expired-client-ca)"
+        in caplog.messages
+    )
     # One that has expired needs no list.
     assert Door(files, tmp_path, old[0].cert_pem + pki().root_pem, crls()).knock(person()) == "in"
 

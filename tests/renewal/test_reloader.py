@@ -134,7 +134,7 @@ def test_modes_that_change_while_serving_are_reported(
     with caplog.at_level(logging.WARNING, "asgi_tls"):
         asyncio.run(main())
     assert caplog.messages == [
-        f"{path}: the {what} is open to everyone (mode 0644); chmod 0600"
+        f"{path}: the {what} is open to everyone (mode 0644); chmod 0600 (open-file)"
         for path, what in ((key, "key"), (password, "password"), (secret, "ticket secret"))
     ]
 

@@ -135,7 +135,7 @@ def test_workers_that_cannot_start_end_their_parent(files: Files, tmp_path: Path
     start = (
         "import pathlib; from asgi_tls.servers.uvicorn import UvicornContextFactory; "
         "pathlib.Path(sys.argv[2]).unlink(); "
-        'uvicorn.run("facts_app:app", port=0, workers=2, ssl_context_factory=UvicornContextFactory(tls))'
+        'uvicorn.run("facts_app:app", port=0, workers=2, ssl_context_factory=UvicornContextFactory(tls, []))'
     )
     script.write_text(textwrap.dedent(SCRIPT.format(module="uvicorn", start=start)))
     status, text = run([sys.executable, str(script), str(certfile), str(keyfile)], env={"PYTHONPATH": "."})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import signal
 import sys
 import time
@@ -15,6 +16,9 @@ from files import Files
 from launch import Launch
 from renewals import Site
 from servers import APP_DIRECTORY, Server, run, serve
+
+from asgi_tls import PEMFiles, ServerTLS
+from asgi_tls.events import Notice
 
 # As in Python's own examples: `disable_existing_loggers` is not named, and true.
 FORGETFUL: dict[str, Any] = {
@@ -142,3 +146,42 @@ logger.error("not named")
 """
     status, text = run([sys.executable, "-c", script])
     assert (status, text) == (0, "THEIRS ERROR asgi_tls beside ERROR\nTHEIRS ERROR asgi_tls not named\n")
+
+
+@pytest.mark.parametrize(
+    "launch",
+    [
+        Launch("uvicorn", "asyncio"),
+        Launch("uvicorn", "uvloop", 2),
+        Launch("hypercorn", "asyncio", 2),
+        Launch("gunicorn", "asgi", 2),
+    ],
+    ids=str,
+)
+def test_a_start_warns_once_whatever_the_number_of_workers(files: Files, tmp_path: Path, launch: Launch) -> None:
+    pair = PEMFiles(*files.pki.leaf("localhost").write(tmp_path))
+    Path(pair.keyfile or "").chmod(0o644)
+    with launch.start(pair, {}, "--tls-quiet=missing-groups") as server:
+        eventually(server, "serving ", launch.workers)
+        (line,) = [each for each in server.text.splitlines() if "the key is open to everyone (mode 0644)" in each]
+        assert line.endswith("chmod 0600 (open-file)")
+        assert "WARNING" in line
+        assert "missing-groups" not in server.text
+    with launch.start(pair, {}, "--tls-quiet=missing-groups", "--tls-quiet=open-file") as server:
+        eventually(server, "serving ", launch.workers)
+        assert "WARNING" not in server.text
+
+
+def test_a_context_of_python_code_warns_as_well(files: Files, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    certfile, keyfile = files.pki.leaf("localhost").write(tmp_path)
+    keyfile.chmod(0o640)
+    tls = ServerTLS(PEMFiles(certfile, keyfile))
+    (notice,) = [each for each in tls.check() if each.code == "open-file"]
+    assert not caplog.records
+    assert pickle.loads(pickle.dumps(notice)).code == "open-file"
+    tls.create_context()
+    assert [record.getMessage() for record in caplog.records if "open-file" in record.getMessage()] == [
+        f"{notice} (open-file)"
+    ]
+    with pytest.raises(KeyError, match="typo"):
+        Notice("typo", "text")

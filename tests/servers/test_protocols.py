@@ -232,7 +232,7 @@ def test_without_a_certificate_every_server_makes_one_for_development_and_says_s
         with serve(command, ready=ready, count=count, env={"ASGI_TLS_HOME": str(tmp_path)}) as server:
             ca = (tmp_path / "ca" / "ca.pem").read_text(encoding="ascii")
             assert connect(server.port, client(ca=ca)).protocol == "TLSv1.3"
-            assert "serving a development certificate for localhost, 127.0.0.1, ::1" in server.text
+            assert "served for localhost, 127.0.0.1, ::1, as no certificate is set" in server.text
             assert str(tmp_path / "ca" / "ca.pem") in server.text
 
 

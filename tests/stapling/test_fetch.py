@@ -71,6 +71,18 @@ def test_slow(responder: Responder, request_: bytes, slow: Callable[[Any], None]
     assert time.monotonic() - started < 5
 
 
+def test_a_name_that_takes_its_time(request_: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No connection is there to be cut off, and no thread ends with a traceback: warnings are errors here."""
+
+    def look_up(*_: object, **__: object) -> list[Any]:
+        time.sleep(0.6)
+        raise OSError("no such name")
+
+    monkeypatch.setattr("socket.getaddrinfo", look_up)
+    with pytest.raises(FetchError, match=r"did not answer within 0\.3 s"):
+        fetch("http://responder.example/", request_, timeout=0.3)
+
+
 def _redirect(to: str) -> Callable[[Responder], None]:
     def change(responder: Responder) -> None:
         responder.status, responder.headers["Location"] = 307, to

@@ -26,6 +26,7 @@ check: $(VENV)/installed
 docs:  ## the reference, made of the docstrings
 	$(PYTHON) docs/make_api.py > docs/api.md
 	PYTHONPATH=. $(PYTHON) tests/support/error_page.py > docs/errors.md
+	PYTHONPATH=. $(PYTHON) docs/make_settings.py > docs/settings.md
 
 matrix: $(VENV)/installed  ## the quick tests under every Python that this machine can have
 	$(BIN)/python tests/matrix/run.py --update

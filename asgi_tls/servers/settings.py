@@ -203,6 +203,12 @@ GROUPS: Final[dict[str, tuple[Setting, ...]]] = {
             "Never block this address or network. Repeatable.",
             multiple=True,
         ),
+        _of(
+            "quiet",
+            _choice(tuple(NOTICES), {code: code for code in NOTICES}.__getitem__, "CODE"),
+            "Do not log the start-up warning with this code, which is in parentheses at its end. Repeatable.",
+            multiple=True,
+        ),
     ),
     "Where settings come from": (
         _of(

@@ -41,7 +41,7 @@ ELSEWHERE: dict[tuple[str, str], tuple[str, str]] = {
     ("README.md", CALL): (INSTALLS, NEW),
     **{("README.md", f"make {target}"): (CI, ".ci/run") for target in ("test", "test-system", "check")},
     ("README.md", "make docs"): (
-        "it writes into the tree", "tests/test_documents.py::test_the_reference_is_that_of_the_docstrings",
+        "it writes into the tree", "tests/test_documents.py::test_the_reference_is_that_of_the_sources",
     ),
     ("README.md", "make bench"): ("it takes many minutes", "bench/__main__.py"),
     **{

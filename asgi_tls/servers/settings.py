@@ -192,12 +192,6 @@ GROUPS: Final[dict[str, tuple[Setting, ...]]] = {
             "Share the blocks of a fleet in this Redis. Turns the guard on.",
         ),
         _of(
-            "quiet",
-            _choice(tuple(NOTICES), {code: code for code in NOTICES}.__getitem__, "CODE"),
-            "Do not log the start-up warning with this code, which is in parentheses at its end. Repeatable.",
-            multiple=True,
-        ),
-        _of(
             "guard_allow",
             Kind(parse=TEXT.parse, metavar="NETWORK"),
             "Never block this address or network. Repeatable.",

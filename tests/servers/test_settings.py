@@ -73,6 +73,7 @@ def test_one_way_to_name_the_certificate_puts_out_another_one_further_down() -> 
 
 
 def test_every_setting_of_server_tls_can_be_set(files: Files) -> None:
+    assert len({setting.name for setting in SETTINGS}) == len(SETTINGS)
     made = {"certificates", "listeners"}
     assert {setting.name for setting in SETTINGS} >= set(ServerTLS.__dataclass_fields__) - made - {"_"}
     file = f'certfile = "{files.ecdsa.certfile}"\nkeyfile = "{files.ecdsa.keyfile}"\nclient-ca = "{files.ca}"\n'

@@ -84,7 +84,9 @@ def test_under_each_server_it_tells_the_connection_and_its_handshake_and_ends_wi
         }
         look_at_the_page(http)
         assert http.get("/healthz").json() == {"status": "ok"}
-        assert http.get("/tls").headers["strict-transport-security"].startswith("max-age=63072000")
+        hsts = "strict-transport-security"
+        assert http.get("/tls", headers={"Host": "example.com"}).headers[hsts].startswith("max-age=63072000")
+        assert hsts not in http.get("/tls").headers  # what is developed next on localhost may speak plain HTTP
         with watching(http) as events:
             # The handshake of this very connection, though it was made before anybody watched.
             session = next(event for event in events if event.get("mine"))

@@ -34,7 +34,7 @@ from asgi_tls.export.versions import (
     newest,
     parse_version,
 )
-from asgi_tls.middleware.fields import DEFAULTS, HSTS_NAME
+from asgi_tls.middleware.fields import HSTS_NAME, defaults
 from asgi_tls.middleware.hsts import HSTS
 from asgi_tls.profile import TLSProfile
 
@@ -215,7 +215,7 @@ def _known(certificate: str, key: str) -> Certificate | None:
 
 
 def _headers(profile: TLSProfile, hsts: str | None, which: str) -> dict[str, str]:
-    others = dict(DEFAULTS) if which == "all" else {}
+    others = defaults() if which == "all" else {}
     if hsts == "off":
         return others
     policy = HSTS(max_age=profile.hsts_max_age) if hsts is None else HSTS.parse(hsts)

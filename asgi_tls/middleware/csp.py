@@ -1,4 +1,4 @@
-"""Content-Security-Policy: our defaults, the check of a policy, and the nonce in it."""
+"""Content-Security-Policy: our defaults by content, the check of a policy, and the nonce in it."""
 
 from __future__ import annotations
 
@@ -7,22 +7,32 @@ from typing import Literal
 
 from asgi_tls.errors import ConfigurationError
 
-Content = Literal["api", "web"]
+Content = Literal["auto", "api", "web"]
 
 # Stands for the nonce of the request, and must be written 'nonce-{nonce}'.
 PLACEHOLDER = "{nonce}"
 
-# Nothing that an API sends is meant to run or to be framed.
-API_POLICY = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+NONCE = f"'nonce-{PLACEHOLDER}'"
+_NONE, _SELF = "'none'", "'self'"
 
-# Everything from this origin; inline scripts and styles only with the nonce; no plugins, frames or <base>.
-WEB_POLICY = (
-    "default-src 'none'; script-src 'self' 'nonce-{nonce}'; style-src 'self' 'nonce-{nonce}'; img-src 'self' data:; "
-    "font-src 'self'; connect-src 'self'; media-src 'self'; manifest-src 'self'; worker-src 'self'; "
-    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
-)
 
-POLICIES: dict[str, str] = {"api": API_POLICY, "web": WEB_POLICY}
+def api_policy() -> str:
+    """Nothing that an API sends is meant to run or to be framed."""
+    from secure.headers import ContentSecurityPolicy
+
+    policy = ContentSecurityPolicy().default_src(_NONE).base_uri(_NONE).form_action(_NONE).frame_ancestors(_NONE)
+    return policy.header_value
+
+
+def web_policy(*inline: str) -> str:
+    """Everything from this origin, and inline scripts and styles as `inline` allows; no plugins, frames or <base>."""
+    from secure.headers import ContentSecurityPolicy
+
+    policy = ContentSecurityPolicy().default_src(_NONE).script_src(_SELF, *inline).style_src(_SELF, *inline)
+    policy.img_src(_SELF, "data:").font_src(_SELF).connect_src(_SELF).media_src(_SELF).manifest_src(_SELF)
+    policy.worker_src(_SELF).base_uri(_NONE).form_action(_SELF).frame_ancestors(_NONE)
+    return policy.header_value
+
 
 _DIRECTIVE = re.compile(r"[A-Za-z0-9-]+")
 # CSP Level 3 section 2.3.1: without their quotes these are host names.
@@ -44,7 +54,7 @@ def check_policy(policy: str) -> None:
         names.add(name.lower())
     if not names:
         raise _refused(policy, "is empty", "Name a directive, or set the header to None.")
-    rest = policy.replace(f"'nonce-{PLACEHOLDER}'", "")
+    rest = policy.replace(NONCE, "")
     if "{" in rest or "}" in rest:
         raise _refused(policy, "has a brace outside of 'nonce-{nonce}'", "Write the placeholder as 'nonce-{nonce}'.")
 

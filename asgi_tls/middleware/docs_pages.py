@@ -1,7 +1,7 @@
-"""Header settings for the pages that FastAPI serves by default: /docs, /docs/oauth2-redirect and /redoc.
+"""Header settings for the pages that FastAPI makes: Swagger UI with its OAuth2 redirect, and ReDoc.
 
-They load their scripts from a CDN and start them inline, so that the defaults would leave them blank. Only these paths
-are loosened, and the CDN only as far as the package that the page loads: jsdelivr.net serves everybody's files.
+They load their scripts from a CDN and start them inline, so the defaults would leave them blank. Only these pages are
+loosened, and the CDN only as far as the package that the page loads: jsdelivr.net serves everybody's files.
 """
 
 from __future__ import annotations
@@ -9,8 +9,12 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from asgi_tls.middleware.paths import route_path
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from starlette.types import Scope
 
 _CDN = "https://cdn.jsdelivr.net/npm"
 _CSP = "Content-Security-Policy"
@@ -48,6 +52,17 @@ REDOC: Mapping[str, str | None] = MappingProxyType(
     }
 )
 
-FASTAPI_PAGES: Mapping[str, Mapping[str, str | None]] = MappingProxyType(
-    {"/docs": SWAGGER_UI, "/docs/oauth2-redirect": SWAGGER_UI_OAUTH2_REDIRECT, "/redoc": REDOC}
+PAGES: Mapping[str, Mapping[str, str | None]] = MappingProxyType(
+    {"docs_url": SWAGGER_UI, "swagger_ui_oauth2_redirect_url": SWAGGER_UI_OAUTH2_REDIRECT, "redoc_url": REDOC}
 )
+"""By the attribute of a FastAPI application that says where the page is."""
+
+
+def page_of(scope: Scope) -> str | None:
+    """Which of the pages answers this request; None for any other.
+
+    Starlette leaves in the scope which application the request has come to, mounted ones included, and where it stands.
+    """
+    app = scope.get("app")
+    path = route_path(scope["path"], scope.get("root_path") or "")
+    return next((name for name in PAGES if getattr(app, name, None) == path), None)

@@ -13,21 +13,30 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from secure import Secure
+    from secure.headers import BaseHeader
 
 # Names in lower case, as ASGI sends them. A name has several values only where several policies may stand.
 Fields = dict[str, tuple[str, ...]]
 
 HSTS_NAME = "strict-transport-security"
+CORP_NAME = "cross-origin-resource-policy"
 CSP_NAMES = ("content-security-policy", "content-security-policy-report-only")
 
-DEFAULTS: Mapping[str, str] = {
-    "x-content-type-options": "nosniff",
-    "x-frame-options": "DENY",
-    "referrer-policy": "strict-origin-when-cross-origin",
-    "permissions-policy": "browsing-topics=(), camera=(), geolocation=(), microphone=()",
-    "cross-origin-opener-policy": "same-origin",
-    "cross-origin-resource-policy": "same-origin",
-}
+
+def defaults() -> dict[str, str]:
+    """What every response gets besides HSTS and a Content-Security-Policy: values by names in lower case."""
+    from secure import headers
+
+    fields: tuple[BaseHeader, ...] = (
+        headers.XContentTypeOptions().nosniff(),
+        headers.XFrameOptions().deny(),
+        headers.ReferrerPolicy().strict_origin_when_cross_origin(),
+        headers.PermissionsPolicy().browsing_topics().camera().geolocation().microphone(),
+        headers.CrossOriginOpenerPolicy().same_origin(),
+        headers.CrossOriginResourcePolicy().same_origin(),
+    )
+    return {field.header_name.lower(): field.header_value for field in fields}
+
 
 # The whole vocabulary of the fields that hold one word; browsers ignore any other.
 _WORDS: Mapping[str, frozenset[str]] = {

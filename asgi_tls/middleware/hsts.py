@@ -6,9 +6,8 @@ import re
 from dataclasses import dataclass
 
 from asgi_tls.errors import ConfigurationError
+from asgi_tls.profile import INTERMEDIATE
 
-# Mozilla server-side TLS 6.0: at least two years, in seconds.
-TWO_YEARS = 63_072_000
 # hstspreload.org: the least age that the list accepts, in seconds.
 PRELOAD_MIN_AGE = 31_536_000
 
@@ -26,7 +25,7 @@ class HSTS:
     at least 31536000. A max_age of 0 makes browsers forget. Raises ConfigurationError when the settings contradict.
     """
 
-    max_age: int = TWO_YEARS
+    max_age: int = INTERMEDIATE.hsts_max_age
     include_subdomains: bool = True
     preload: bool = False
 
@@ -35,15 +34,21 @@ class HSTS:
             raise ConfigurationError(f"HSTS max-age is {self.max_age!r}", fix="Give a number of seconds.")
         if self.preload and not (self.include_subdomains and self.max_age >= PRELOAD_MIN_AGE):
             raise ConfigurationError(
-                f"HSTS preload without its conditions: {self.value}",
+                f"HSTS preload without its conditions: {self}",
                 fix=f"Preloading needs includeSubDomains and a max-age of at least {PRELOAD_MIN_AGE}.",
             )
 
     @property
     def value(self) -> str:
         """The field value, such as `max-age=63072000; includeSubDomains`."""
-        subdomains = "; includeSubDomains" if self.include_subdomains else ""
-        return f"max-age={self.max_age}{subdomains}{'; preload' if self.preload else ''}"
+        from secure.headers import StrictTransportSecurity
+
+        field = StrictTransportSecurity().max_age(self.max_age)
+        if self.include_subdomains:
+            field.include_subdomains()
+        if self.preload:
+            field.preload()
+        return field.header_value
 
     @classmethod
     def parse(cls, value: str) -> HSTS:

@@ -2,97 +2,147 @@
 
 from __future__ import annotations
 
-import secrets
-from typing import TYPE_CHECKING
+import logging
+import re
+from typing import TYPE_CHECKING, Final
 
 from asgi_tls.middleware.csp import PLACEHOLDER
-from asgi_tls.middleware.fields import HSTS_NAME
+from asgi_tls.middleware.docs_pages import page_of
+from asgi_tls.middleware.fields import CORP_NAME, CSP_NAMES, HSTS_NAME
+from asgi_tls.middleware.nonce import new_nonce
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Iterable
+    from collections.abc import Iterable, Mapping
 
-    from starlette.types import Message, Scope, Send
+    from starlette.types import Message, Scope
 
 Pair = tuple[bytes, bytes]
 
-_HSTS = HSTS_NAME.encode()
-_PLACEHOLDER = PLACEHOLDER.encode()
-# The messages that carry the head of a response.
-_HEADS = frozenset({"http.response.start", "websocket.accept", "websocket.http.response.start"})
-# CSP Level 3 section 7.1: at least 128 bits.
-_NONCE_BYTES = 16
-# Applications that make up header names must not fill the memory.
-_MOST_NAMES = 200
+_log = logging.getLogger("asgi_tls")
+
+_HSTS: Final = HSTS_NAME.encode()
+_SAME_ORIGIN: Final = (CORP_NAME.encode(), b"same-origin")
+_CSP: Final = frozenset(name.encode() for name in CSP_NAMES)
+_PLACEHOLDER: Final = PLACEHOLDER.encode()
+_HTML: Final = re.compile(rb"\s*(?:text/html|application/xhtml\+xml)\s*(?:;|\Z)", re.IGNORECASE)
+# What pages of other origins use by its address: <img>, <link>, <script>, fonts.
+_EMBEDDED: Final = re.compile(
+    rb"\s*(?:(?:image|font|audio|video)/|text/css|(?:text|application)/javascript)", re.IGNORECASE
+)
+_NOT_MODIFIED: Final = 304
+# Applications that make up names and types must not fill the memory.
+_MOST: Final = 200
+
+_EMBEDDING: Final = (
+    "An image, font, style or script may be read by another origin (Access-Control-Allow-Origin: %s), and its "
+    "Cross-Origin-Resource-Policy: same-origin keeps <img>, <link> and <script> of that origin from using it. If they "
+    'are meant to use it: headers={"Cross-Origin-Resource-Policy": "cross-origin"}, or the same in paths={…}. '
+    "(Reported once.)"
+)
+
+
+class Fields:
+    """Fields that go out together; some may have a place for the nonce."""
+
+    def __init__(self, pairs: Iterable[Pair]) -> None:
+        self._pairs = [*pairs]
+        self._slots = [
+            (place, name, value.split(_PLACEHOLDER))
+            for place, (name, value) in enumerate(self._pairs)
+            if _PLACEHOLDER in value
+        ]
+        self.has_nonce = bool(self._slots)
+        self.names = {name for name, _ in self._pairs}
+
+    def filled(self, nonce: str) -> list[Pair]:
+        """The fields, with the nonce in its places."""
+        if not self._slots:
+            return self._pairs
+        pairs, text = self._pairs.copy(), nonce.encode("ascii")
+        for place, name, parts in self._slots:
+            pairs[place] = (name, text.join(parts))
+        return pairs
 
 
 class Merger:
-    """Puts one set of fields into the heads of responses, over TLS (`secure`) or over plain HTTP.
+    """Puts fields into the heads of responses: `html` into those of pages, `other` into all others.
 
-    A nonce in them is fresh for each request, and the application finds it in `scope["state"]["csp_nonce"]`. The
-    application's own field wins, unless `override`. Strict-Transport-Security is there once over TLS (RFC 6797
-    section 7.1), and over plain HTTP never, not even the application's (section 7.2).
+    `pages` are the fields of single pages of frameworks, by the names of docs_pages. With `hsts`,
+    Strict-Transport-Security is there once (RFC 6797 section 7.1), else never, not even the application's (section
+    7.2). The application's own field wins, unless `override`.
+
+    A head is ordinary, and just gets `fields` at its end, where each of its names is among `harmless` (what the
+    application was seen to send, spelt its way, and is none of ours), or its content type among `ordinary_types`.
     """
 
-    def __init__(self, fields: Iterable[Pair], *, secure: bool, override: bool) -> None:
-        self.fields = [pair for pair in fields if secure or pair[0] != _HSTS]
-        self._nonce_slots = [
-            (place, name, value.split(_PLACEHOLDER))
-            for place, (name, value) in enumerate(self.fields)
-            if _PLACEHOLDER in value
-        ]
-        self.is_constant = not self._nonce_slots
-        self._secure = secure
-        self._ours = frozenset(name for name, _ in self.fields)
-        self._replaced = self._ours if override else frozenset[bytes]()
-        # Names that the application was seen to send, spelt its way, and that are none of ours.
+    def __init__(
+        self,
+        html: Iterable[Pair],
+        other: Iterable[Pair],
+        pages: Mapping[str, Iterable[Pair]],
+        *,
+        hsts: bool,
+        override: bool,
+    ) -> None:
+        def kept(pairs: Iterable[Pair]) -> Fields:
+            return Fields(pair for pair in pairs if hsts or pair[0] != _HSTS)
+
+        self._other, self._html = kept(other), kept(html)
+        self._pages = {name: kept(pairs) for name, pairs in pages.items()}
+        self.fields = self._other.filled("")
+        self.has_nonce = self._html.has_nonce or self._other.has_nonce
+        self._hsts, self._override = hsts, override
+        self._special = {_HSTS, b"content-type", b"access-control-allow-origin"}
+        for fields in (self._other, self._html, *self._pages.values()):
+            self._special |= fields.names
         self.harmless: set[bytes] = set()
+        self.ordinary_types: set[bytes] = set()
+        self._is_closed = _SAME_ORIGIN in self.fields
 
-    def sender(self, scope: Scope, send: Send) -> Send:
-        """A `send` that adds the fields to the head of the response, and passes all else on."""
-        fields = self._fields_with_nonce(scope) if self._nonce_slots else self.fields
+    def fields_with_nonce(self, scope: Scope) -> tuple[list[Pair], str]:
+        """A fresh nonce, which the application finds in `scope["state"]["csp_nonce"]`, and `fields` with it."""
+        scope.setdefault("state", {})["csp_nonce"] = nonce = new_nonce()
+        return self._other.filled(nonce), nonce
 
-        # No coroutine function: what the inner send returns is awaited just as well.
-        def send_with_fields(message: Message) -> Awaitable[None]:
-            return send(self.added(message, fields) if message["type"] in _HEADS else message)
-
-        return send_with_fields
-
-    def added(self, message: Message, fields: list[Pair]) -> Message:
-        """The head of a response with the fields; a copy, as the application may send the same object again."""
-        if message.get("status", 200) < 200:
+    def completed(self, message: Message, scope: Scope, nonce: str) -> Message:
+        """The head of a response, ordinary or not, with our fields: a copy, as it may be sent again."""
+        status = message.get("status", 200)
+        if status < 200:
             return message  # an interim response is not the response
-        headers = message.get("headers")
-        if type(headers) is not list:
-            headers = list(headers or ())
-        for name, _ in headers:
-            if name not in self.harmless and self._conflicts(headers):
-                return {**message, "headers": self._merged(headers, fields)}
-        return {**message, "headers": headers + fields}
+        headers = list(message.get("headers") or ())
+        own = {name.lower(): value for name, value in headers}
+        pairs = self._fields(own, scope).filled(nonce)
+        if status == _NOT_MODIFIED:
+            # It would replace the policy of the page that the browser has, whatever that is (RFC 9111 section 3.2).
+            pairs = [pair for pair in pairs if pair[0] not in _CSP]
+        self._learn(headers)
+        return {**message, "headers": self._merged(headers, pairs)}
 
-    def _fields_with_nonce(self, scope: Scope) -> list[Pair]:
-        nonce = secrets.token_urlsafe(_NONCE_BYTES)
-        scope.setdefault("state", {})["csp_nonce"] = nonce
-        fields = self.fields.copy()
-        for place, name, parts in self._nonce_slots:
-            fields[place] = (name, nonce.encode().join(parts))
-        return fields
+    def _fields(self, own: Mapping[bytes, bytes], scope: Scope) -> Fields:
+        content_type = own.get(b"content-type", b"")
+        if _HTML.match(content_type):
+            return self._pages.get(page_of(scope) or "", self._html)
+        origin = own.get(b"access-control-allow-origin")
+        if origin and self._is_closed and _SAME_ORIGIN[0] not in own and _EMBEDDED.match(content_type):
+            self._is_closed = False
+            _log.warning(_EMBEDDING, origin.decode("latin-1"))
+        return self._other
 
-    def _conflicts(self, headers: Iterable[Pair]) -> bool:
-        names = {name for name, _ in headers}
-        keys = {name.lower() for name in names}
-        if _HSTS in keys or not keys.isdisjoint(self._ours):
-            return True
-        if len(self.harmless) < _MOST_NAMES:
-            self.harmless |= names
-        return False
+    def _learn(self, headers: Iterable[Pair]) -> None:
+        for name, value in headers:
+            if name.lower() not in self._special and len(self.harmless) < _MOST:
+                self.harmless.add(name)
+            elif name == b"content-type" and not _HTML.match(value) and len(self.ordinary_types) < _MOST:
+                self.ordinary_types.add(value)
 
-    def _merged(self, headers: Iterable[Pair], fields: list[Pair]) -> list[Pair]:
+    def _merged(self, headers: Iterable[Pair], pairs: list[Pair]) -> list[Pair]:
+        replaced = {name for name, _ in pairs} if self._override else set[bytes]()
         result = []
         taken = set()
         for name, value in headers:
             key = name.lower()
-            if key in self._replaced or (key == _HSTS and (not self._secure or key in taken)):
+            if key in replaced or (key == _HSTS and (not self._hsts or key in taken)):
                 continue
             taken.add(key)
             result.append((name, value))
-        return result + [pair for pair in fields if pair[0] not in taken]
+        return result + [pair for pair in pairs if pair[0] not in taken]

@@ -30,7 +30,7 @@ class PathTable(Generic[T]):
         self.exact = {path: value for path, value in rules.items() if not path.endswith("/*")}
         prefixes = [(path[:-1], value) for path, value in rules.items() if path.endswith("/*")]
         self._prefixes = sorted(prefixes, key=lambda each: len(each[0]), reverse=True)
-        self.is_exact = not prefixes
+        self.is_single = not rules
 
     def map(self, function: Callable[[T], U]) -> PathTable[U]:
         """The same rules with other values."""

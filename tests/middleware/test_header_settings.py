@@ -11,7 +11,7 @@ from secure import Secure
 
 from asgi_tls.errors import ConfigurationError
 from asgi_tls.middleware import HSTS, SecurityHeadersMiddleware, TLSMiddleware
-from asgi_tls.middleware.csp import POLICIES, check_policy
+from asgi_tls.middleware.csp import NONCE, api_policy, check_policy, web_policy
 
 
 def headers_of(**settings: Any) -> dict[str, str]:
@@ -36,7 +36,7 @@ def test_the_defaults() -> None:
     }
 
 
-@pytest.mark.parametrize("content", sorted(POLICIES))
+@pytest.mark.parametrize("content", ["auto", "api", "web"])
 def test_the_policies_are_strict(content: Any) -> None:
     policy = headers_of(content=content)["content-security-policy"]
     assert policy.startswith("default-src 'none'; ")
@@ -137,7 +137,9 @@ def test_policies_that_say_something_else_are_refused(policy: str) -> None:
 @pytest.mark.parametrize(
     "policy",
     [
-        *POLICIES.values(),
+        api_policy(),
+        web_policy(),
+        web_policy(NONCE),
         "upgrade-insecure-requests",
         "default-src 'none';;script-src 'self' https://cdn.example/a/;",
         "sandbox allow-scripts",

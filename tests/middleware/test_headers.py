@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
+import fastapi
 import pytest
 from asgi_servers import Reply, call, hello, http_scope, websocket_scope
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.responses import HTMLResponse
 
 from asgi_tls.middleware import SecurityHeadersMiddleware, TLSMiddleware
+from asgi_tls.middleware.nonce import new_nonce
 
 HSTS = "strict-transport-security"
 OURS = 8
@@ -122,7 +127,6 @@ def test_messages_are_not_changed_so_that_they_can_be_sent_again() -> None:
     assert start == before
     assert first.messages[0]["trailers"] is True
     assert call(middleware, http_scope()).all(HSTS) == []
-    assert call(middleware, http_scope(path="/"))["content-security-policy"].count("cdn") == 0
 
 
 def test_everything_but_the_head_of_the_response_passes_untouched() -> None:
@@ -188,25 +192,172 @@ def test_lifespan_and_unknown_scopes_pass() -> None:
             assert seen.pop() == (scope, nothing, nothing)
 
 
-def policy(path: str, **settings: Any) -> str:
-    scope = http_scope(scheme="https", path=path, **settings.pop("scope", {}))
-    return call(SecurityHeadersMiddleware(hello, **settings), scope)["content-security-policy"]
+def policy_of(app: Any, path: str, middleware: Any = SecurityHeadersMiddleware, **settings: Any) -> str:
+    scope = http_scope(scheme="https", path=path, raw_path=path.encode(), **settings.pop("scope", {}))
+    return call(middleware(app, **settings), scope)["content-security-policy"]
 
 
-@pytest.mark.parametrize("content", ["api", "web"])
+def fastapi_app(**settings: Any) -> fastapi.FastAPI:
+    app = fastapi.FastAPI(**settings)
+
+    @app.get("/page")
+    def page() -> HTMLResponse:
+        return HTMLResponse("<p>hello</p>")
+
+    return app
+
+
+@pytest.mark.parametrize("content", ["auto", "api", "web"])
 def test_the_pages_of_fastapi_have_their_own_policy(content: Any) -> None:
-    assert "swagger-ui-dist@5/" in policy("/docs", content=content)
-    assert "redoc@2/" in policy("/redoc", content=content)
-    assert "'unsafe-inline'" in policy("/docs/oauth2-redirect", content=content)
-    assert "swagger-ui-dist@5/" in policy("/api/docs", content=content, scope={"root_path": "/api"})
-    assert "swagger-ui-dist@5/" in policy("/docs", content=content, scope={"root_path": "/api"})
-    for path in ("/", "/docs/", "/docs/x", "/DOCS", "/docsx", "/x/docs", "/redoc/x", "//docs"):
-        assert "cdn" not in policy(path, content=content)
-        assert "unsafe" not in policy(path, content=content)
+    app = fastapi_app()
+    app.mount("/sub", fastapi_app(docs_url="/my/docs", redoc_url=None))
+    for scope in ({}, {"root_path": "/api"}):
+        prefix = scope.get("root_path", "")
+        for path, marks in {
+            "/docs": "swagger-ui-dist@5/",
+            "/redoc": "redoc@2/",
+            "/docs/oauth2-redirect": "'unsafe-inline'",
+            "/sub/my/docs": "swagger-ui-dist@5/",
+            "/sub/docs/oauth2-redirect": "'unsafe-inline'",
+        }.items():
+            assert marks in policy_of(app, prefix + path, content=content, scope=scope), path
+        for path in ("/", "/page", "/docs/", "/docs/x", "/DOCS", "/x/docs", "/sub/docs", "/sub/redoc", "/openapi.json"):
+            policy = policy_of(app, prefix + path, content=content, scope=scope)
+            assert "cdn" not in policy
+            assert "unsafe" not in policy
+
+
+def test_a_page_of_another_framework_at_the_same_path_has_none() -> None:
+    for path in ("/docs", "/redoc"):
+        assert "cdn" not in policy_of(sends_html, path)
+    assert "cdn" not in policy_of(fastapi_app(docs_url=None), "/docs")
 
 
 def test_they_can_be_taken_away() -> None:
-    assert policy("/docs", paths={"/docs": {}}) == policy("/")
+    app = fastapi_app()
+    assert policy_of(app, "/docs", paths={"/docs": {}}) == policy_of(app, "/page")
+    own = {"Content-Security-Policy": "default-src 'self'"}
+    assert policy_of(app, "/docs", paths={"/docs": own}) == "default-src 'self'"
+    assert "swagger-ui-dist@5/" in policy_of(app, "/docs", headers=own)
+
+
+async def sends_html(scope: Any, receive: Any, send: Any) -> None:
+    headers = [(b"content-type", b"text/html; charset=utf-8")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": b""})
+
+
+API = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+TYPES = {
+    b"text/html": True,
+    b"text/html; charset=utf-8": True,
+    b" TEXT/HTML ;charset=utf-8": True,
+    b"application/xhtml+xml": True,
+    b"application/json": False,
+    b"text/plain": False,
+    b"text/htmlx": False,
+    b"image/svg+xml": False,
+    b"": False,
+    b"multipart/mixed; boundary=text/html": False,
+}
+
+
+@pytest.mark.parametrize("name", [b"content-type", b"Content-Type"])
+@pytest.mark.parametrize(("content_type", "is_html"), TYPES.items())
+def test_the_policy_follows_the_content_type(name: bytes, content_type: bytes, is_html: bool) -> None:
+    for _ in range(2):
+        policy = answer([(b"x-a", b"1"), (name, content_type)])["content-security-policy"]
+        assert (policy != API) is is_html
+        assert ("script-src 'self'; style-src 'self';" in policy) is is_html
+        assert ("form-action 'self'" in policy) is is_html
+    for content in ("api", "web"):
+        assert ("script-src" in answer([(name, content_type)], content=content)["content-security-policy"]) is (
+            content == "web"
+        )
+
+
+def test_one_middleware_keeps_the_types_apart() -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        headers = [(b"content-type", scope["path"].encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+
+    middleware = SecurityHeadersMiddleware(app)
+    for _ in range(3):
+        for content_type, is_html in TYPES.items():
+            reply = call(middleware, http_scope(scheme="https", path=content_type.decode()))
+            assert (reply["content-security-policy"] != API) is is_html, content_type
+
+
+def test_both_policies_can_be_overridden() -> None:
+    own = {"Content-Security-Policy": "default-src 'self'"}
+    for content_type in (b"text/html", b"application/json"):
+        for setting, policies in ((own, ["default-src 'self'"]), ({"Content-Security-Policy": None}, [])):
+            start = {"type": "http.response.start", "status": 200, "headers": [(b"content-type", content_type)]}
+            middleware = SecurityHeadersMiddleware(sends(start), headers=setting)
+            assert call(middleware, http_scope()).all("content-security-policy") == policies
+
+
+def test_304_leaves_the_policy_of_the_page_that_the_browser_has() -> None:
+    """A cache takes the fields of a 304 into what it has stored (RFC 9111 section 3.2)."""
+    app = SecurityHeadersMiddleware(sends({"type": "http.response.start", "status": 304, "headers": [(b"etag", b"1")]}))
+    for _ in range(2):
+        reply = call(app, http_scope(scheme="https"))
+        assert "content-security-policy" not in reply
+        assert len(reply.headers) == 1 + OURS - 1
+
+
+def test_a_policy_of_the_applications_own_stays_with_its_304() -> None:
+    headers = [(b"content-security-policy", b"default-src 'self'")]
+    app = SecurityHeadersMiddleware(sends({"type": "http.response.start", "status": 304, "headers": headers}))
+    assert call(app, http_scope())["content-security-policy"] == "default-src 'self'"
+
+
+LOOPBACK = [b"localhost", b"LOCALHOST.:8443", b"app.localhost", b"127.0.0.1:8443", b"127.1.2.3", b"[::1]:8443"]
+
+
+@pytest.mark.parametrize("field", LOOPBACK)
+@pytest.mark.parametrize("own", [[], [(b"Strict-Transport-Security", b"max-age=1")]])
+def test_loopback_hosts_get_no_hsts(field: bytes, own: list[tuple[bytes, bytes]]) -> None:
+    """Browsers would hold it against all that is ever developed on this machine."""
+    app = sends({"type": "http.response.start", "status": 200, "headers": own})
+    for middleware in (SecurityHeadersMiddleware(app), TLSMiddleware(app, hosts=["example.com"])):
+        for kind, scheme in ((http_scope, "https"), (websocket_scope, "wss")):
+            for position in (0, 1):
+                headers = [(b"accept", b"*/*")]
+                headers.insert(position, (b"host", field))
+                assert call(middleware, kind(scheme=scheme, headers=headers)).all(HSTS) == []
+        for other in (b"example.com", b"localhost.example.com", b"10.0.0.1", b"a b", b"127.example.com"):
+            variants: list[Any] = [[(b"host", other)], [(b"accept", b"*/*"), (b"host", other)], [[b"host", other]], []]
+            for fields in variants:
+                assert len(call(middleware, http_scope(scheme="https", headers=fields)).all(HSTS)) == 1
+
+
+def test_made_up_hosts_do_not_fill_the_memory() -> None:
+    middleware = SecurityHeadersMiddleware(hello)
+    for number in range(500):
+        scope = http_scope(scheme="https", headers=[(b"host", b"host-%d.example" % number)])
+        assert len(call(middleware, scope).all(HSTS)) == 1
+    assert len(middleware._elsewhere) < 250
+
+
+def test_cors_and_corp_that_contradict_each_other_are_noticed_once(caplog: pytest.LogCaptureFixture) -> None:
+    allowing = (b"Access-Control-Allow-Origin", b"https://app.example")
+
+    def asked(*own: tuple[bytes, bytes], content_type: bytes = b"image/png", **settings: Any) -> None:
+        headers = [allowing, (b"content-type", content_type), *own]
+        app = sends({"type": "http.response.start", "status": 200, "headers": headers})
+        middleware = SecurityHeadersMiddleware(app, **settings)
+        for _ in range(3):
+            call(middleware, http_scope(scheme="https"))
+
+    asked((b"cross-origin-resource-policy", b"cross-origin"))
+    asked(headers={"Cross-Origin-Resource-Policy": "cross-origin"})
+    asked(content_type=b"application/json")  # fetch() asks by CORS, to which the policy does not apply
+    assert not caplog.records
+    asked()
+    (record,) = caplog.records
+    assert "https://app.example" in record.getMessage()
+    assert 'headers={"Cross-Origin-Resource-Policy": "cross-origin"}' in record.getMessage()
 
 
 def test_paths_lie_on_top_of_headers_and_the_longest_prefix_counts() -> None:
@@ -250,9 +401,28 @@ def test_a_nonce_is_fresh_and_known_to_the_application() -> None:
 
 
 def test_without_a_placeholder_there_is_no_nonce() -> None:
-    scope = http_scope(scheme="https")
-    call(SecurityHeadersMiddleware(hello), scope)
-    assert "state" not in scope
+    for content in ("auto", "api"):
+        scope = http_scope(scheme="https")
+        call(SecurityHeadersMiddleware(hello, content=content), scope)
+        assert "state" not in scope
+
+
+def test_no_two_nonces_are_the_same_not_even_after_a_fork() -> None:
+    def draw() -> set[str]:
+        return {new_nonce() for _ in range(200)}
+
+    parent = draw()
+    new_nonce()  # some of the batch are left
+    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("fork")) as pool:
+        children = [*pool.map(_draw, [200] * 4)]
+    parent |= draw()
+    everything = parent.union(*children)
+    assert len(everything) == 400 + 4 * 200
+    assert all(len(each) == 24 for each in everything)
+
+
+def _draw(count: int) -> set[str]:
+    return {new_nonce() for _ in range(count)}
 
 
 def test_a_path_with_a_nonce_among_paths_without() -> None:
@@ -297,4 +467,4 @@ def test_made_up_header_names_do_not_fill_the_memory() -> None:
     for number in range(300):
         reply = call(middleware, http_scope(path=f"x-{number}"))
         assert len(reply.headers) == OURS
-    assert len(middleware._over_http.default.harmless) < 250
+    assert len(middleware._without.default.harmless) < 250

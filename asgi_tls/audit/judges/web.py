@@ -11,7 +11,7 @@ from asgi_tls.audit.probes.http import Answer, Plain
 from asgi_tls.audit.probes.observed import Observed
 from asgi_tls.audit.probes.target import Target
 from asgi_tls.errors import ConfigurationError
-from asgi_tls.middleware.fields import CSP_NAMES, DEFAULTS, HSTS_NAME
+from asgi_tls.middleware.fields import CSP_NAMES, HSTS_NAME, defaults
 from asgi_tls.middleware.hsts import HSTS, PRELOAD_MIN_AGE
 
 YEAR: Final = PRELOAD_MIN_AGE
@@ -135,7 +135,7 @@ def _headers(answer: Answer) -> Iterator[Finding]:
     framed = any("frame-ancestors" in policy for policy in policies)
     if not framed and (answer.first("x-frame-options") or "").lower() not in {"deny", "sameorigin"}:
         yield Finding("framing")
-    missing = [name for name in DEFAULTS if name not in _JUDGED and answer.first(name) is None]
+    missing = [name for name in defaults() if name not in _JUDGED and answer.first(name) is None]
     if missing:
         yield Finding("headers-advised", ", ".join(missing))
     server = answer.first("server") or ""

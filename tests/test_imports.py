@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -87,19 +88,20 @@ def imports(package: Path = PACKAGE) -> dict[str, set[str]]:
     return found
 
 
+def reached(arrows: Mapping[str, set[str]], start: str) -> set[str]:
+    """The names to which arrows lead from `start`."""
+    seen: set[str] = set()
+    waiting = [start]
+    while waiting:
+        for name in arrows.get(waiting.pop(), set()) - seen:
+            seen.add(name)
+            waiting.append(name)
+    return seen
+
+
 def cycles(arrows: Mapping[str, set[str]]) -> list[set[str]]:
     """The groups of names that reach each other."""
-
-    def reached(start: str) -> set[str]:
-        seen: set[str] = set()
-        waiting = [start]
-        while waiting:
-            for name in arrows.get(waiting.pop(), set()) - seen:
-                seen.add(name)
-                waiting.append(name)
-        return seen
-
-    reach = {name: reached(name) for name in arrows}
+    reach = {name: reached(arrows, name) for name in arrows}
     groups = {frozenset({name, *(other for other in reach[name] if name in reach[other])}) for name in arrows}
     return [set(group) for group in groups if len(group) > 1 or group <= reach[next(iter(group))]]
 
@@ -169,6 +171,23 @@ def test_a_cycle_is_found_wherever_the_import_stands(tmp_path: Path, kind: str) 
     (package / "c.py").write_text("from house.a.x import anything", encoding="utf-8")
     assert cycles(imports(package)) == [{"house.a.x", "house.b.y", "house.c"}]
     assert cycles(rooms(imports(package))) == [{"a", "b", "c"}]
+
+
+# Every room may import these; an arrow to each would hide the others.
+FOUNDATIONS = {"__init__", "__main__", "errors", "events", "files", "hostnames", "profile"}
+
+
+def test_the_diagram_of_the_architecture_is_that_of_the_imports() -> None:
+    page = (Path(__file__).parents[1] / "docs/architecture.md").read_text(encoding="utf-8")
+    diagram = page.split("```mermaid")[1].partition("```")[0]
+    drawn = {*re.findall(r"^    (\w+)(?:\[.*?\])? --> (\w+)", diagram, re.MULTILINE)}
+    arrows = {name: targets - FOUNDATIONS for name, targets in rooms(imports()).items() if name not in FOUNDATIONS}
+    assert drawn == {
+        (name, target)
+        for name, targets in arrows.items()
+        for target in targets
+        if not any(target in reached(arrows, other) for other in targets)
+    }
 
 
 def test_the_top_holds_what_users_import_and_what_everything_rests_on() -> None:

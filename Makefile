@@ -1,40 +1,43 @@
-# Everything that this project asks of a machine. Two are enough for a newcomer: `make demo` and `make test`.
+# `make help` lists the targets. To begin with, `make demo` and `make test` are enough.
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-SOURCES := $(shell find asgi_tls demo_app -name '*.py' -o -name '*.html' -o -name '*.toml') pyproject.toml README.md
+SOURCES := $(shell find asgi_tls demo_app -type f ! -name '*.pyc') pyproject.toml README.md
 
-.PHONY: demo test test-system system-packages check docs matrix bench clean
+.PHONY: demo help test test-system system-packages check docs matrix bench clean
 
 demo: $(VENV)/installed  ## serve the demo application on https://localhost:8443
 	@echo "Serving https://localhost:8443 (Ctrl+C stops it). Try it with:"
 	@echo "    curl --cacert \"\$$($(BIN)/asgi-tls ca path)\" https://localhost:8443/tls"
 	@$(BIN)/asgi-tls uvicorn app:app --app-dir demo_app/live --port 8443
 
-test: $(VENV)/installed  ## what needs Python packages only
+help:  ## list these targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
+
+test: $(VENV)/installed  ## run the tests that need Python packages only
 	$(BIN)/pytest -n 2 --dist worksteal -m "not system"
 
-test-system: $(VENV)/installed system-packages  ## with nginx, browsers and the like
+test-system: $(VENV)/installed system-packages  ## run the tests with nginx, browsers and other programs; installs Debian packages
 	$(BIN)/pytest -n 2 --dist worksteal -m system
 
-check: $(VENV)/installed
+check: $(VENV)/installed  ## run ruff, the formatter and mypy --strict
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-docs:  ## the reference, made of the docstrings
+docs:  ## generate docs/api.md, docs/errors.md and docs/settings.md from the sources
 	$(PYTHON) docs/make_api.py > docs/api.md
 	PYTHONPATH=. $(PYTHON) tests/support/error_page.py > docs/errors.md
 	PYTHONPATH=. $(PYTHON) docs/make_settings.py > docs/settings.md
 
-matrix: $(VENV)/installed  ## the quick tests under every Python that this machine can have
+matrix: $(VENV)/installed  ## run the quick tests under every Python that this machine can have
 	$(BIN)/python tests/matrix/run.py --update
 
-bench: $(VENV)/installed
+bench: $(VENV)/installed  ## run the measurements, side by side with plain servers
 	$(BIN)/python -m bench
 
-# The tests run against the wheel that users get, so it is installed again whenever a source changes.
+# The tests run against the installed wheel, as users get it, so a changed source installs it again.
 $(VENV)/installed: $(SOURCES)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check ".[dev]"
@@ -44,5 +47,5 @@ $(VENV)/installed: $(SOURCES)
 system-packages:
 	@tests/system/install-packages
 
-clean:
+clean:  ## remove the environment and everything generated
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

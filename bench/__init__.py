@@ -1,1 +1,1 @@
-"""Measurements, side by side in one run: ratios count, absolute times are those of the machine."""
+"""Measurements, side by side in one run: compare the ratios, since absolute times depend on the machine."""

@@ -1,4 +1,4 @@
-"""What clients with bad manners cost a server: memory, descriptors, and the time that it takes to stop.
+"""What badly behaved clients cost a server: memory, descriptors, and the time that it takes to stop.
 
 Part of `python -m bench soak`.
 """
@@ -110,7 +110,7 @@ def hello() -> bytes:
 
 
 def fail(port: int, count: int) -> None:
-    """So many handshakes that fail: cut behind the ClientHello, garbage, and closed without a byte, by turns."""
+    """`count` handshakes that fail, in turns: closed after the ClientHello, garbage, and closed without a byte."""
     left, lock = iter(range(count)), threading.Lock()
     begin = hello()
 
@@ -131,7 +131,7 @@ def fail(port: int, count: int) -> None:
 
 
 def memory(failures: int, ca: str, pair: tuple[str, str]) -> None:
-    """Failed handshakes: what they leave behind."""
+    """Memory and descriptors during and after failed handshakes."""
     print(f"{failures} failed handshakes: MiB before, at most, after; descriptors before, after")
     for name, command in (PLAIN | OURS).items():
         with serving(command, pair) as server:
@@ -150,7 +150,7 @@ def memory(failures: int, ca: str, pair: tuple[str, str]) -> None:
 
 
 def descriptors(ca: str, pair: tuple[str, str]) -> None:
-    """More silent connections to the port of the redirect than there are descriptors, and clients of the TLS port."""
+    """Clients of the TLS port, beside more silent connections to the redirect port than there are descriptors."""
     print(f"silent connections to the redirect port, {DESCRIPTORS} descriptors      requests served over TLS, of 20")
     context = ssl.create_default_context(cafile=ca)
     for name, command in OURS.items():
@@ -168,7 +168,7 @@ def descriptors(ca: str, pair: tuple[str, str]) -> None:
 
 
 def _idle(server: Server, context: ssl.SSLContext) -> socket.socket:
-    """A client that has had its answer, and neither says nor answers anything any more."""
+    """A client that has received its response and stays silent from then on."""
     sock = socket.create_connection(("127.0.0.1", server.port), timeout=20)
     secure = context.wrap_socket(sock, server_hostname="localhost")
     secure.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
@@ -177,7 +177,7 @@ def _idle(server: Server, context: ssl.SSLContext) -> socket.socket:
 
 
 def _half_way(server: Server, _: ssl.SSLContext) -> socket.socket:
-    """A client in the middle of its handshake."""
+    """A client that stops in the middle of its handshake."""
     sock = socket.create_connection(("127.0.0.1", server.port), timeout=20)
     sock.sendall(hello())
     sock.recv(1)
@@ -185,7 +185,7 @@ def _half_way(server: Server, _: ssl.SSLContext) -> socket.socket:
 
 
 def stopping(ca: str, pair: tuple[str, str]) -> None:
-    """A server that is asked to stop while clients do not answer its close_notify."""
+    """How long a server takes to stop while clients do not answer its close_notify."""
     print("seconds to stop                                 no client, idle client, client in its handshake")
     context = ssl.create_default_context(cafile=ca)
     clients: list[Callable[[Server, ssl.SSLContext], socket.socket] | None] = [None, _idle, _half_way]
@@ -201,7 +201,7 @@ def stopping(ca: str, pair: tuple[str, str]) -> None:
 
 
 def workers(ca: str, pair: tuple[str, str]) -> None:
-    """Workers that are killed while the files on disk are bad: their successors serve the last good pair."""
+    """Workers that are killed while the files on disk are not valid: their successors serve the last good pair."""
     context = ssl.create_default_context(cafile=ca)
     print("a worker killed while the files are bad         requests served, of 20; workers after")
     for name, command in OURS.items():

@@ -1,4 +1,4 @@
-"""Server CPU per new TLS 1.3 handshake and GET: `asgi-tls uvicorn` over plain uvicorn, with the same certificate."""
+"""Server CPU per new TLS 1.3 handshake and GET: `asgi-tls uvicorn` and plain uvicorn, with the same certificate."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Events, log and metrics on: server CPU and latency per new handshake and GET, over plain uvicorn."""
+"""Server CPU and latency per new handshake and GET with events, log and metrics, compared with plain uvicorn."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ROUNDS, COUNT = 20, 100  # 2,000 handshakes for each server and loop
 
 @dataclass(frozen=True)
 class WholeProcess(Running):
-    """Counts every thread: the listeners have one of their own."""
+    """Counts every thread, since the listeners have one of their own."""
 
     def cpu(self) -> float:
         """Seconds of CPU that all threads that are alive have used so far."""
@@ -24,8 +24,8 @@ class WholeProcess(Running):
 
 
 def run() -> None:
-    """Print a line for each event loop and way. The aim is a ratio of at most 1.10, for CPU and for latency."""
-    # Where several processes share metrics they are files; one process counts in memory.
+    """Print a line for each event loop and listener. The aim is a ratio of at most 1.10, for CPU and for latency."""
+    # With this variable metrics are in files, for several processes; one process counts in memory.
     os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
     with certificate() as (ca, certfile, keyfile), socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -1,4 +1,4 @@
-"""The least that answers."""
+"""The smallest application."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _HEADERS = [(b"content-type", b"text/plain"), (b"content-length", b"2")]
 
 
 async def app(scope: Any, _receive: Any, send: Any) -> None:
-    """200 and two bytes; the lifespan is left to the server's own way of doing without."""
+    """Answer 200 with two bytes. It has no lifespan; servers support that."""
     if scope["type"] != "http":
         raise RuntimeError("only HTTP here")
     await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})

@@ -66,7 +66,7 @@ def serving(*arguments: str, env: Mapping[str, str] | None = None) -> Iterator[R
 
 
 def connect_and_get(port: int, context: ssl.SSLContext, count: int) -> list[float]:
-    """Connections one after the other, each with a full handshake and a GET; the seconds that each handshake took."""
+    """Make connections in sequence, each with a full handshake and a GET. Returns the seconds of each handshake."""
     durations = []
     request = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
     for _ in range(count):
@@ -86,7 +86,7 @@ def cpu_per_connection(
 ) -> list[tuple[float, float]]:
     """For each server: CPU seconds of the server per connection, and the median handshake as the client sees it.
 
-    The servers take turns, so that whatever else the machine does falls on all of them.
+    The servers take turns, so that other load on the machine affects all of them.
     """
     used = [0.0] * len(servers)
     durations: list[list[float]] = [[] for _ in servers]

@@ -1,9 +1,9 @@
-"""What thousands of certificates cost: at the start, while nothing happens, at a renewal, and for each name.
+"""The cost of thousands of certificates: at the start, while idle, at a renewal, and for each name.
 
     python -m bench.many [--pairs N] [--workers N] [--idle SECONDS]
 
-`asgi-tls uvicorn --tls-directory` serves pairs of one CA, each in a directory of its own as certbot keeps them. The
-same is measured with 10 pairs, for the ratios. CPU is that of the server with all of its processes.
+`asgi-tls uvicorn --tls-directory` serves pairs of one CA, each in a directory of its own as certbot keeps them. For
+comparison, 10 pairs are measured as well. CPU is that of all processes of the server.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ class Server:
             return secure.getpeercert(binary_form=True)
 
     def refused(self, host: str) -> None:
-        """Ask for a name that nobody serves."""
+        """Ask for a name that is not served."""
         with contextlib.suppress(ssl.SSLError):
             self.served(host)
 
@@ -149,7 +149,7 @@ def measure(pairs: int, workers: int, idle: float) -> Figures:
         started = time.monotonic()
         with _serving(directory, workers, authority) as server:
             start_s, start_cpu_s = time.monotonic() - started, server.cpu()
-            time.sleep(8)  # everything that a start sets off is over
+            time.sleep(8)  # until everything that the start began is done
             before = server.cpu()
             time.sleep(idle)
             share = (server.cpu() - before) / idle
@@ -172,7 +172,7 @@ def measure(pairs: int, workers: int, idle: float) -> Figures:
 def _renewals(
     server: Server, directory: Path, authority: Authority, pairs: int, idle_share: float
 ) -> tuple[float, float]:
-    """CPU milliseconds of one renewed pair in all processes, beside what they use anyway; and until it is served."""
+    """CPU milliseconds of a renewed pair in all processes, less what they use anyway; seconds until it is served."""
     host = f"h{pairs // 2}.example.com"
     asking = server.cost(lambda: server.served(host), 20) / 1000
     used = waited = 0.0
@@ -246,7 +246,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=MANY)
     parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--idle", type=float, default=60.0, help="seconds in which nothing happens")
+    parser.add_argument("--idle", type=float, default=60.0, help="seconds to measure the idle server")
     options = parser.parse_args()
     run(options.pairs, options.workers, options.idle)
 

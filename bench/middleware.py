@@ -1,11 +1,11 @@
-"""What the middleware costs per request, against a wrapper that does nothing and against secure's own middleware.
+"""The cost of the middleware per request, compared with an empty wrapper and with secure's own middleware.
 
     python bench/middleware.py [--requests N] [--rounds N]
 
-Each way wraps the same application (one response with two headers, the second message its body) and is called as a
-server calls it: a fresh scope, `receive` and `send`, over https, from a running event loop. `total` is the best round's
-time per request, application included; `cost` is that time less the bare application's. The rounds of all the ways take
-turns, so that a machine that slows down slows all of them.
+Each candidate wraps the same application (one response with two headers, the second message its body) and is called as
+a server calls it: a fresh scope, `receive` and `send`, over https, from a running event loop. `total` is the best
+round's time per request, application included; `cost` is that time less the bare application's. The rounds take turns,
+so that a machine that slows down affects all of them.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:  # no
 
 
 class Wrapper:
-    """The least that a middleware which looks at responses can be."""
+    """The smallest middleware that looks at responses."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -51,7 +51,7 @@ class Wrapper:
 
 
 class BaseHTTPWithSecure(BaseHTTPMiddleware):
-    """The recipe that tutorials give."""
+    """The recipe of many tutorials."""
 
     secure = Secure.with_default_headers()
 
@@ -71,7 +71,7 @@ WAYS: dict[str, ASGIApp] = {
     SECURE: cast("Any", SecureASGIMiddleware(application, secure=Secure.with_default_headers())),
     "BaseHTTPMiddleware with secure": BaseHTTPWithSecure(application),
 }
-# Too slow to be repeated as often as the others.
+# Too slow for as many rounds as the others.
 FEWER = {SECURE: 10, "BaseHTTPMiddleware with secure": 50}
 
 SCOPE: Scope = {

@@ -4,8 +4,8 @@
 
 uvicorn serves in this process, on its default loop; another process makes new handshakes and kept-alive requests as
 fast as it can. Each renewal replaces the files by the other pair of two (ECDSA and RSA), sends SIGHUP and waits until
-the certificate is served. A stall is how much too late a timer of 1 ms fires in the server's loop. Machines stall on
-their own, so the same load without renewals is measured first, and each renewal's longest stall is compared with the
+the certificate is served. A stall is the delay of a timer of 1 ms in the server's loop. Machines stall by
+themselves, so the same load without renewals is measured first, and each renewal's longest stall is compared with the
 longest of an equally long time without one.
 """
 
@@ -38,14 +38,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 RELOADS = 1000
-WARM_UP = 0.1  # the share of the renewals after which memory is first looked at
+WARM_UP = 0.1  # the share of the renewals before memory is first measured
 LONG = 10.0  # milliseconds
 MEBIBYTE = 1 << 20
 
 
 @dataclass
 class Figures:
-    """What a run came to. Stalls in milliseconds, memory in MiB."""
+    """The results of a run. Stalls in milliseconds, memory in MiB."""
 
     handshakes: int = 0
     requests: int = 0
@@ -59,7 +59,7 @@ class Figures:
 
 
 async def app(scope: Any, receive: Any, send: Any) -> None:
-    """Two bytes, as quickly as an application can."""
+    """Answer with two bytes."""
     if scope["type"] == "lifespan":
         while True:
             message = await receive()
@@ -89,7 +89,7 @@ class Stalls:
 
 
 class Pairs:
-    """An ECDSA and an RSA pair of one local CA, by turns in the same two files."""
+    """An ECDSA and an RSA pair of one local CA, in turns in the same two files."""
 
     def __init__(self, directory: Path) -> None:
         ca = LocalCA(directory / "home")
@@ -186,7 +186,7 @@ async def measure(reloads: int, directory: Path) -> Figures:
 
 
 def load(port: int, ca: str) -> None:
-    """The other process: until a line comes on standard input."""
+    """The other process: make load until a line arrives on standard input."""
     stop, context = threading.Event(), ssl.create_default_context(cafile=ca)
     counts, failures = {"handshakes": 0, "requests": 0}, []
 
@@ -204,7 +204,7 @@ def load(port: int, ca: str) -> None:
 
     kept = http.client.HTTPSConnection("localhost", port, context=context, timeout=10)
     kept.connect()
-    kept.auto_open = 0  # a connection that is lost must not be opened again in silence
+    kept.auto_open = 0  # a lost connection must be counted, not opened again
 
     def kept_alive() -> None:
         fetch(kept)
@@ -232,7 +232,7 @@ def run(reloads: int = RELOADS) -> Figures:
     """Measure, and print the four figures."""
     with tempfile.TemporaryDirectory() as directory:
         figures = asyncio.run(measure(reloads, Path(directory)))
-    print(f"{reloads} reloads, ECDSA and RSA by turns; {figures.handshakes} handshakes, {figures.requests} requests")
+    print(f"{reloads} reloads, ECDSA and RSA in turns; {figures.handshakes} handshakes, {figures.requests} requests")
     print(f"failed handshakes and requests:  {len(figures.failures):8}      (0) {' '.join(figures.failures)}")
     print(f"longest stall in a reload:       {figures.stall_ms:8.1f} ms   (under 10)")
     print(f"  reloads with one of 10 ms:     {figures.long_stalls:8}")

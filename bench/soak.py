@@ -1,11 +1,12 @@
-"""Very many handshakes with everything on that changes meanwhile: memory stays flat, and nothing fails.
+"""Many handshakes while certificates and ticket keys change: memory stays flat, and nothing fails.
 
     python -m bench.soak [--handshakes N] [--debug]
 
-`asgi-tls uvicorn` serves. Clients of TLS 1.2 and 1.3 come by turns, anew and with a session. Ticket keys change every
-five seconds, and the certificate every 500 handshakes, by SIGHUP. Memory is that of the server (RSS), from the moment
-when a tenth of the handshakes is done, and 2,000 at least. Then come clients with bad manners (`_manners.py`): failed
-handshakes, a fifth as many, silent connections, and clients that do not answer when a server stops.
+`asgi-tls uvicorn` serves. Clients of TLS 1.2 and 1.3 take turns, with full handshakes and with sessions. Ticket keys
+change every five seconds, and the certificate every 500 handshakes, by SIGHUP. Memory is that of the server (RSS),
+measured after a tenth of the handshakes (2,000 at least) and at the end. Then badly behaved clients follow
+(`_manners.py`): failed handshakes, a fifth as many, silent connections, and clients that do not answer when a server
+stops.
 
 `--debug` has Python check each of its own allocations (PYTHONMALLOC=debug), without those clients.
 """
@@ -34,7 +35,7 @@ WARM_UP = 2_000
 THREADS = 2
 MEBIBYTE = 1 << 20
 
-# What is on, beside the swaps.
+# The features that are on.
 OPTIONS = ["--tls-ticket-rotation", "5", "--tls-reload-interval", "600"]
 
 _REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
@@ -42,7 +43,7 @@ _REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 
 @dataclass
 class Figures:
-    """What a run came to."""
+    """The results of a run."""
 
     handshakes: int = 0
     resumed: int = 0
@@ -55,8 +56,8 @@ class Figures:
 class Client:
     """One version of TLS; every other visit offers a session.
 
-    A session is taken once in twenty visits: each time it is asked for, CPython copies it and loses the copy (ran:
-    3.11.7, under valgrind).
+    A session is read once in twenty visits: each time, CPython copies it and leaks the copy (observed: 3.11.7, under
+    valgrind).
     """
 
     def __init__(self, ca: Path, version: ssl.TLSVersion) -> None:
@@ -122,7 +123,7 @@ class Soak:
                     self._figures.resumed += resumed
 
     def _begin(self) -> bool:
-        """Count one more, and do what is due. False at the end."""
+        """Count one more, and change what is due. False at the end."""
         with self._lock:
             figures = self._figures
             if figures.handshakes >= self._handshakes:
@@ -148,7 +149,7 @@ def run(handshakes: int = HANDSHAKES, *, debug: bool = False) -> Figures:
             figures = Soak(server, pairs, handshakes).run()
     print(f"{figures.handshakes} handshakes, {figures.resumed} of them resumed; {figures.swaps} renewals")
     print(f"failed:                      {len(figures.failures):8}      (0) {' '.join(figures.failures[:5])}")
-    print(f"server is there:             {'yes' if figures.alive else 'no':>8}      (yes)")
+    print(f"server is running:           {'yes' if figures.alive else 'no':>8}      (yes)")
     print(f"memory, after the warm-up:   {figures.growth_mib:+8.2f} MiB  (within 2)")
     if not debug:
         _manners.run(handshakes * 21 // 100)

@@ -1,11 +1,10 @@
-"""Handshakes with stapling, tickets and swaps: what a response costs, and whether memory stays where it is.
+"""Handshakes with stapling, tickets and renewals: the cost of a response, and whether memory grows.
 
     python -m bench.stapling [--handshakes N]
 
-Client and server shake hands in memory, in one process, with TLS 1.2 and 1.3 in turn, and each third one offers a
-session. Every hundred handshakes the response is another one, every thousand the certificates are swapped, every five
-seconds the ticket keys change. Memory is looked at after a tenth of them. For
-libssl's side of it, run the same under valgrind:
+Client and server shake hands in memory, in one process, with TLS 1.2 and 1.3 in turns; each third client offers a
+session. The response changes every hundred handshakes, the certificates every thousand, the ticket keys every five
+seconds. Memory is measured after a tenth of the handshakes and at the end. For leaks in libssl, run it under valgrind:
 
     PYTHONMALLOC=malloc valgrind --leak-check=full python -m bench.stapling --handshakes 300
 """
@@ -40,7 +39,7 @@ _SET_STATUS_REQ_TYPE, _TYPE_OCSP = 65, 1  # openssl/tls1.h
 
 
 def run(handshakes: int = HANDSHAKES) -> None:
-    """Print what it comes to."""
+    """Measure, and print the results."""
     with tempfile.TemporaryDirectory() as directory:
         ca = LocalCA(Path(directory))
         pairs = [_pair(ca, name) for name in ("one.localhost", "two.localhost")]
@@ -50,7 +49,7 @@ def run(handshakes: int = HANDSHAKES) -> None:
 
 
 def _response(ca: LocalCA, pair: Certificate) -> bytes:
-    """A good one, of the size that public CAs send: OpenSSL 3.6 looks into it, and sends no other."""
+    """A good one, of the size that public CAs send: OpenSSL 3.6 parses it, and sends only a valid one."""
     issuer = x509.load_pem_x509_certificate(ca.certificate_path.read_bytes())
     key: Any = load_pem_private_key(ca.key_path.read_bytes(), None)
     leaf, now = x509.load_der_x509_certificate(pair.leaf_der), datetime.now(UTC)
@@ -78,7 +77,7 @@ def _cost(pair: Certificate, response: bytes, handshakes: int) -> None:
         "every client asks, stapling": (stapling, _client(asks=True)),
     }
     best = dict.fromkeys(variants, 1e9)
-    for _ in range(10):  # in turn, because a machine is now faster and now slower
+    for _ in range(10):  # in turns, since the speed of a machine varies
         for name, (context, client) in variants.items():
             started = time.process_time()
             for _ in range(handshakes // 40):
@@ -106,7 +105,7 @@ def _soak(pairs: list[Certificate], responses: list[list[bytes]], handshakes: in
         turn = number % 2
         end = _shake_hands(context.ssl_context, clients[turn], sessions[turn] if number % 3 == 0 else None)
         resumed += bool(end.session_reused)
-        if number % 2000 < 2:  # CPython loses a copy each time that a session is asked for
+        if number % 2000 < 2:  # CPython leaks a copy each time that a session is read
             sessions[turn] = end.session
     after = _memory(process)
     print(f"{resumed} of {handshakes} handshakes resumed a session")
@@ -131,7 +130,7 @@ def _client(*, asks: bool, version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3) -> 
 def _shake_hands(
     server: ssl.SSLContext, client: ssl.SSLContext, session: ssl.SSLSession | None = None
 ) -> ssl.SSLObject:
-    """The client's end, when it is done and has what the server sends after it: a session of TLS 1.3."""
+    """The client's end, after its handshake and the TLS 1.3 session that the server sends behind it."""
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
     one = client.wrap_bio(to_client, to_server, server_hostname="one.localhost", session=session)
     other = server.wrap_bio(to_server, to_client, server_side=True)

@@ -1,4 +1,4 @@
-"""What it costs to import the package, and to ask the command for help."""
+"""The time to import the package, and to print the help of the command."""
 
 from __future__ import annotations
 

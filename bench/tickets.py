@@ -1,4 +1,4 @@
-"""Of 200 clients that come back to a server with 4 workers, how many resume their session: ours, and others beside."""
+"""How many of 200 returning clients resume their session at a server with 4 workers: ours, and plain servers."""
 
 from __future__ import annotations
 

@@ -152,7 +152,7 @@ def test_many_handshakes_leave_nothing_behind() -> None:
     assert 300 < resumed < 2700, done.stdout
     figures = dict(re.findall(r"^(.+?): +([-+.\w]+)", done.stdout, re.MULTILINE))
     assert figures["failed"] == "0", done.stdout
-    assert figures["server is there"] == "yes"
+    assert figures["server is running"] == "yes"
     assert float(figures["memory, after the warm-up"]) < 2, done.stdout
 
 

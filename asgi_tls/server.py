@@ -20,8 +20,8 @@ from asgi_tls.certificate.by_name import Sources, sources_by_name
 from asgi_tls.context.server_context import ClientAuth, ServerContext
 from asgi_tls.errors import ConfigurationError, UnsupportedError
 from asgi_tls.events import Listener, Notice
+from asgi_tls.handshake.accept import receive_with
 from asgi_tls.handshake.plain_http import PlainHTTP
-from asgi_tls.handshake.reception import receive_with
 from asgi_tls.listeners.log import log_events, log_notices
 from asgi_tls.profile import INTERMEDIATE, TLSProfile
 from asgi_tls.renewal.inventory import NOTHING, Inventory, Offer, Round

@@ -1,9 +1,10 @@
 """The listening side: sockets accepted here, so that each handshake knows the address at the other end.
 
-Neither asyncio nor uvloop tells an `ssl` object whom it talks to, or tells anybody when a handshake fails. Servers ask
-for their context inside the running loop, before they listen. `install` then puts a `create_server` of ours on that
-loop, as an attribute. It takes the calls that bring one of our contexts, and hands all others to the loop's own. Each
-accepted socket goes to `loop.connect_accepted_socket`, which is public, and whose exception is the handshake's.
+In asyncio and uvloop, an `ssl` object does not know whom it talks to, and a handshake that fails is not reported.
+Servers ask for their context inside the running loop, before they listen. `receive_with` then puts a `create_server`
+of ours on that loop, as an attribute. It takes the calls that bring one of our contexts, and hands all others to the
+loop's own. Each accepted socket goes to `loop.connect_accepted_socket`, which is public, and whose exception is the
+handshake's.
 
 It would break if a server called the loop's class instead of the loop; the events of tests/servers would lose their
 addresses.
@@ -17,20 +18,26 @@ import functools
 import logging
 import socket
 import ssl
+import sys
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, Final
 
-from asgi_tls.handshake.binding import as_it_is, bind, bind_unix
+from asgi_tls.events import Listener
+from asgi_tls.handshake import outcomes
+from asgi_tls.handshake.binding import as_it_is, bound
 from asgi_tls.handshake.peer import Ending, Peer, accept, current_peer, has_left
-from asgi_tls.handshake.ssl_object import HandshakeContext, Reception, tell_error
+from asgi_tls.handshake.plain_http import PlainHTTP
+from asgi_tls.handshake.reception import Reception
+from asgi_tls.handshake.ssl_object import HandshakeContext
+from asgi_tls.listeners.dispatch import Dispatcher
 
 logger = logging.getLogger("asgi_tls")
 
 # Connections taken in one go, before others have their turn.
 _BATCH: Final = 64
 _BACKLOG: Final = 100
-# Handshakes under way at the same time; a connection beyond them has to speak before it gets a transport.
+# Handshakes under way at the same time; a connection beyond them has to send something before it gets a transport.
 _HANDSHAKES: Final = 64
 _LEAST: Final = 0.001
 # No descriptor or memory left: asyncio's own delay before the next try.
@@ -42,83 +49,76 @@ _LAST_EVENTS: Final = 1.0
 Factory = Callable[[], asyncio.BaseProtocol]
 
 
-def install(loop: asyncio.AbstractEventLoop) -> None:
+def receive_with(
+    context: HandshakeContext,
+    *,
+    listeners: Iterable[Listener],
+    covers: Callable[[str], bool],
+    timeout: float,
+    plain_http: PlainHTTP,
+) -> Listener:
+    """See every handshake of this context, in the event loop that runs now. For the rest see `Reception`.
+
+    Returns what hands an event to the listeners, without waiting for them.
+    """
+    dispatcher = Dispatcher(listeners)
+    context.tls_reception = Reception(
+        dispatcher=dispatcher, covers=covers, timeout=float(timeout), plain_http=plain_http
+    )
+    try:
+        _install(asyncio.get_running_loop())
+    except RuntimeError:  # no loop: gunicorn's blocking workers, or a context made ahead of the loop
+        logger.debug("no event loop runs: servers of asyncio accept on their own, and events name no address")
+    return dispatcher.tell
+
+
+def _install(loop: Any) -> None:
     """Let this loop's servers accept here, where they serve one of our contexts."""
-    if not isinstance(getattr(loop, "create_server", None), _CreateServer):
-        hooked: Any = loop
-        hooked.create_server = _CreateServer(loop.create_server)
-        hooked.create_unix_server = _CreateUnixServer(loop.create_unix_server)
+    if not isinstance(getattr(loop, "create_server", None), _Hook):
+        loop.create_server = _Hook(loop.create_server)
+        # The server that binds the socket is closed at once, and would delete it.
+        options = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
+        loop.create_unix_server = _Hook(functools.partial(loop.create_unix_server, **options))
 
 
 class _Hook:
+    """In the place of `loop.create_server` and `loop.create_unix_server`."""
+
     def __init__(self, original: Callable[..., Any]) -> None:
         self._original = original
 
-
-class _CreateServer(_Hook):
-    """In the place of `loop.create_server`."""
-
     async def __call__(
-        self, protocol_factory: Factory, host: Any = None, port: Any = None, *, ssl: Any = None, **options: Any
+        self, protocol_factory: Factory, *where: Any, ssl: Any = None, **options: Any
     ) -> asyncio.AbstractServer:
-        reception = _reception(ssl)
+        reception = ssl.tls_reception if isinstance(ssl, HandshakeContext) else None
         if reception is None:
-            server: asyncio.AbstractServer = await self._original(protocol_factory, host, port, ssl=ssl, **options)
+            server: asyncio.AbstractServer = await self._original(protocol_factory, *where, ssl=ssl, **options)
             return server
+        accepting = AcceptingServer(
+            asyncio.get_running_loop(),
+            await self._sockets(where, options),
+            protocol_factory,
+            ssl,
+            reception,
+            backlog=options.get("backlog") or _BACKLOG,
+            handshake_timeout=options.get("ssl_handshake_timeout"),
+            shutdown_timeout=options.get("ssl_shutdown_timeout"),
+        )
+        if options.get("start_serving", True):
+            await accepting.start_serving()
+        return accepting
+
+    async def _sockets(self, where: Sequence[Any], options: dict[str, Any]) -> list[socket.socket]:
         sock = options.get("sock")
-        if sock is not None and (host is not None or port is not None):
-            raise ValueError("host/port and sock can not be specified at the same time")
-        loop = asyncio.get_running_loop()
-        sockets = [as_it_is(sock)] if sock is not None else await bind(loop, host, port, options)
-        return await _listen(loop, sockets, protocol_factory, ssl, reception, options)
-
-
-class _CreateUnixServer(_Hook):
-    """In the place of `loop.create_unix_server`."""
-
-    async def __call__(
-        self, protocol_factory: Factory, path: Any = None, *args: Any, ssl: Any = None, **options: Any
-    ) -> asyncio.AbstractServer:
-        reception = _reception(ssl)
-        if reception is None:
-            server: asyncio.AbstractServer = await self._original(protocol_factory, path, *args, ssl=ssl, **options)
-            return server
-        sock = options.get("sock")
-        if (path is None) == (sock is None):
-            raise ValueError("exactly one of path and sock must be given")
-        loop = asyncio.get_running_loop()
-        return await _listen(loop, [sock or bind_unix(path)], protocol_factory, ssl, reception, options)
-
-
-def _reception(context: object) -> Reception | None:
-    return context.tls_reception if isinstance(context, HandshakeContext) else None
-
-
-async def _listen(
-    loop: asyncio.AbstractEventLoop,
-    sockets: Sequence[socket.socket],
-    factory: Factory,
-    context: ssl.SSLContext,
-    reception: Reception,
-    options: dict[str, Any],
-) -> AcceptingServer:
-    server = AcceptingServer(
-        loop,
-        sockets,
-        factory,
-        context,
-        reception,
-        backlog=options.get("backlog") or _BACKLOG,
-        handshake_timeout=options.get("ssl_handshake_timeout"),
-        shutdown_timeout=options.get("ssl_shutdown_timeout"),
-    )
-    if options.get("start_serving", True):
-        await server.start_serving()
-    return server
+        if sock is None:
+            return await bound(self._original, *where, options=options)
+        if any(each is not None for each in (*where, *map(options.get, ("host", "port", "path")))):
+            raise ValueError("host, port or path and sock cannot be given at the same time")
+        return [as_it_is(sock)]
 
 
 class AcceptingServer(asyncio.AbstractServer):
-    """What `create_server` returns: it listens, and sees every handshake through.
+    """What `create_server` returns: it listens, and follows every handshake to its end.
 
     `wait_closed` waits for nothing but the last events. Connections are their protocols' business: uvicorn, hypercorn
     and gunicorn each end their own. There is no `close_clients` (Python 3.13), as there is none in uvloop.
@@ -152,7 +152,7 @@ class AcceptingServer(asyncio.AbstractServer):
         self._forever: asyncio.Future[None] | None = None
         self._last_handshakes: asyncio.Task[None] | None = None
         self._under_way: dict[Coroutine[Any, Any, Any], Peer] = {}
-        self._parking = Parking(loop, self._limit, self._spoken, self._tell_left, self._tell_timeout)
+        self._silent = SilentConnections(loop, self._limit, self._start_late, self._report_left, self._report_timeout)
 
     @property
     def sockets(self) -> tuple[socket.socket, ...]:
@@ -193,13 +193,13 @@ class AcceptingServer(asyncio.AbstractServer):
             await self.wait_closed()
 
     def close(self) -> None:
-        """Stop listening. Connections go on, handshakes for a moment; those that never spoke are closed."""
+        """Stop listening. Connections go on, handshakes for a moment; silent ones are closed."""
         sockets, self._sockets, self._serving = self._sockets, (), False
         for sock in sockets:
             if sock.fileno() != -1:  # servers may close a socket of their own first
                 self._loop.remove_reader(sock.fileno())
             sock.close()
-        self._parking.clear()
+        self._silent.close()
         if (limit := self._reception.graceful_timeout) is not None:
             self._ending.seconds = limit
         if self._under_way and not self._loop.is_closed():
@@ -212,8 +212,7 @@ class AcceptingServer(asyncio.AbstractServer):
         """Leave the handshakes that are under way, then the listeners, a moment for the last events."""
         if self._last_handshakes is not None:
             await asyncio.shield(self._last_handshakes)
-        if self._reception.drained is not None:
-            await self._until(self._reception.drained)
+        await self._until(lambda: self._reception.dispatcher.idle)
 
     async def _end_handshakes(self) -> None:
         try:
@@ -250,15 +249,15 @@ class AcceptingServer(asyncio.AbstractServer):
             if peer is None:
                 continue
             if len(self._under_way) < _HANDSHAKES:
-                self._begin(peer, self._limit)
+                self._start(peer, self._limit)
             else:
-                self._parking.park(peer)
+                self._silent.add(peer)
 
-    def _spoken(self, peer: Peer) -> None:
+    def _start_late(self, peer: Peer) -> None:
         left = self._limit + peer.peer_started - time.perf_counter()
-        self._begin(peer, max(left, _LEAST))
+        self._start(peer, max(left, _LEAST))
 
-    def _begin(self, peer: Peer, limit: float) -> None:
+    def _start(self, peer: Peer, limit: float) -> None:
         token = current_peer.set(peer)  # whatever the loop calls for this connection keeps a copy of this context
         connecting = self._connect(peer, ssl_handshake_timeout=limit)
         self._under_way[connecting] = peer
@@ -275,31 +274,27 @@ class AcceptingServer(asyncio.AbstractServer):
         except StopIteration:
             pass
         except OSError as error:
-            if not peer.peer_told:
-                self._tell(peer, error)
+            if not peer.peer_reported:
+                # asyncio and uvloop abort the connection when the time is over.
+                is_late = isinstance(error, (ConnectionAbortedError, TimeoutError))
+                (self._report_timeout if is_late else self._report_left)(peer)
             _let_go(error)
-        except Exception as error:  # noqa: BLE001 -- the server's own protocol failed, and its loop is told
+        except Exception as error:  # noqa: BLE001 -- the server's own protocol failed, and its loop reports that
             peer.close()
-            self._loop.call_exception_handler({"message": "cannot receive a connection", "exception": error})
+            self._loop.call_exception_handler({"message": "cannot start a connection's protocol", "exception": error})
         else:
             self._under_way[connecting] = peer
             waiter.add_done_callback(functools.partial(self._go_on, connecting))
 
-    def _tell_timeout(self, peer: Peer) -> None:
-        tell_error(self._reception, peer, "HANDSHAKE_TIMEOUT", f"no handshake within {self._limit:g} s")
+    def _report_timeout(self, peer: Peer) -> None:
+        self._report(peer, outcomes.timed_out(self._limit))
 
-    def _tell(self, peer: Peer, error: OSError) -> None:
-        """Tell of a handshake that ended without a word from OpenSSL."""
-        if isinstance(error, (ConnectionAbortedError, TimeoutError)):
-            self._tell_timeout(peer)
-        else:
-            self._tell_left(peer)
+    def _report_left(self, peer: Peer) -> None:
+        self._report(peer, outcomes.left(peer.peer_has_sent))
 
-    def _tell_left(self, peer: Peer) -> None:
-        if peer.peer_spoke:
-            tell_error(self._reception, peer, "CONNECTION_CLOSED", "the client left in the middle of the handshake")
-        else:
-            tell_error(self._reception, peer, "NO_DATA", "the client connected and left without a byte")
+    def _report(self, peer: Peer, outcome: outcomes.Outcome) -> None:
+        """Of a handshake that ended without an error of OpenSSL."""
+        self._reception.report_failure(peer.peer_address, outcome, has_sent=peer.peer_has_sent)
 
 
 def _let_go(error: BaseException | None) -> None:
@@ -312,47 +307,48 @@ def _let_go(error: BaseException | None) -> None:
         error.__traceback__, error = None, error.__context__
 
 
-class Parking:
-    """Connections without a transport: `on_word` is called when one speaks, `on_end` when it has left meanwhile, and
-    `on_timeout` when it was silent for `limit` seconds. Before the last two it is closed.
+class SilentConnections:
+    """Connections that have no transport, since they have sent nothing so far.
+
+    `on_data` is called when one sends something, `on_left` when it has closed meanwhile, and `on_timeout` when it was
+    silent for `limit` seconds. Before the last two it is closed here as well.
     """
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
         limit: float,
-        on_word: Callable[[Peer], Any],
-        on_end: Callable[[Peer], Any],
+        on_data: Callable[[Peer], Any],
+        on_left: Callable[[Peer], Any],
         on_timeout: Callable[[Peer], Any],
     ) -> None:
         self._loop, self._limit = loop, limit
-        self._on_word, self._on_end, self._on_timeout = on_word, on_end, on_timeout
-        self._waiting: dict[Peer, asyncio.TimerHandle] = {}
+        self._on_data, self._on_left, self._on_timeout = on_data, on_left, on_timeout
+        self._timers: dict[Peer, asyncio.TimerHandle] = {}
 
-    def park(self, peer: Peer) -> None:
+    def add(self, peer: Peer) -> None:
         """Wait for its first byte."""
-        self._waiting[peer] = self._loop.call_later(self._limit, self._end, peer)
-        self._loop.add_reader(peer.fileno(), self._speak, peer)
+        self._timers[peer] = self._loop.call_later(self._limit, self._end, peer, self._on_timeout)
+        self._loop.add_reader(peer.fileno(), self._read, peer)
 
-    def clear(self) -> None:
-        """Close whoever waits."""
-        for peer in list(self._waiting):
-            self._leave(peer)
-            peer.close()
+    def close(self) -> None:
+        """Close all of them, and report nothing."""
+        for peer in list(self._timers):
+            self._end(peer, None)
 
-    def _leave(self, peer: Peer) -> None:
-        self._waiting.pop(peer).cancel()
-        self._loop.remove_reader(peer.fileno())
-
-    def _speak(self, peer: Peer) -> None:
-        self._leave(peer)
+    def _read(self, peer: Peer) -> None:
         if has_left(peer):
-            peer.close()
-            self._on_end(peer)
+            self._end(peer, self._on_left)
         else:
-            self._on_word(peer)
+            self._remove(peer)
+            self._on_data(peer)
 
-    def _end(self, peer: Peer) -> None:
-        self._leave(peer)
+    def _end(self, peer: Peer, report: Callable[[Peer], Any] | None) -> None:
+        self._remove(peer)
         peer.close()
-        self._on_timeout(peer)
+        if report is not None:
+            report(peer)
+
+    def _remove(self, peer: Peer) -> None:
+        self._timers.pop(peer).cancel()
+        self._loop.remove_reader(peer.fileno())

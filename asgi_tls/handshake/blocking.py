@@ -1,6 +1,6 @@
 """The same for servers that shake hands on blocking sockets: gunicorn's sync and threaded workers.
 
-OpenSSL writes its alerts to such a socket by itself. What is left is to limit the time, to answer plain HTTP, to tell
+OpenSSL writes its alerts to such a socket by itself. What is left is to limit the time, to answer plain HTTP, to report
 the outcome, and to keep unread data from turning the end of the connection into a reset.
 """
 
@@ -16,16 +16,15 @@ from typing import Final, NoReturn
 
 from asgi_tls import _openssl
 from asgi_tls._openssl.client_hello import current
-from asgi_tls.events import ClientErrorEvent, SilentClientEvent
-from asgi_tls.handshake import plain_http
+from asgi_tls.handshake import outcomes, plain_http
 from asgi_tls.handshake.alerts import NAMES, UNEXPECTED, alert_by_reason, alert_for_garbage, alert_in, is_stun
 from asgi_tls.handshake.facts import session_fields
-from asgi_tls.handshake.peer import address_of, local_address, part_blocking
-from asgi_tls.handshake.ssl_object import Reception, reason_of
+from asgi_tls.handshake.outcomes import Outcome
+from asgi_tls.handshake.peer import address_of, close_blocking, local_address
+from asgi_tls.handshake.reception import Reception
 
 _BEGINNING: Final = 10  # what HTTP and STUN are known by
 _receive = socket.socket.recv  # of the socket itself, below TLS
-_Outcome = tuple[str, str]
 
 
 class TLSSocket(ssl.SSLSocket):
@@ -35,7 +34,7 @@ class TLSSocket(ssl.SSLSocket):
     tls_name_refused = False
     tls_group: str | None = None  # see `_openssl.client_hello`
     tls_widen: Callable[[], object] | None = None
-    _tls_seen = _tls_spoke = False
+    _tls_seen = _tls_has_sent = False
 
     def do_handshake(self, block: bool = False) -> None:
         """Shake hands within the server's limit. Raises ssl.SSLError, and OSError where the client left."""
@@ -46,44 +45,44 @@ class TLSSocket(ssl.SSLSocket):
         self._tls_seen = True
         before, started = self.gettimeout(), time.monotonic()
         try:
-            ip, port = address_of(self.getpeername())
-            if reception.admits is not None and ip is not None and not reception.admits(ip):
+            address = address_of(self.getpeername())
+            if address[0] is not None and not reception.dispatcher.admits(address[0]):
                 raise ssl.SSLError(ssl.SSL_ERROR_SSL, "the address is blocked")
             try:
                 self._tls_shake_hands(reception, lambda: self._tls_wait_until(started + reception.timeout))
             except _Failed as failed:
-                (code, msg), alert, sni = failed.outcome, failed.alert, self.tls_server_name
-                kind = ClientErrorEvent if self._tls_spoke else SilentClientEvent
-                reception.tell(kind(ip=ip, port=port, code=code, msg=msg, alert=alert, sni=sni))
+                alert, sni = failed.alert, self.tls_server_name
+                reception.report_failure(address, failed.outcome, has_sent=self._tls_has_sent, alert=alert, sni=sni)
                 with socket.socket(fileno=self.detach()) as plain:
-                    part_blocking(plain)
+                    close_blocking(plain)
                 raise failed.error from None
-            if reception.wants_sessions():
+            if reception.dispatcher.wants_sessions():
                 group, resumed = _openssl.negotiated_group(self), bool(self.session_reused)
                 elapsed = time.monotonic() - started
-                reception.tell_session(session_fields(self, (ip, port), group=group, resumed=resumed, elapsed=elapsed))
+                fields = session_fields(self, address, group=group, resumed=resumed, elapsed=elapsed)
+                reception.dispatcher.tell_session(fields)
         finally:
             if self.fileno() != -1:
                 self.settimeout(before)
 
     def shutdown(self, how: int) -> None:
-        """Say close_notify first, where gunicorn ends connections without."""
-        self._tls_say_goodbye()
+        """Send close_notify first, where gunicorn ends connections without."""
+        self._tls_send_close_notify()
         super().shutdown(how)
 
     def close(self) -> None:
         """Likewise."""
-        self._tls_say_goodbye()
+        self._tls_send_close_notify()
         super().close()
 
-    def _tls_say_goodbye(self) -> None:
+    def _tls_send_close_notify(self) -> None:
         """RFC 8446 section 6.1: without it, a client cannot tell the end from an attack that cuts the connection, and
         OpenSSL does not resume the session from its cache.
         """
         inner = self._sslobj  # type: ignore[attr-defined]  # see ssl_object.py
         if inner is not None and self.fileno() != -1:
             self.settimeout(0)
-            with contextlib.suppress(OSError):  # nothing to say, no room for it, or no answer yet
+            with contextlib.suppress(OSError):  # no handshake yet, no room to send it, or no answer yet
                 inner.shutdown()
 
     def tls_local_ip(self) -> str | None:
@@ -95,9 +94,9 @@ class TLSSocket(ssl.SSLSocket):
         try:
             limit()
             first = _receive(self, _BEGINNING, socket.MSG_PEEK)
-            self._tls_spoke = bool(first)
+            self._tls_has_sent = bool(first)
             if is_stun(first):
-                self._tls_end(UNEXPECTED, "STUN_REQUEST", "a STUN request came to the TLS port", NAMES[10])
+                self._tls_end(UNEXPECTED, outcomes.STUN_REQUEST, NAMES[10])
             if first and plain_http.may_be_http(first):
                 self._tls_answer(reception, limit)
             limit()
@@ -107,23 +106,21 @@ class TLSSocket(ssl.SSLSocket):
             finally:
                 current.handshake = None
         except TimeoutError:
-            # gunicorn logs a traceback for a timeout, and nothing for a connection that is gone: this has been told.
+            # gunicorn logs a traceback for a timeout, and nothing for a connection that is gone; this is reported here.
             gone = ConnectionResetError(errno.ECONNRESET, "the handshake took too long")
-            raise _Failed(gone, "HANDSHAKE_TIMEOUT", f"no handshake within {reception.timeout:g} s") from None
-        except ssl.SSLEOFError as error:
-            raise _Failed(error, *_left(first)) from None
-        except ssl.SSLError as error:
-            code, msg = reason_of(error, self)
-            if last_words := alert_for_garbage(error, first[0] if first else None):
-                with contextlib.suppress(OSError):
-                    socket.socket.send(self, last_words)
-            raise _Failed(error, code, msg, self._tls_alert(error, last_words)) from None
+            raise _Failed(gone, outcomes.timed_out(reception.timeout)) from None
         except OSError as error:
-            raise _Failed(error, *_left(first)) from None
+            if not isinstance(error, ssl.SSLError) or isinstance(error, ssl.SSLEOFError):
+                raise _Failed(error, outcomes.left(bool(first))) from None
+            outcome = outcomes.outcome_of(error, self)
+            if record := alert_for_garbage(error, first[0] if first else None):
+                with contextlib.suppress(OSError):
+                    socket.socket.send(self, record)
+            raise _Failed(error, outcome, self._tls_alert(error, record)) from None
 
-    def _tls_alert(self, error: ssl.SSLError, last_words: bytes) -> str | None:
-        if last_words:
-            return alert_in(last_words, error)
+    def _tls_alert(self, error: ssl.SSLError, record: bytes) -> str | None:
+        if record:
+            return alert_in(record, error)
         if self.tls_name_refused:
             return NAMES[ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME]
         return alert_by_reason(error, (self.cipher() or (None,))[0])
@@ -138,12 +135,12 @@ class TLSSocket(ssl.SSLSocket):
             request += data
         _, port = local_address(self)
         answer = plain_http.answer(request, mode=reception.plain_http, covers=reception.covers, port=port)
-        self._tls_end(answer, "HTTP_REQUEST", "a plain HTTP request came to the TLS port")
+        self._tls_end(answer, outcomes.HTTP_REQUEST)
 
-    def _tls_end(self, last_words: bytes, code: str, msg: str, alert: str | None = None) -> NoReturn:
+    def _tls_end(self, answer: bytes, outcome: Outcome, alert: str | None = None) -> NoReturn:
         with contextlib.suppress(OSError):
-            socket.socket.sendall(self, last_words)
-        raise _Failed(ssl.SSLError(ssl.SSL_ERROR_SSL, msg), code, msg, alert)
+            socket.socket.sendall(self, answer)
+        raise _Failed(ssl.SSLError(ssl.SSL_ERROR_SSL, outcome[1]), outcome, alert)
 
     def _tls_wait_until(self, deadline: float) -> None:
         left = deadline - time.monotonic()
@@ -153,11 +150,5 @@ class TLSSocket(ssl.SSLSocket):
 
 
 class _Failed(Exception):  # noqa: N818 -- it carries an error
-    def __init__(self, error: OSError, code: str, msg: str, alert: str | None = None) -> None:
-        self.error, self.outcome, self.alert = error, (code, msg), alert
-
-
-def _left(first: bytes) -> _Outcome:
-    if first:
-        return "CONNECTION_CLOSED", "the client left in the middle of the handshake"
-    return "NO_DATA", "the client connected and left without a byte"
+    def __init__(self, error: OSError, outcome: Outcome, alert: str | None = None) -> None:
+        self.error, self.outcome, self.alert = error, outcome, alert

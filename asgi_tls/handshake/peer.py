@@ -1,8 +1,8 @@
 """One accepted connection: its socket, the address at the other end, and how it is ended.
 
 Closing a socket that still has unread data in it makes the kernel send a reset, and a reset destroys what the peer has
-not read yet: the alert, or the HTTP answer. So `part` duplicates the socket, the event loop closes its own, and the
-duplicate is drained for a short while.
+not read yet: the alert, or the HTTP answer. So `send_and_close` duplicates the socket, the event loop closes its own,
+and the duplicate is drained for a short while.
 """
 
 from __future__ import annotations
@@ -30,9 +30,13 @@ _LINGER_LIMIT: Final = 512
 
 _lingering: set[int] = set()
 
-
 # Seconds for the peer's close_notify. RFC 8446 section 6.1 has nobody wait for it; asyncio and uvloop do, for 30.
-_GOODBYE: Final = 1.0
+_CLOSE_NOTIFY: Final = 1.0
+
+Address = tuple[str | None, int | None]
+"""IP address and port, None and None where there are none: over a unix socket."""
+
+NOWHERE: Final[Address] = None, None
 
 
 @dataclass
@@ -45,30 +49,22 @@ class Ending:
 class Peer(socket.socket):
     """One accepted connection, as a socket.
 
-    `family` and `type` are told here: asyncio and uvloop ask for them three times a connection, and the standard
+    `family` and `type` are set here: asyncio and uvloop ask for them three times a connection, and the standard
     library makes an enum of a number each time, which takes longer than accepting the connection.
     """
 
     __slots__ = (
-        "family",
-        "peer_ending",
-        "peer_ip",
-        "peer_loop",
-        "peer_port",
-        "peer_spoke",
-        "peer_started",
-        "peer_told",
-    )
+        "family", "peer_address", "peer_ending", "peer_has_sent", "peer_loop", "peer_reported", "peer_started",
+    )  # fmt: skip
     type = socket.SOCK_STREAM
 
     family: socket.AddressFamily
-    peer_ip: str | None
-    peer_port: int | None
+    peer_address: Address
     peer_loop: asyncio.AbstractEventLoop
     peer_ending: Ending
     peer_started: float  # by time.perf_counter
-    peer_spoke: bool
-    peer_told: bool
+    peer_has_sent: bool
+    peer_reported: bool  # how its handshake ended
 
 
 def accept(
@@ -84,16 +80,16 @@ def accept(
     """
     # What `socket.accept` calls, to the same effect but for the class of what it makes.
     descriptor, address = listening._accept()  # type: ignore[attr-defined]  # since Python 3.2
-    ip, port = address_of(address)
-    if admits is not None and ip is not None and not admits(ip):
+    found = address_of(address)
+    if admits is not None and found[0] is not None and not admits(found[0]):
         socket.close(descriptor)
         return None
     # With its protocol, so that asyncio sets TCP_NODELAY; without that, answers wait 40 ms. uvloop sets it anyway.
     protocol = 0 if family == socket.AF_UNIX else socket.IPPROTO_TCP
     peer = Peer(family, socket.SOCK_STREAM, protocol, descriptor)
     peer.family, peer.peer_loop, peer.peer_started = family, loop, time.perf_counter()
-    peer.peer_ip, peer.peer_port, peer.peer_ending = ip, port, ending
-    peer.peer_spoke = peer.peer_told = False
+    peer.peer_address, peer.peer_ending = found, ending
+    peer.peer_has_sent = peer.peer_reported = False
     return peer
 
 
@@ -101,10 +97,10 @@ current_peer: Final[ContextVar[Peer | None]] = ContextVar("asgi_tls.peer", defau
 """Set around each accepted connection by `accept.py`, and read when its TLSObject is made."""
 
 
-def address_of(address: object) -> tuple[str | None, int | None]:
-    """IP address and port of what a socket calls an address, None and None for a unix socket."""
+def address_of(address: object) -> Address:
+    """The address in what a socket calls one."""
     if not isinstance(address, tuple):
-        return None, None
+        return NOWHERE
     ip: str = address[0]
     if ip.startswith(_MAPPED) and "." in ip:  # an IPv4 client of an IPv6 socket (RFC 4291 section 2.5.5.2)
         ip = ip.removeprefix(_MAPPED)
@@ -112,15 +108,15 @@ def address_of(address: object) -> tuple[str | None, int | None]:
 
 
 def has_left(peer: Peer) -> bool:
-    """Whether a peer that can be read from has gone, and with what it left no handshake can be finished."""
+    """Whether a peer that can be read from has closed the connection, so that no handshake can be finished."""
     try:
         first = peer.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
     except BlockingIOError:
         return False
     except OSError:
         return True
-    peer.peer_spoke = bool(first)
-    # Half closed behind a ClientHello. Who half closes behind a request in plain HTTP may still want the answer.
+    peer.peer_has_sent = bool(first)
+    # Half closed behind a ClientHello. Behind a request in plain HTTP, the client may still want the answer.
     return not first or (first[0] == HANDSHAKE_RECORD and _is_half_closed(peer))
 
 
@@ -132,26 +128,26 @@ def _is_half_closed(sock: socket.socket) -> bool:
     return bool(poll.poll(0))
 
 
-def local_address(sock: socket.socket) -> tuple[str | None, int | None]:
-    """The IP address and port that were connected to, None and None over a unix socket."""
+def local_address(sock: socket.socket) -> Address:
+    """What the client has connected to."""
     try:
         return address_of(sock.getsockname())
     except OSError:
-        return None, None
+        return NOWHERE
 
 
 def end(peer: Peer) -> None:
     """The loop waits for the peer's close_notify from now on: let it see an end of the connection soon.
 
-    First of what is read: then what is left to send is still sent. The loops detach a socket that they have closed.
+    Of reading first: what is left to send is still sent then. The loops detach a socket that they have closed.
     """
-    peer.peer_loop.call_later(min(_GOODBYE, peer.peer_ending.seconds), _end_reading, peer)
+    peer.peer_loop.call_later(min(_CLOSE_NOTIFY, peer.peer_ending.seconds), _end_reading, peer)
 
 
 def _end_reading(peer: Peer) -> None:
     with contextlib.suppress(OSError):
         peer.shutdown(socket.SHUT_RD)
-        peer.peer_loop.call_later(max(peer.peer_ending.seconds - _GOODBYE, 0), _end_writing, peer)
+        peer.peer_loop.call_later(max(peer.peer_ending.seconds - _CLOSE_NOTIFY, 0), _end_writing, peer)
 
 
 def _end_writing(peer: Peer) -> None:
@@ -159,17 +155,17 @@ def _end_writing(peer: Peer) -> None:
         peer.shutdown(socket.SHUT_RDWR)
 
 
-def part(loop: asyncio.AbstractEventLoop, sock: socket.socket, last_words: bytes) -> None:
-    """Send `last_words`, and end the connection gently. The caller's socket may be closed right after this."""
+def send_and_close(loop: asyncio.AbstractEventLoop, sock: socket.socket, data: bytes) -> None:
+    """Send the last data, and close the connection without a reset. The caller's socket may be closed right after."""
     try:
         own = sock.dup()
     except OSError:  # no descriptor left, or the socket is closed already
         with contextlib.suppress(OSError):
-            sock.send(last_words)
+            sock.send(data)
         return
     own.setblocking(False)
     try:
-        own.send(last_words)
+        own.send(data)
         own.shutdown(socket.SHUT_WR)
     except OSError:
         own.close()
@@ -206,8 +202,8 @@ class _Draining:
         self._sock.close()
 
 
-def part_blocking(sock: socket.socket) -> None:
-    """The same for a blocking socket whose last words are sent: what has arrived is read, and nothing is waited for."""
+def close_blocking(sock: socket.socket) -> None:
+    """The same for a blocking socket that has sent its last data: what has arrived is read, and nothing is awaited."""
     with contextlib.suppress(OSError):
         sock.shutdown(socket.SHUT_WR)
     with contextlib.suppress(OSError):

@@ -1,45 +1,39 @@
-"""Ties the listeners to the handshakes of a context, in the event loop that runs now."""
+"""How a server receives its clients: who hears of each handshake, and what a client may do."""
 
 from __future__ import annotations
 
-import asyncio
-import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from dataclasses import dataclass
 
-from asgi_tls.events import Listener
-from asgi_tls.handshake import accept
+from asgi_tls.events import ClientErrorEvent, SilentClientEvent
+from asgi_tls.handshake.outcomes import Outcome
+from asgi_tls.handshake.peer import Address
 from asgi_tls.handshake.plain_http import PlainHTTP
-from asgi_tls.handshake.ssl_object import HandshakeContext, Reception
 from asgi_tls.listeners.dispatch import Dispatcher
 
-logger = logging.getLogger("asgi_tls")
 
-
-def receive_with(
-    context: HandshakeContext,
-    *,
-    listeners: Iterable[Listener],
-    covers: Callable[[str], bool],
-    timeout: float,
-    plain_http: PlainHTTP,
-) -> Listener:
-    """See every handshake of this context. Returns what hands an event to the listeners, without waiting for them.
-
+@dataclass(frozen=True, kw_only=True)
+class Reception:
+    """`dispatcher` hands events to the listeners. `timeout` is in seconds, from the connection to the handshake's end.
     `covers` says whether a host of a plain HTTP request has a certificate, and so may be redirected to.
+    `graceful_timeout` is how long, in seconds, connections may take to end when the server stops.
     """
-    dispatcher = Dispatcher(listeners)
-    context.tls_reception = Reception(
-        tell=dispatcher.tell,
-        tell_session=dispatcher.tell_session,
-        wants_sessions=dispatcher.wants_sessions,
-        covers=covers,
-        timeout=float(timeout),
-        plain_http=plain_http,
-        admits=dispatcher.admits if dispatcher.gates else None,
-        drained=lambda: dispatcher.idle,
-    )
-    try:
-        accept.install(asyncio.get_running_loop())
-    except RuntimeError:  # no loop: gunicorn's blocking workers, or a context made ahead of the loop
-        logger.debug("no event loop runs: servers of asyncio accept on their own, and events name no address")
-    return dispatcher.tell
+
+    dispatcher: Dispatcher
+    covers: Callable[[str], bool]
+    timeout: float
+    plain_http: PlainHTTP
+    graceful_timeout: float | None = None
+
+    @property
+    def admits(self) -> Callable[[str], bool] | None:
+        """Whether an address may connect; None where every address may."""
+        return self.dispatcher.admits if self.dispatcher.gates else None
+
+    def report_failure(
+        self, address: Address, outcome: Outcome, *, has_sent: bool, alert: str | None = None, sni: str | None = None
+    ) -> None:
+        """A handshake failed, or a connection did later on."""
+        (ip, port), (code, msg) = address, outcome
+        kind = ClientErrorEvent if has_sent else SilentClientEvent
+        self.dispatcher.tell(kind(ip=ip, port=port, code=code, msg=msg, alert=alert, sni=sni))

@@ -33,7 +33,7 @@ from asgi_tls.context.server_context import ServerContext
 from asgi_tls.errors import CertificateError
 from asgi_tls.handshake.facts import fields_of
 from asgi_tls.handshake.peer import address_of
-from asgi_tls.handshake.ssl_object import Reception
+from asgi_tls.handshake.reception import Reception
 
 logger = logging.getLogger("asgi_tls")
 
@@ -142,9 +142,9 @@ class QuicHandshake:
         if self._told or reception is None or (facts := self.tls_connection) is None:
             return
         self._told = True
-        if reception.wants_sessions():
+        if reception.dispatcher.wants_sessions():
             elapsed = time.perf_counter() - self._started
-            reception.tell_session(fields_of(facts, self._address, elapsed=elapsed))
+            reception.dispatcher.tell_session(fields_of(facts, self._address, elapsed=elapsed))
 
 
 def can_parse(paths: Sequence[Path]) -> bool:

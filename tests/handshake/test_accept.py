@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import os
 import socket
 import ssl
 import weakref
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import pytest
 import uvloop
@@ -151,6 +154,49 @@ def test_who_leaves_while_others_shake_hands_gets_no_transport(
                 await loop.run_in_executor(None, lambda: say(server.port, request, finish=True))
                 await until(lambda: server.codes["session"] == 1 and server.codes["HTTP_REQUEST"] == 1)
                 assert server.made == len(busy) + 2
+
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(main())
+
+
+@LOOPS
+def test_it_binds_as_the_loop_does(
+    files: Files, new_loop: Callable[[], asyncio.AbstractEventLoop], tmp_path: Path
+) -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        context = ServerTLS(files.ecdsa, listeners=[]).create_context()
+        peer = client(ca=files.ca_text)
+
+        async def visit(server: asyncio.AbstractServer, address: Any, family: int) -> None:
+            async with server:
+                sock = socket.socket(family)
+                sock.setblocking(False)
+                await loop.sock_connect(sock, address)
+                transport, _ = await loop.create_connection(Nobody, sock=sock, ssl=peer, server_hostname="localhost")
+                transport.close()
+
+        for hosts in (None, "", "127.0.0.1", ["127.0.0.1", "::1"]):
+            server = await loop.create_server(Nobody, hosts, 0, ssl=context)
+            for each in server.sockets:
+                assert not os.get_inheritable(each.fileno())
+            last = server.sockets[-1]
+            port = last.getsockname()[1]
+            await visit(server, ("127.0.0.1" if last.family == socket.AF_INET else "::1", port), last.family)
+            assert not server.sockets
+        path = tmp_path / "socket"
+        for _ in range(2):  # the second takes the place of what the first has left
+            await visit(await loop.create_unix_server(Nobody, path, ssl=context), str(path), socket.AF_UNIX)
+        with socket.create_server(("127.0.0.1", 0)) as busy:
+            port = busy.getsockname()[1]
+            with pytest.raises(
+                OSError, match=f"error while attempting to bind on address .*{port}.*address already in use"
+            ):
+                await loop.create_server(Nobody, "127.0.0.1", port, ssl=context)
+            with pytest.raises(ValueError, match="cannot be given at the same time"):
+                await loop.create_server(Nobody, "127.0.0.1", 0, sock=busy, ssl=context)  # type: ignore[call-overload]
+            with pytest.raises(ValueError, match="cannot be given at the same time"):
+                await loop.create_unix_server(Nobody, path, sock=busy, ssl=context)
 
     with asyncio.Runner(loop_factory=new_loop) as runner:
         runner.run(main())

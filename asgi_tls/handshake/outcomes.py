@@ -1,0 +1,48 @@
+"""How a handshake ends that does not succeed: a code of `tls_client_error`, and a sentence."""
+
+from __future__ import annotations
+
+import re
+import ssl
+from typing import Final
+
+from asgi_tls.handshake.facts import verified_chain
+
+Outcome = tuple[str, str]
+
+HTTP_REQUEST: Final[Outcome] = "HTTP_REQUEST", "a plain HTTP request came to the TLS port"
+STUN_REQUEST: Final[Outcome] = "STUN_REQUEST", "a STUN request came to the TLS port"
+
+# "[SSL: UNSUPPORTED_PROTOCOL] unsupported protocol (_ssl.c:1006)"
+_MESSAGE: Final = re.compile(r"(?:\[[^\]]*\] )?(.*?)(?: \(_ssl\.c:\d+\))?", re.DOTALL)
+
+
+def left(has_sent: bool) -> Outcome:
+    """The client closed the connection, after it had sent something or before."""
+    if has_sent:
+        return "CONNECTION_CLOSED", "the client closed the connection during the handshake"
+    return "NO_DATA", "the client closed the connection before it sent anything"
+
+
+def timed_out(limit: float) -> Outcome:
+    """The client did not finish within so many seconds."""
+    return "HANDSHAKE_TIMEOUT", f"no handshake within {limit:g} s"
+
+
+def outcome_of(error: ssl.SSLError, connection: ssl.SSLObject | ssl.SSLSocket) -> Outcome:
+    """For what OpenSSL raised. A context may add to it, by `tls_explain`."""
+    if getattr(connection, "tls_name_refused", False):
+        name: str | None = getattr(connection, "tls_server_name", None)
+        asked = (
+            f"asked for a name that is not served: {name!r}"
+            if name
+            else "sent no host name, and there is no default certificate"
+        )
+        return "UNRECOGNIZED_NAME", f"the client {asked}"
+    text = str(error.args[1]) if len(error.args) > 1 else str(error)
+    words = _MESSAGE.fullmatch(text)
+    msg = text if words is None else words[1]
+    explain = getattr(connection.context, "tls_explain", None)
+    if explain is not None and isinstance(error, ssl.SSLCertVerificationError):
+        msg += explain(error.verify_code, verified_chain(connection))
+    return error.reason or "UNKNOWN", msg

@@ -7,6 +7,7 @@ import os
 import ssl
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from pki import PKI
 from asgi_tls import INTERMEDIATE, MODERN, PEMFiles, ServerTLS, TLSProfile, _openssl
 from asgi_tls.certificate import CertificateSource, PEMData
 from asgi_tls.context.server_context import ServerContext
-from asgi_tls.errors import ASGITLSError, ConfigurationError, KeyMismatchError, UnsupportedError
+from asgi_tls.errors import ASGITLSError, CertificateError, ConfigurationError, KeyMismatchError, UnsupportedError
 from asgi_tls.handshake.ssl_object import TLSObject
 
 V12, V13 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
@@ -275,6 +276,14 @@ def test_a_key_of_another_certificate_never_reaches_a_context(files: Files) -> N
     _, keyfile = files.example.paths
     with pytest.raises(KeyMismatchError, match="does not belong to the certificate of CN=localhost"):
         ServerTLS(PEMFiles(certfile, keyfile)).create_context()
+
+
+def test_a_small_key_of_the_server_is_refused_by_openssl_too(files: Files) -> None:
+    """RFC 9325 section 4.5, by its security level: even a pair that no check of ours has seen."""
+    small = files.pki.leaf("localhost", key="rsa1024")
+    certificate = replace(files.ecdsa.load(), chain_pem=small.chain_pem, key_pem=small.key_pem)
+    with pytest.raises(CertificateError, match="OpenSSL refuses the pair: EE_KEY_TOO_SMALL"):
+        ServerContext(INTERMEDIATE).use({"default": [certificate]})
 
 
 def test_groups_that_openssl_lacks_are_left_out_and_logged(files: Files, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,4 +1,4 @@
-"""The addresses that a server is told to listen on, and sockets that are bound to such."""
+"""The addresses that a server will listen on, and sockets that are bound to addresses."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 from asgi_tls.errors import ConfigurationError
 
 _DEFAULT_PORT: Final = 8000  # hypercorn's, where a bind names none
+_MISSING: Final = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
 _FIXES: Final = {
     errno.EACCES: "Ports below 1024 need CAP_NET_BIND_SERVICE: set AmbientCapabilities=CAP_NET_BIND_SERVICE in a "
     "systemd unit, add it to a container's capabilities, or choose a port from 1024.",
@@ -73,13 +74,23 @@ def _of_descriptor(number: int) -> list[Address]:
 
 
 def bound(address: Address) -> list[socket.socket]:
-    """Sockets for each address of the host. Raises ConfigurationError, caused by the OSError."""
+    """Sockets for the addresses of the host that this machine has. Raises ConfigurationError, caused by the OSError."""
+    missing: OSError | None = None
     with contextlib.ExitStack() as stack:
         try:
             found = socket.getaddrinfo(
                 address.host or None, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
             )
-            sockets = [stack.enter_context(_bound(family, name)) for family, *_, name in dict.fromkeys(found)]
+            sockets = []
+            for family, *_, name in dict.fromkeys(found):
+                try:
+                    sockets.append(stack.enter_context(_bound(family, name)))
+                except OSError as error:  # localhost is ::1 as well, often without IPv6
+                    if error.errno not in _MISSING:
+                        raise
+                    missing = error
+            if missing is not None and not sockets:
+                raise missing
         except OSError as error:
             raise ConfigurationError(
                 f"cannot listen on {address}: {error.strerror}",

@@ -26,7 +26,7 @@ _MADE: Final = {"certificates", "profile", "ticket_secret", "listeners"}
 def server_tls(given: Given, password: str | None = None) -> ServerTLS:
     """The ServerTLS for these settings; `password` is that of the default certificate's key.
 
-    Without a certificate anywhere, a development certificate for localhost is made, and a warning says so.
+    Where no certificate is set, a development certificate for localhost is created, with a warning.
 
     Raises ASGITLSError.
     """
@@ -98,7 +98,7 @@ def _first_certificate(values: Mapping[str, Any], password: str | None) -> Certi
 
 @dataclass(frozen=True)
 class DevelopmentFiles(PEMFiles):
-    """A pair of the local CA, which has one thing to warn of."""
+    """A pair of the local CA, and the warning that it is one."""
 
     warning: Notice = field(kw_only=True)
 
@@ -110,7 +110,7 @@ class DevelopmentFiles(PEMFiles):
 
 
 def development_certificate(names: Sequence[str] = DEVELOPMENT_NAMES) -> CertificateSource:
-    """A certificate of the local CA, made or renewed where needed."""
+    """A certificate of the local CA, created or renewed where needed."""
     from asgi_tls.dev.ca import LocalCA
 
     ca = LocalCA()

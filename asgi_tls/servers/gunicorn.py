@@ -1,7 +1,7 @@
 """gunicorn: its `ssl_context` hook, and the module for `gunicorn -c python:asgi_tls.servers.gunicorn APP`.
 
-gunicorn has no hook that sees its whole configuration before it listens and again at SIGHUP, and three things in it
-would quietly serve something else than what was asked for. So two of its methods get a step of ours:
+gunicorn has no hook that sees its whole configuration before it listens and again at SIGHUP, and in three cases it
+would silently serve something else than the settings ask for. So two of its methods are extended:
 
 - `Arbiter.setup` runs at the start and at each SIGHUP, as the user that gunicorn was started by, before workers are
   forked. There the certificates are loaded and checked. A worker that may not read them serves what was loaded.
@@ -62,8 +62,8 @@ class _Factory(ContextMaker):
 
     def __init__(self) -> None:
         _extend_gunicorn()
-        self._said, self._quiet = set(), ()
-        # Whether a worker has said what the arbiter could not know: forked workers share it.
+        self._logged, self._quiet = set(), ()
+        # Whether a worker has logged what the arbiter could not know: forked workers share this byte.
         self._by_worker = mmap.mmap(-1, 1)
         self._arbiter = 0
         self._context: tuple[int, ssl.SSLContext] | None = None
@@ -75,23 +75,23 @@ class _Factory(ContextMaker):
         """
         _refuse_foreign_worker(config.worker_class_str)
         if previous is None and _INHERITED.isdisjoint(os.environ):
-            # Of a port in use gunicorn says so itself, and tries again.
+            # gunicorn itself reports a port in use, and tries again.
             addresses.check_free(addresses.of_gunicorn(config.address), but_for=errno.EADDRINUSE)
         self._arbiter = os.getpid()
         if previous is None:
             tls, notices = self._checked(config, None)
         else:
             tls, notices = self._checked(config, previous.tls)
-            self._said, self._by_worker = previous._said, previous._by_worker
+            self._logged, self._by_worker = previous._logged, previous._by_worker
         tls.follow()
         self.tls, self._notices = tls, notices
         self.announce(notices)
 
     def announce(self, notices: Iterable[Notice]) -> None:
-        """Also once where workers find out, which all find out the same."""
+        """Also once where workers find something, since all of them find the same."""
         if os.getpid() == self._arbiter:
             super().announce(notices)
-        elif (fresh := [notice for notice in notices if notice not in self._said]) and not self._by_worker[0]:
+        elif (fresh := [notice for notice in notices if notice not in self._logged]) and not self._by_worker[0]:
             self._by_worker[0] = 1
             super().announce(fresh)
 

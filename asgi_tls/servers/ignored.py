@@ -33,14 +33,14 @@ IGNORED: Final = POLICY | FILES
 
 
 def option_error(option: str, name: str) -> ConfigurationError:
-    """For a command line: what to say of the server's own setting `name`, typed as `option`."""
+    """The error for the server's own setting `name` on a command line, typed as `option`."""
     settings = IGNORED[name]
     instead = " and ".join(f"{{{setting}}}" for setting in settings)
     return ConfigurationError(f"{option} would have no effect", fix=f"Use {instead} instead.", settings=settings)
 
 
 def python_error(server: str, name: str) -> ConfigurationError:
-    """For a ServerTLS that was made in Python."""
+    """The error for a setting of the server's beside a ServerTLS that was made in Python."""
     return ConfigurationError(
         f"{server}'s {name} would have no effect", fix="Remove it; ServerTLS has the certificates and the policy."
     )

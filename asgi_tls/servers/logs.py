@@ -44,7 +44,7 @@ _handler = _AsTheServers()
 
 
 def follow(server_logger: str | None) -> None:
-    """Let our records go where the server's own go, unless the application has said where.
+    """Let our records go where the server's own go, unless the application has configured handlers for them.
 
     Python's last resort would print warnings without a level, and drop the rest.
     """
@@ -55,6 +55,6 @@ def follow(server_logger: str | None) -> None:
 
 
 def stop(error: ASGITLSError, server_logger: str) -> NoReturn:
-    """Say why TLS cannot start, and exit with the status that keeps a parent from starting this worker again."""
+    """Log why TLS cannot start, and exit with the status that keeps a parent from starting this worker again."""
     logging.getLogger(server_logger).error("TLS cannot start: %s %s", error, error.more)
     sys.exit(STARTUP_FAILURE)

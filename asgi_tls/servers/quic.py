@@ -1,10 +1,10 @@
-"""HTTP/3 in hypercorn: the certificate that is served over TCP, however often it is renewed, and facts for the app.
+"""HTTP/3 in hypercorn: it serves the same renewed certificate as TCP, and reports each connection to the application.
 
 hypercorn loads a certificate into aioquic's configuration once, when a worker's QuicProtocol is made, and aioquic
-copies it from there for each connection. So QuicProtocol gets a subclass that looks, before each datagram, whether
+copies it from there for each connection. So a subclass of QuicProtocol checks before each datagram whether
 the live context has another certificate by now. `hypercorn.asyncio.udp_server` imports QuicProtocol from its module
 when a worker starts to listen, which is after the context was made: the subclass is put in its place in that module.
-A configuration that is not ours is served as before.
+A configuration that is not ours is served unchanged.
 
 The tasks of a connection's requests are started while `_handle_events` runs, and inherit the variable that is set
 around it. Nothing but the application that this class calls reads it.
@@ -36,7 +36,6 @@ from asgi_tls.handshake.peer import address_of
 from asgi_tls.handshake.reception import Reception
 
 logger = logging.getLogger("asgi_tls")
-
 
 # The handshake of the connection whose events are handled.
 _served: Final[ContextVar[QuicHandshake | None]] = ContextVar("asgi_tls.quic", default=None)
@@ -89,7 +88,7 @@ def _following(base: Any) -> Any:
             finally:
                 _served.reset(token)
             if connection.h3 is not None:
-                handshake.tell(self._live.ssl_context.tls_reception)
+                handshake.report(self._live.ssl_context.tls_reception)
 
     Following.__name__ = Following.__qualname__ = base.__name__
     return Following
@@ -104,13 +103,13 @@ def _connected(app: Any) -> Any:
 
 
 class QuicHandshake:
-    """What aioquic tells of a handshake: the version, which is always TLS 1.3 (RFC 9001 section 4.2), the suite, the
+    """What aioquic reports of a handshake: the version, which is always TLS 1.3 (RFC 9001 section 4.2), the suite, the
     application protocol, the certificate that was served, and whether a session was resumed. Not the group, nor the
     name that the client asked for. `tls` is aioquic's context of the connection.
     """
 
     def __init__(self, tls: Any, client: tuple[Any, ...] | None) -> None:
-        self._tls, self._started, self._told = tls, time.perf_counter(), False
+        self._tls, self._started, self._reported = tls, time.perf_counter(), False
         self._address = address_of(client)
         self._facts: TLSConnection | None = None
 
@@ -137,11 +136,11 @@ class QuicHandshake:
             server_certificate=None if tls.certificate is None else tls.certificate.public_bytes(Encoding.DER),
         )
 
-    def tell(self, reception: Reception | None) -> None:
-        """Tell of the handshake, once."""
-        if self._told or reception is None or (facts := self.tls_connection) is None:
+    def report(self, reception: Reception | None) -> None:
+        """Make the event of the handshake, once."""
+        if self._reported or reception is None or (facts := self.tls_connection) is None:
             return
-        self._told = True
+        self._reported = True
         if reception.dispatcher.wants_sessions():
             elapsed = time.perf_counter() - self._started
             reception.dispatcher.tell_session(fields_of(facts, self._address, elapsed=elapsed))

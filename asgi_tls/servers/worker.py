@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 class ContextMaker:
     """A ServerTLS on its way to the processes that serve with it. Picklable, for those that are spawned.
 
-    `notices` are what its check warned of: the parent logs each once, but for codes that are `quiet`.
+    `notices` are the warnings of its check: the parent logs each once, except those with a code in `quiet`.
     """
 
     server_logger: ClassVar[str]
 
     def __init__(self, tls: ServerTLS, notices: Sequence[Notice], quiet: Collection[str] = ()) -> None:
         self.tls, self._notices, self._quiet = tls, notices, quiet
-        self._said: set[Notice] = set()
+        self._logged: set[Notice] = set()
 
     def __getstate__(self) -> dict[str, Any]:
         self.announce(self._notices)
@@ -35,8 +35,8 @@ class ContextMaker:
     def announce(self, notices: Iterable[Notice]) -> None:
         """Log those that have not been logged, here or by the parent."""
         follow(self.server_logger)
-        fresh = [notice for notice in notices if notice not in self._said]
-        self._said.update(fresh)
+        fresh = [notice for notice in notices if notice not in self._logged]
+        self._logged.update(fresh)
         log_notices(notice for notice in fresh if notice.code not in self._quiet)
 
     def make(self, alpn: Sequence[str], graceful_timeout: float | None) -> ServerContext:

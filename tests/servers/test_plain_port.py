@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -17,9 +18,10 @@ from launch import Launch
 from servers import Server, asgi_tls, await_port, run, serve
 
 from asgi_tls import create_client_context
+from asgi_tls.errors import ConfigurationError
 from asgi_tls.middleware import redirect_app
 from asgi_tls.servers import plain
-from asgi_tls.servers.addresses import Address
+from asgi_tls.servers.addresses import Address, bound, of_gunicorn, of_hypercorn, of_uvicorn
 
 LAUNCHES = [
     Launch("uvicorn", "asyncio"),
@@ -58,6 +60,7 @@ def test_it_redirects_and_answers_challenges(files: Files, tmp_path: Path, launc
         _check(server, files, https, plain_port)
         server.process.terminate()
         assert server.process.wait(10) in {0, -15}, server.text
+        await_end(plain_port)
     assert "Traceback" not in server.text
     assert "ERROR" not in server.text
 
@@ -73,6 +76,16 @@ def _check(server: Server, files: Files, https: int, plain_port: int) -> None:
         assert (challenge.status_code, challenge.text) == (200, "token.thumbprint")
     with httpx.Client(verify=create_client_context(cafile=files.ca), follow_redirects=True) as http:
         assert http.get(f"http://localhost:{plain_port}/").json()["protocol"] == "TLSv1.3"
+
+
+def await_end(port: int) -> None:
+    """gunicorn's plain port is a process of its own, which ends after it."""
+    deadline = time.monotonic() + 10
+    with contextlib.suppress(ConnectionRefusedError):
+        while time.monotonic() < deadline:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            time.sleep(0.02)
+        pytest.fail("the plain port outlives its server")
 
 
 def location(port: int, host: str = "127.0.0.1") -> str:
@@ -217,3 +230,32 @@ def test_requests(request_bytes: bytes, status: int, headers: bytes) -> None:
         assert headers in head.replace(b"Connection", b"connection")
         assert b"date: " in head
         assert not (request_bytes.startswith(b"HEAD") and body)
+
+
+def test_addresses_of_a_host_and_what_cannot_be() -> None:
+    sockets = bound(Address("localhost", 0))
+    assert "127.0.0.1" in {sock.getsockname()[0] for sock in sockets}
+    for sock in sockets:
+        sock.close()
+    for host, says in (
+        ("192.0.2.1", r"cannot listen on 192\.0\.2\.1:8443: .*\. Choose an address that this machine has\."),
+        ("2001:db8::1", r"cannot listen on \[2001:db8::1\]:8443: .*\. Choose an"),
+        ("nosuch.invalid", r"cannot listen on nosuch\.invalid:8443: .*\. Choose another address or port\."),
+    ):
+        with pytest.raises(ConfigurationError, match=says):
+            bound(Address(host, 8443))
+
+
+def test_where_a_server_listens_by_its_own_settings() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        number, inherited = sock.fileno(), Address("127.0.0.1", sock.getsockname()[1], is_bound=True)
+        binds = ["127.0.0.1:8443", "[::1]:443", "example.com", "unix:/run/app.sock", f"fd://{number}"]
+        v4, v6, named = Address("127.0.0.1", 8443), Address("::1", 443), Address("example.com", 8000)
+        assert of_hypercorn(binds) == [v4, v6, named, inherited]
+        assert of_gunicorn([("::1", 443), "/run/app.sock", number]) == [v6, inherited]
+        for own, found in (
+            ({"host": "127.0.0.1", "port": 8443, "uds": None, "fd": None}, [v4]),
+            ({"host": "127.0.0.1", "port": 8443, "uds": "/run/app.sock", "fd": None}, []),
+            ({"host": "127.0.0.1", "port": 8443, "uds": None, "fd": number}, [inherited]),
+        ):
+            assert of_uvicorn(own) == found

@@ -219,7 +219,7 @@ def _cipher(spelling: str) -> str:
             f"{spelling} is a TLS 1.3 suite", fix="Put it into `ciphersuites`; `ciphers` are those of TLS 1.2."
         )
     if not re.fullmatch(r"[\w-]+", spelling):
-        raise UnknownNameError(f"{spelling!r} is no name of a cipher suite", fix=choices)
+        raise UnknownNameError(f"{spelling!r} is not a valid name of a cipher suite", fix=choices)
     if _BROKEN.search(spelling):
         raise WeakCipherError(f"{spelling} uses a broken or shortened primitive", fix=choices)
     if _STATIC.search(spelling):

@@ -1,4 +1,4 @@
-"""The ClientHello, looked at before OpenSSL chooses a group from it."""
+"""The ClientHello, read before OpenSSL chooses a group from it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Handshake(Protocol):
     """What the callback leaves with the object that Python knows a handshake by.
 
     `tls_group` is the one that the connection was left with. `tls_widen`, where there is one, gives it all groups back:
-    it is to be called in the SNI callback, when OpenSSL has looked at the client's key shares.
+    it is to be called in the SNI callback, when OpenSSL has read the client's key shares.
     """
 
     tls_group: str | None
@@ -43,7 +43,7 @@ def prefer_own_groups(context: ssl.SSLContext, groups: Iterable[str], *, client_
     """Let the server's order of groups decide, for TLS 1.2 and 1.3 alike.
 
     OpenSSL before 3.5 takes the first key share that it can use, so the client's guess wins, and any version lets the
-    client's order decide in TLS 1.2. Here the ClientHello is looked at first, and the connection is left with one
+    client's order decide in TLS 1.2. Here the ClientHello is read first, and the connection is left with one
     group: the first of ours that the client supports in the version that will be spoken. If the client sent no share
     for it, OpenSSL asks for one (HelloRetryRequest, RFC 8446 section 4.1.4).
 

@@ -100,7 +100,7 @@ class LibSSL(ctypes.PyDLL):
         return pointer
 
     def extension(self, connection: int, number: int) -> bytes:
-        """The body of one extension of the ClientHello that is being looked at, empty without it."""
+        """The body of one extension of the ClientHello that is being read, empty without it."""
         found = _PointerAndSize()
         address = ctypes.addressof(found)
         if self.SSL_client_hello_get0_ext(connection, number, address, address + _WORD):
@@ -150,8 +150,8 @@ def reach() -> LibSSL:
     lib, reason = libssl()
     if lib is None:
         raise UnsupportedError(
-            f"libssl cannot be reached from Python: {reason}",
-            fix="Use a Python that links OpenSSL dynamically (python.org, Debian, Docker's python images, pyenv).",
+            f"libssl cannot be called from Python: {reason}",
+            fix="Use a Python with a shared libssl: `asgi-tls doctor` names some.",
         )
     return lib
 

@@ -98,7 +98,7 @@ class _Ring:
         self._current = key
 
     def clear(self) -> None:
-        """Forget the keys. A handshake that outlives its context gets a ticket that is good for nothing."""
+        """Forget the keys. A handshake that outlives its context gets a ticket that nothing accepts."""
         self._current, self._keys = _Key(self._urandom(80)), {}
 
     def _answer(self, connection: int, name: int, iv: int, cipher: int, mac: int, encrypting: int) -> int:

@@ -107,7 +107,7 @@ def _configurable(profile: str) -> bool:
 
 
 def is_in_force(profile: str) -> bool:
-    """Whether what OpenSSL has by itself in this process is this profile, as far as a client shows it."""
+    """Whether a client that sets nothing offers what this profile does: then OPENSSL_CONF has set it."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     groups, _ = usable_groups(PROFILES[profile])
     return not proof.of_client(context, PROFILES[profile], groups)

@@ -21,6 +21,7 @@ from asgi_tls.profile import GROUPS, TLS12_CIPHERS, TLS13_CIPHERSUITES, TLSProfi
 _SUITE_NAMES: Final = {number: name for name, number in TLS13_CIPHERSUITES.items()} | {
     0x1305: "TLS_AES_128_CCM_8_SHA256"
 }
+_CURVES: Final = tuple(GROUPS[name][1] for name in ("P-256", "P-384", "P-521"))
 _TLS12_NUMBERS: Final = frozenset(number for _, number in TLS12_CIPHERS.values())
 
 
@@ -37,7 +38,7 @@ def of_server(
 ) -> list[Deviation]:
     """Where this context, which has a certificate for `server_name`, departs from the profile and from `groups`.
 
-    In TLS 1.2 the order of groups is not looked at.
+    In TLS 1.2 the order of groups is not checked.
     """
     new = profile.speaks("TLSv1.3")
 
@@ -47,7 +48,7 @@ def of_server(
             suites=tuple(suites) if new else (*_TLS12_NUMBERS,),
             groups=tuple(groups),
             server_name=server_name,
-            shares=dict.fromkeys(shares, bytes(32)),  # good for nothing but to be chosen
+            shares=dict.fromkeys(shares, bytes(32)),  # not valid: a server that chooses one departs from the order
         )
         return _answer(context, offer)
 
@@ -62,7 +63,10 @@ def of_server(
         return flight.hello.group
 
     own = [GROUPS[name][1] for name in groups]
-    found, _ = eliminate((*own, *(number for number in GROUP_NAMES if number not in own)), group)
+    every = (*own, *(number for number in GROUP_NAMES if number not in own))
+    found, _ = eliminate(every, group)
+    if not new:  # where the curve of the certificate must be listed as well (RFC 8422 section 5.1)
+        found += [each for each in every if each not in found and group([each, *_CURVES]) == each]
     deviations = [*_of_groups(groups, found)]
     if new:
         suites, _ = eliminate((*_SUITE_NAMES,), suite)

@@ -15,6 +15,7 @@ import argparse
 import json
 import re
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,8 +29,20 @@ from environments import ROOT, Environment, FailedError, environments
 PAGE = ROOT / "docs" / "platforms.md"
 BEGIN, END = "<!-- made by `make matrix` -->", "<!-- end -->"
 
-# Why a test may fail: environment and test, as patterns, and the reason.
-KNOWN: tuple[tuple[str, str, str], ...] = ()
+# Why a test may fail: patterns of the environment, and of the test's name and output, and the reason.
+KNOWN: tuple[tuple[str, str, str], ...] = (
+    (
+        "static",
+        r"libssl cannot be called|This Python cannot apply|Error: This Python cannot apply",
+        "the test calls libssl itself, or has a policy of its own in Python code without OPENSSL_CONF",
+    ),
+    (
+        "static",
+        r"test_resumption|test_tickets|test_client_ca_names|no_application_protocol|NO_APPLICATION_PROTOCOL|\.group|group=None"
+        r"|test_groups",
+        "what it looks for needs libssl: ticket keys, names of CAs, the alert of ALPN, the group, the order in TLS 1.2",
+    ),
+)
 
 
 @dataclass
@@ -72,7 +85,8 @@ def test(environment: Environment, arguments: Sequence[str]) -> Outcome:
         kinds = {child.tag for child in case}
         name = f"{case.get('classname')}::{case.get('name')}"
         if kinds & {"failure", "error"}:
-            outcome.failed.append((name, reason_for(environment, name)))
+            text = " ".join(child.get("message", "") + (child.text or "") for child in case)
+            outcome.failed.append((name, reason_for(environment, name + text)))
         elif "skipped" in kinds:
             outcome.skipped += 1
         else:
@@ -80,8 +94,8 @@ def test(environment: Environment, arguments: Sequence[str]) -> Outcome:
     return outcome
 
 
-def reason_for(environment: Environment, name: str) -> str | None:
-    found = (why for where, what, why in KNOWN if re.search(where, environment.name) and re.search(what, name))
+def reason_for(environment: Environment, output: str) -> str | None:
+    found = (why for where, what, why in KNOWN if re.search(where, environment.name) and re.search(what, output))
     return next(found, None)
 
 
@@ -100,7 +114,8 @@ def table(outcomes: Sequence[Outcome]) -> str:
         name = f"{each.python} ({each.environment.name})"
         lines.append(f"| {name} | {each.openssl} | {how} | {order} | {can['stapling'] or 'no'} | {tests} |")
     for each in outcomes:
-        lines += [f"\n{each.environment.name}: {name}: {why or 'not known'}." for name, why in each.failed]
+        reasons = Counter(why or "not known" for _, why in each.failed)
+        lines += [f"\n{each.environment.name}: {count} failed: {why}." for why, count in reasons.items()]
     return "\n".join(lines)
 
 

@@ -3,14 +3,13 @@
 Names that are set with their sources come first. Each pair in a directory answers for the names in its certificate.
 Clients send no IP address as a name (RFC 6066 section 3), so a pair for an address answers clients that connect to it
 and send no name. Where several certificates are for one name, the one that is valid longest answers, for each key type;
-a self-signed one only if there is no other.
+self-signed ones only if there are no others.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import TypeAlias
 
@@ -69,14 +68,16 @@ class Names:
 
 
 def _best(keys: list[str], certificates: Mapping[Key, Certificate]) -> list[Key]:
-    """Of each kind of key, one pair."""
+    """Of each kind of key, the pair that is valid longest. Self-signed ones of any kind only if there are no others:
+    a client that prefers their kind would be shown one.
+    """
     kinds: dict[str, str] = {}
-    for key in keys:
+    for key in [key for key in keys if not _is_self_signed(certificates[key])] or keys:
         kind = certificates[key].key_type.split()[0]
-        if kind not in kinds or _rank(certificates[key]) > _rank(certificates[kinds[kind]]):
+        if kind not in kinds or certificates[key].not_after > certificates[kinds[kind]].not_after:
             kinds[kind] = key
     return list(kinds.values())
 
 
-def _rank(certificate: Certificate) -> tuple[bool, datetime]:
-    return certificate.issuer != certificate.subject, certificate.not_after
+def _is_self_signed(certificate: Certificate) -> bool:
+    return certificate.issuer == certificate.subject

@@ -38,11 +38,11 @@ def expected(certificates: Mapping[Key, Certificate]) -> dict[str, set[Certifica
             for key, one in listed.items()
             if name in one.subject_alt_names or (name == "default" and "default" in Path(key).parts)
         }
+        issued = {key: one for key, one in holders.items() if one.issuer != one.subject}
         for kind in KINDS:
-            of_kind = sorted(key for key, one in holders.items() if one.key_type == kind)
+            of_kind = sorted(key for key, one in (issued or holders).items() if one.key_type == kind)
             if of_kind:
-                issued = [key for key in of_kind if holders[key].issuer != holders[key].subject]
-                best = max(issued or of_kind, key=lambda key: (holders[key].not_after, -of_kind.index(key)))
+                best = max(of_kind, key=lambda key: (holders[key].not_after, -of_kind.index(key)))
                 groups.setdefault(name, set()).add(holders[best])
     for name, keys in GIVEN.items():
         group = {certificates[key] for key in keys if key in certificates}

@@ -139,6 +139,20 @@ def test_modes_that_change_while_serving_are_reported(
     ]
 
 
+@pytest.mark.parametrize("key", ["ecdsa", "rsa"])
+def test_a_forgotten_self_signed_pair_answers_nobody(files: Files, tmp_path: Path, key: str) -> None:
+    """Neither for its longer life, nor to clients that prefer its kind of key."""
+    pair = files.pki.leaf("localhost")
+    pair.write(tmp_path / "localhost")
+    files.pki.leaf("localhost", key=key, self_signed=True, not_after=files.pki.now + 3650 * DAY).write(tmp_path / "old")
+    context = ServerTLS({}, directory=tmp_path, listeners=[]).create_server_context()
+    for peer in (client(), client(maximum=ssl.TLSVersion.TLSv1_2)):
+        ends = handshake(context.ssl_context, peer)
+        assert ends.client.getpeercert(binary_form=True) == pair.der
+    with pytest.raises(ssl.SSLError, match="(?i)handshake failure"):
+        handshake(context.ssl_context, client(maximum=ssl.TLSVersion.TLSv1_2, ciphers="ECDHE-RSA-AES128-GCM-SHA256"))
+
+
 def test_one_bad_source_does_not_hold_up_the_others(files: Files, tmp_path: Path) -> None:
     one, other = Site(files.pki, tmp_path / "one"), Site(files.pki, tmp_path / "other")
 

@@ -9,9 +9,10 @@ import litestar
 import litestar.middleware
 import pytest
 import quart
-from asgi_servers import KeyPair, raw_request, running_uvicorn
+from asgi_servers import KeyPair, call, http_scope, raw_request, running_uvicorn
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
@@ -72,6 +73,37 @@ def test_the_framework_serves_through_it(make: Any, key_pair: KeyPair) -> None:
         assert reply.status == 200
         assert len(reply.all("strict-transport-security")) == 1
         assert f"'nonce-{reply.body.decode()}'" in reply["content-security-policy"]
+
+
+ORIGIN = "https://app.example"
+
+
+@pytest.mark.parametrize("outside", [True, False])
+def test_cors_is_heard_where_it_stands_outside(outside: bool) -> None:
+    """The order of docs/middleware.md; the other one leaves scripts without a status to read."""
+    app = fastapi.FastAPI()
+    cors = {"middleware_class": CORSMiddleware, "allow_origins": [ORIGIN], "allow_headers": ["early-data"]}
+    tls = {"middleware_class": TLSMiddleware, "hosts": HOSTS}
+    for each in (tls, cors) if outside else (cors, tls):
+        app.add_middleware(**each)  # type: ignore[arg-type]  # one of two kinds of settings
+
+    @app.get("/")
+    def items() -> list[str]:
+        return []
+
+    origin = (b"origin", ORIGIN.encode())
+    host = (b"host", b"example.com")
+    answers = [
+        (308, http_scope(headers=[host, origin])),
+        (400, http_scope(headers=[(b"host", b"other.example"), origin])),
+        (425, http_scope(scheme="https", method="POST", headers=[host, origin, (b"early-data", b"1")])),
+    ]
+    for status, scope in answers:
+        reply = call(app, scope)
+        assert (reply.status, reply.all("access-control-allow-origin")) == (status, [ORIGIN] if outside else [])
+    assert call(app, http_scope(scheme="https", headers=[host, origin])).all("access-control-allow-origin") == [ORIGIN]
+    preflight = [host, origin, (b"access-control-request-method", b"GET")]
+    assert call(app, http_scope(method="OPTIONS", headers=preflight)).status == (200 if outside else 308)
 
 
 def failing_app() -> Starlette:

@@ -23,8 +23,8 @@ pytestmark = pytest.mark.system
 @pytest.mark.parametrize("app", [web_page(), demo], ids=["page", "demo"])
 @pytest.mark.parametrize("run", [running_uvicorn, running_hypercorn])
 def test_a_plus(node: Any, key_pair: KeyPair, run: Any, app: Any) -> None:
-    with run(app, key_pair) as tls, run(redirect_app(hosts=["localhost"], https_port=tls)) as plain:
-        arguments = ["localhost", str(plain), str(tls)]
+    with run(app, key_pair) as tls, run(redirect_app(hosts=["site.test"], https_port=tls)) as plain:
+        arguments = ["site.test", str(plain), str(tls)]
         report = node.run("observatory.mjs", *arguments, NODE_EXTRA_CA_CERTS=str(key_pair.certificate))
     print(json.dumps(report, indent=1))
     assert report["verified"] is True

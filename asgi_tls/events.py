@@ -1,7 +1,8 @@
-"""What happens to a TLS server, as data. Whoever wants to know is a listener; the core knows none of them.
+"""What happens to a TLS server, as data. Logs, metrics and the guard are listeners; the core knows none of them.
 
-A listener is any callable that takes one event: a function, a bound method, or an object with `__call__`. Events of
-handshakes reach it in a thread of their own, in order, so it may take its time; only a `Gate` is told in the loop.
+A listener is any callable that takes one event: a function, a bound method, or an object with `__call__`. It is called
+in a thread of its own, with one event of a handshake after the other, so it may take its time; only a `Gate` is called
+in the event loop.
 """
 
 from __future__ import annotations
@@ -61,9 +62,9 @@ class Notice(str):
 Severity = Literal["info", "warning", "error", "critical"]
 
 StaplingStatus = Literal["good", "revoked", "unknown", "expired", "refused", "invalid", "unreachable", "unavailable"]
-"""What became of asking for an OCSP response: "good" alone is stapled. "revoked" and "unknown" are the CA's word,
-"expired" one that is too old, "refused" an error of the responder's own, "invalid" what cannot be verified,
-"unreachable" no answer. "unavailable": it cannot be asked for at all."""
+"""The result of a request for an OCSP response. Only "good" is stapled. "revoked" and "unknown" are the CA's answers.
+"expired": the response is too old. "refused": the responder answered with an error. "invalid": the response cannot be
+verified. "unreachable": no answer. "unavailable": nothing can be requested."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,9 +96,9 @@ class ClientErrorEvent(Event):
     """A handshake failed, or the connection did later on, by what the peer sent.
 
     `code` is OpenSSL's reason, or one of `HTTP_REQUEST` (plain HTTP on the TLS port), `STUN_REQUEST` (WebRTC on it),
-    `UNRECOGNIZED_NAME` (SNI), `HANDSHAKE_TIMEOUT`, `CONNECTION_CLOSED` (by the peer, in the middle), `NO_DATA` (closed
-    without a byte: a port scan, or a health check) and `REFUSED` (the CAs of clients changed meanwhile). `alert` is
-    what was sent to the peer, None where nothing was, "encrypted" where OpenSSL does not say which.
+    `UNRECOGNIZED_NAME` (SNI), `HANDSHAKE_TIMEOUT`, `CONNECTION_CLOSED` (by the client, during the handshake), `NO_DATA`
+    (closed before a byte: a port scan, or a health check) and `REFUSED` (the client CAs changed meanwhile). `alert` is
+    the alert that was sent, None where none was, "encrypted" where OpenSSL does not say which one.
     """
 
     event: ClassVar[str] = "tls_client_error"
@@ -111,8 +112,9 @@ class ClientErrorEvent(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class SilentClientEvent(ClientErrorEvent):
-    """The same for a client that never sent a byte: it left, or the time was over. Browsers do so by themselves, when
-    they connect in advance.
+    """The same for a client that sent nothing until it closed the connection, or until the timeout.
+
+    Browsers do so when they connect in advance.
     """
 
 
@@ -129,7 +131,7 @@ class CertificateLoadedEvent(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class ReloadFailedEvent(Event):
-    """What is on disk cannot be served, and what was served before still is. `code` is that of the error."""
+    """The files on disk cannot be served; the previous certificate still is. `code` is that of the error."""
 
     event: ClassVar[str] = "tls_reload_failed"
     source: str
@@ -139,7 +141,7 @@ class ReloadFailedEvent(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class CertificateExpiringEvent(Event):
-    """A third of a certificate's lifetime is left, or less. `days_left` is negative once it is over.
+    """A third of a certificate's lifetime is left, or less. `days_left` is negative once it has expired.
 
     `severity` grows: "warning" from a third on, "error" from a tenth on, "critical" when it has expired.
     """
@@ -153,11 +155,11 @@ class CertificateExpiringEvent(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class StaplingEvent(Event):
-    """An OCSP response came for a certificate, or none that can be stapled did.
+    """A request for the OCSP response of a certificate has a result.
 
-    `next_update` is until when what is stapled from now on is fresh, None where nothing is: a response of before goes
-    on while it is. `severity` is "info" for a good one, "error" for a revoked certificate and where nothing is stapled
-    to one that must be stapled, else "warning".
+    `next_update` says until when the response that is stapled now is fresh; None where none is stapled. A previous
+    response is stapled as long as it is fresh. `severity` is "info" for a good one, "error" for a revoked certificate
+    and for one that must have a response and has none, else "warning".
     """
 
     event: ClassVar[str] = "tls_stapling"
@@ -172,10 +174,11 @@ class StaplingEvent(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class GuardEvent(Event):
-    """An address is kept out from now on ("blocked"), or no longer ("released"), or was kept out again ("refused").
+    """An address is blocked from now on ("blocked"), or no longer ("released"), or its connections are being closed
+    ("refused", once a second at most).
 
-    `ip` is the address, or the /64 network of an IPv6 address. `failures` within `window_s` seconds are what it takes.
-    `connections` is how many were closed since the last event; "refused" comes once a second at most.
+    `ip` is the address, or the /64 network of an IPv6 address. `failures` within `window_s` seconds block an address.
+    `connections` is how many were closed since the last event.
     """
 
     event: ClassVar[str] = "tls_guard"
@@ -188,26 +191,26 @@ class GuardEvent(Event):
 
 @runtime_checkable
 class Listener(Protocol):
-    """Takes an event. Events of handshakes come one after the other; those of certificates may come meanwhile."""
+    """Takes an event. Events of handshakes come one at a time; those of certificates may come at the same time."""
 
     def __call__(self, event: Event, /) -> None:
-        """React to it. What is raised here is logged, and goes no further."""
+        """Handle it. An exception is logged, and affects nothing else."""
 
 
 @runtime_checkable
 class Gate(Listener, Protocol):
-    """A listener that decides who may connect. It is told and asked in the event loop, so it must be quick."""
+    """A listener that decides who may connect. It is called in the event loop, so it must be quick."""
 
     def admits(self, ip: str, /) -> bool:
-        """Whether a connection from this address is taken. It is closed at once otherwise."""
+        """Whether a connection from this address is accepted. Otherwise it is closed at once."""
 
 
 @runtime_checkable
 class Starting(Protocol):
-    """A listener that has something to set up in each process that serves."""
+    """A listener that needs a setup in each process that serves."""
 
     def start(self, tell: Callable[[Event], None], /) -> None:
-        """Called before the first event, once for each context that is made. `tell` takes events of its own."""
+        """Called before the first event, once for each context. `tell` takes events of the listener's own."""
 
 
 _applications: Final[dict[object, Listener]] = {}
@@ -215,13 +218,13 @@ _applications: Final[dict[object, Listener]] = {}
 
 @contextlib.contextmanager
 def listening(listener: Listener) -> Iterator[None]:
-    """Tell `listener` the events of every server in this process, until the block is left.
+    """Call `listener` with the events of every server in this process, until the block is left.
 
     For an application that does not make the ServerTLS which serves it, as under `asgi-tls uvicorn app:app`: enter it
     in the lifespan. The listener is called in a thread: hand over to the event loop by `loop.call_soon_threadsafe`.
-    Each worker tells its own events. A listener that is a `Gate` as well is only told, and decides nothing here.
+    Each worker reports its own events. A `Gate` decides nothing here.
     """
-    entry = object()  # leaving one block ends no other of the same listener
+    entry = object()  # the same listener may be in several blocks
     _applications[entry] = listener
     try:
         yield
@@ -230,12 +233,12 @@ def listening(listener: Listener) -> Iterator[None]:
 
 
 def applications() -> tuple[Listener, ...]:
-    """The listeners that `listening` lets in now."""
+    """The listeners that are inside `listening` now."""
     return tuple(_applications.values())
 
 
 def notify(listeners: Iterable[Listener], event: Event) -> None:
-    """Hand an event to each listener. One that raises is logged, and neither breaks a handshake nor the others."""
+    """Call each listener with the event. An exception is logged, and stops neither a handshake nor the others."""
     for listener in listeners:
         try:
             listener(event)

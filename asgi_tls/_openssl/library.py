@@ -42,7 +42,9 @@ class LibSSL(ctypes.PyDLL):
         declare("SSL_CTX_set_client_hello_cb", None, [pointer, HelloFunction, pointer])
         declare("SSL_CTX_set_alpn_select_cb", None, [pointer, ProtocolFunction, pointer])
         declare("SSL_CTX_set_timeout", ctypes.c_long, [pointer, ctypes.c_long])
-        declare("SSL_CTX_flush_sessions", None, [pointer, ctypes.c_long])
+        flush = "SSL_CTX_flush_sessions_ex" if hasattr(self, "SSL_CTX_flush_sessions_ex") else "SSL_CTX_flush_sessions"
+        declare(flush, None, [pointer, ctypes.c_long])
+        self.flush_sessions = getattr(self, flush)  # of OpenSSL 3.4, and before
         declare("SSL_version", integer, [pointer])
         declare("SSL_client_hello_get0_ext", integer, [pointer, ctypes.c_uint, pointer, pointer])
         declare("SSL_set_options", ctypes.c_uint64, [pointer, ctypes.c_uint64])

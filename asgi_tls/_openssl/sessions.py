@@ -29,35 +29,36 @@ _TLS_1_3: Final = 0x0304
 _FAILED, _NO_SUCH_KEY, _DONE, _RENEW = -1, 0, 1, 2
 
 
-def limit_sessions(context: ssl.SSLContext, seconds: float, kept: int) -> None:
-    """Limit the lifetime of sessions, and how many are kept here: those of TLS 1.2 clients that take no tickets.
+def limit_sessions(context: ssl.SSLContext, seconds: float, cached: int) -> None:
+    """Limit the lifetime of sessions, and how many are cached: those of TLS 1.2 clients that take no tickets.
 
-    OpenSSL drops the oldest of more than `kept`. 0 turns the cache off.
+    OpenSSL drops the oldest of more than `cached`. 0 turns the cache off.
 
     Raises UnsupportedError.
     """
     lib = reach()
     pointer = lib.context(context)
-    mode = _SSL_SESS_CACHE_SERVER if kept else _SSL_SESS_CACHE_OFF
-    lib.SSL_CTX_ctrl(pointer, _SSL_CTRL_SET_SESS_CACHE_SIZE, kept, None)  # 0 would mean no limit
+    mode = _SSL_SESS_CACHE_SERVER if cached else _SSL_SESS_CACHE_OFF
+    lib.SSL_CTX_ctrl(pointer, _SSL_CTRL_SET_SESS_CACHE_SIZE, cached, None)  # 0 would mean no limit
     lib.SSL_CTX_ctrl(pointer, _SSL_CTRL_SET_SESS_CACHE_MODE, mode, None)
     lib.SSL_CTX_set_timeout(pointer, max(1, int(seconds)))  # 0 would mean OpenSSL's own
 
 
 def forget_sessions(context: ssl.SSLContext) -> None:
-    """Drop all sessions that are kept here. Raises UnsupportedError."""
+    """Empty the cache. Raises UnsupportedError."""
     lib = reach()
-    lib.SSL_CTX_flush_sessions(lib.context(context), 0)
+    lib.flush_sessions(lib.context(context), 0)  # 0: all, however young
 
 
 def set_ticket_keys(context: ssl.SSLContext, current: bytes, also: Sequence[bytes], *, threaded: bool) -> None:
-    """Make tickets with these keys of 80 bytes, accept tickets of `also` too, and no others.
+    """Encrypt tickets with the key `current`, accept those of `also` too, and no others. A key has 80 bytes.
 
-    OpenSSL itself has room for one key. For the others it has to ask a callback for each ticket, which takes 8 us in
-    Python: it is there only as long as there are others.
+    OpenSSL itself stores one key. For more it has to call back for each ticket, which takes 8 us in Python: the
+    callback is set only while there are more.
 
-    `threaded` says that other threads may shake hands meanwhile. OpenSSL copies its own key without a lock, and a
-    ticket met by half of one may fail the handshake (ran): then it asks the callback always, which takes a whole key.
+    `threaded` says that other threads may make handshakes meanwhile. OpenSSL copies its own key without a lock, and a
+    ticket that meets half of a key may fail the handshake (ran). So the callback is always set then: it takes a whole
+    key.
 
     OpenSSL before 3.0 has no such callback, and accepts `current` alone.
 
@@ -89,11 +90,11 @@ class _Ring:
         self._keys: dict[bytes, _Key] = {}
         self.clear()
         self.function = TicketKeyFunction(self._answer)
-        _for_good.append(self.function)
+        _kept_alive.append(self.function)
 
     def fill(self, current: bytes, also: Sequence[bytes]) -> None:
         key = _Key(current)
-        # Two assignments: who comes between them has a ticket that is accepted all the same.
+        # Two assignments: a ticket of the old key that is made between them is accepted all the same.
         self._keys = {each.name: each for each in (key, *map(_Key, also))}
         self._current = key
 
@@ -152,5 +153,5 @@ class _Parameter(ctypes.Structure):
 
 _rings: Final[weakref.WeakKeyDictionary[ssl.SSLContext, _Ring]] = weakref.WeakKeyDictionary()
 
-# libssl may call them as long as a connection lives, which may be longer than the context object does.
-_for_good: Final[list[Any]] = []
+# libssl may call them as long as a connection exists, which may be longer than the context object does.
+_kept_alive: Final[list[Any]] = []

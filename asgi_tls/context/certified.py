@@ -18,10 +18,10 @@ _CRL_EXPIRED: Final = 12  # X509_V_ERR_CRL_HAS_EXPIRED
 
 @dataclass(eq=False)
 class Trust:
-    """The CAs and CRLs that clients are verified with, PEM text. It is `over` when others have taken their place.
+    """The CAs and CRLs that clients are verified with, PEM text. It is `over` when others have replaced them.
 
-    `forget` drops the sessions in the server's cache. Without libssl nothing does: then `since` is when this trust took
-    the place of another, in seconds since 1970, and earlier sessions must be told by their time.
+    `forget` empties the server's session cache. Without libssl nothing does: then `since` is when this trust replaced
+    another, in seconds since 1970, and earlier sessions are recognized by their time.
     """
 
     client_ca: str | None = None
@@ -60,12 +60,12 @@ class CertifiedContext(ssl.SSLContext):
 class TrustedObject(TLSObject):
     """Refuses a client whose handshake, or whose session, began under a trust that is over by now.
 
-    OpenSSL has written a session ticket under the new keys for it by then, with which it could come back for ever. It
-    lies in the outgoing BIO, and is dropped there. So is a session in the cache.
+    By then OpenSSL has made a session ticket for it with the new keys, by which it could resume again and again. The
+    ticket is in the outgoing BIO, and is dropped there. So is the session in the cache.
     """
 
     def tls_refusal(self) -> str | None:
-        """Why, None where its trust still holds."""
+        """The reason, None where its trust still applies."""
         trust: Trust | None = getattr(self.context, "tls_trust", None)
         if trust is None or not (trust.over or self._tls_resumes_from_before(trust)):
             return None

@@ -1,7 +1,7 @@
 """Which sessions a live context resumes, kept right by the clock: by tickets, and of TLS 1.2 by a cache too.
 
-Nothing waits for a moment to come: the clock is looked at before each handshake, and by the reloader in between. So a
-host that slept, or whose clock was set, is right again with its next connection.
+There is no timer: the clock is read before each handshake, and by the reloader in between. So a host that slept, or
+whose clock was set, is right with its next connection.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _CACHED: Final = 2048
 class Resumption:
     """The ticket keys and the session cache of one context. Until `use` has given it another, its secret is random.
 
-    `threaded` says that several threads may shake hands at once. Where they do not, call it in the event loop's thread.
+    `threaded` says that several threads may make handshakes at once. Otherwise call it in the event loop's thread.
     """
 
     def __init__(
@@ -45,7 +45,9 @@ class Resumption:
         self._turn()
 
     def use(self, secret: bytes | None, ends: bytes) -> None:
-        """From now on. Where either has changed, no earlier session is resumed; None keeps the secret."""
+        """Derive the keys from these from now on. If either has changed, no earlier session is resumed; None keeps the
+        secret.
+        """
         with self._lock:
             secret = self._secret if secret is None else secret
             if (secret, ends) != (self._secret, self._ends):
@@ -54,21 +56,21 @@ class Resumption:
 
     @property
     def is_due(self) -> bool:
-        """Whether other keys count by now."""
+        """Whether the keys have to change by now."""
         return not self._since <= self._clock() < self._until
 
     def refresh(self) -> None:
-        """Take the keys that count now, where they are others. Called before each handshake."""
+        """Change the keys if it is time. Called before each handshake."""
         if not self._since <= self._clock() < self._until:
             with self._lock:
                 self._turn()
 
     def forget(self) -> None:
-        """Drop what the cache holds: a handshake that was under way when the trust changed puts its session there."""
+        """Empty the cache: a handshake that was under way when the trust changed puts its session there."""
         _openssl.forget_sessions(self._context)
 
     def cache_nothing(self) -> None:
-        """From now on."""
+        """Turn the cache off."""
         _openssl.limit_sessions(self._context, self._rotation.period, 0)
 
     def _turn(self) -> None:

@@ -1,8 +1,8 @@
 """How events of handshakes reach their listeners: gates at once, in the event loop, the others in a thread.
 
-A listener may write to a slow disk or lock: the loop only appends to a queue. The thread is woken at most every
-`_BATCH` seconds, because a wake-up for each event would cost more than the event. It ends when nothing has happened for
-a while, and the next event starts another: an idle or dropped context has no thread.
+A listener may wait for a slow disk or a lock, so the loop only appends to a queue. The thread wakes up every `_BATCH`
+seconds at most, because a wake-up for each event would cost more than the event. It ends when there was no event for a
+while, and the next event starts another: an idle context, or one that is no longer used, has no thread.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _BATCH: Final = 0.05
 _LINGER: Final = 0.2
 # About ten seconds of handshakes as fast as one process makes them. Beyond it events are counted and dropped.
 _LIMIT: Final = 10_000
-# How long a process that ends leaves its listeners for the last events.
+# How long a process that ends waits for its listeners to take the last events.
 _AT_EXIT: Final = 1.0
 
 
@@ -50,7 +50,7 @@ class Dispatcher:
                 each.start(self.tell)
 
     def admits(self, ip: str) -> bool:
-        """Whether every gate lets this address in. A gate that raises is logged, and lets it in."""
+        """Whether every gate admits this address. A gate that raises is logged, and admits it."""
         for gate in self.gates:
             try:
                 if not gate.admits(ip):
@@ -60,14 +60,14 @@ class Dispatcher:
         return True
 
     def tell(self, event: Event) -> None:
-        """Hand an event to the gates now, and to the others soon. Never waits, never raises."""
+        """Call the gates with an event now, and the other listeners soon. Never waits, never raises."""
         if self._others or applications():
             self._enqueue(event)
         if self.gates:
             notify(self.gates, event)
 
     def wants_sessions(self) -> bool:
-        """Whether anybody would do something with a SessionEvent now. A listener may say no by `hears_sessions()`."""
+        """Whether a listener would use a SessionEvent now. It may say no by `hears_sessions()`."""
         if self.gates or applications():
             return True
         for hears in self._hears_sessions:  # noqa: SIM110 -- at each handshake: a generator takes twice as long

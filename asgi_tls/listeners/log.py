@@ -31,8 +31,8 @@ logger = logging.getLogger("asgi_tls")
 
 
 class _Kept(logging.Logger):
-    """`logging.config` switches off each logger that it does not name, unless told not to. Nobody means this one by
-    that: what says that a renewal failed must not be lost. A level switches it off.
+    """`logging.config` disables each logger that it does not name, by default. The message that a renewal failed must
+    not be lost that way. To switch this logger off, set its level.
     """
 
     @property
@@ -54,7 +54,7 @@ _LEVELS: Final[dict[type[Event], int]] = {
     ReloadFailedEvent: logging.ERROR,
     GuardEvent: logging.WARNING,
 }
-# Load balancers look whether a port is open every few seconds.
+# Load balancers check every few seconds whether a port is open.
 _QUIET_CODES: Final = frozenset({"NO_DATA"})
 
 _WORDS: Final[dict[type[Event], str]] = {
@@ -70,7 +70,7 @@ _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asc
 
 
 def fields_of(event: Event) -> dict[str, Any]:
-    """The fields of an event as a log line has them: JSON's own types, times in ISO 8601."""
+    """The fields of an event as in a log line: JSON's own types, times in ISO 8601."""
     return {"event": event.event} | {name: _plain(value) for name, value in vars(event).items()}
 
 
@@ -79,7 +79,9 @@ def log_events(event: Event, /) -> None:
     level = _level(event)
     if logger.isEnabledFor(level):
         fields = fields_of(event)
-        words = _of(_WORDS, event, "{event}").format_map({**fields, "subject_alt_names": _names(fields)})
+        words = _of(_WORDS, event, "{event}").format_map(
+            {**fields, "ip": fields.get("ip") or "a client", "subject_alt_names": _names(fields)}
+        )
         # In `extra` the field `msg` is called `reason`: logging keeps the name `msg` for itself.
         if "msg" in fields:
             fields["reason"] = fields.pop("msg")
@@ -88,7 +90,7 @@ def log_events(event: Event, /) -> None:
 
 
 def log_notices(notices: Iterable[Notice]) -> None:
-    """Log what a start warns of, each once, with the code that `--tls-quiet` takes."""
+    """Log the warnings of a start, each once, with the code that `--tls-quiet` takes."""
     for notice in dict.fromkeys(notices):
         logger.warning("%s (%s)", notice, notice.code, extra={"notice": notice.code})
 
@@ -97,7 +99,7 @@ def _hears_sessions() -> bool:
     return logger.isEnabledFor(_LEVELS[SessionEvent])
 
 
-# Asked at each handshake, so that a record that nobody would see is not made.
+# Called for each handshake, so that no record is made that nobody would see.
 log_events.hears_sessions = _hears_sessions  # type: ignore[attr-defined]
 
 
@@ -128,10 +130,10 @@ class JSONFormatter(logging.Formatter):
 
 
 class JSONLog:
-    """The listener behind `--tls-log-json`: every event on stderr, sessions included, whatever logging is set to."""
+    """The listener of `--tls-log-json`: every event on stderr, sessions included, however `logging` is configured."""
 
     def start(self, _tell: Callable[[Event], None], /) -> None:
-        """Take the logger over: its records go nowhere else."""
+        """Configure the logger: its records go nowhere else."""
         if not any(isinstance(handler.formatter, JSONFormatter) for handler in logger.handlers):
             handler = logging.StreamHandler(sys.stderr)
             handler.setFormatter(JSONFormatter())

@@ -139,6 +139,14 @@ def test_rotation(files: Files, version: ssl.TLSVersion, threaded: bool, resumin
 
 
 @VERSIONS
+def test_keys_change_with_the_first_moment_of_an_epoch(files: Files, version: ssl.TLSVersion) -> None:
+    clock = Clock(EDGE - 1)
+    host, visitor = Host(files, clock, Rotation(PERIOD)), Visitor(version)
+    for clock.now, outcomes in ((EDGE - 1, ["new", "resumed"]), (EDGE, ["new", "resumed"]), (EDGE + PERIOD, ["new"])):
+        assert [visitor.visit(host) for _ in outcomes] == outcomes
+
+
+@VERSIONS
 @THREADED
 def test_tickets_of_the_epoch_before_are_taken_and_replaced_for_a_while(
     files: Files, version: ssl.TLSVersion, threaded: bool

@@ -113,6 +113,18 @@ def test_blocks_that_end_in_another_order_than_they_began() -> None:
     assert not guard.admits(OTHER)
 
 
+def test_a_block_lasts_as_long_as_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    guard = HandshakeGuard(failures=1, block=300.0)
+    told = started(guard)
+    guard(failure(ONE))
+    for now[0], admitted in ((1000.0, False), (1299.999, False), (1300.0, True)):
+        assert guard.admits(ONE) is admitted
+    assert [event.action for event in told] == ["blocked", "refused", "refused", "released"]
+    assert sum(event.connections for event in told) == 2
+
+
 def test_a_block_does_not_care_what_the_clock_is_set_to(monkeypatch: pytest.MonkeyPatch) -> None:
     guard = HandshakeGuard(failures=2, block=0.2)
     started(guard)

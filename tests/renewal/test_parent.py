@@ -134,6 +134,6 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 def test_nothing_is_being_loaded_while_a_worker_is_forked(files: Files, tmp_path: Path) -> None:
     """The child would have the locks of that, and no thread to release them."""
     pair = files.pki.leaf("localhost").write(tmp_path)
-    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORKING, *map(str, pair)]
+    command = [sys.executable, "-P", "-W", "ignore::DeprecationWarning", "-c", FORKING, *map(str, pair)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr

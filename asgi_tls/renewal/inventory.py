@@ -190,23 +190,28 @@ class Inventory:
         """
         _recall(self.listing, known)
         self._list(now)
+        either = {**known, **loaded}
         for item in self.items:
-            _recall(item, {**known, **loaded})
-        others = [item for item in self.items if not item.files or _is_other(item, read=True)]
+            _recall(item, either)
+        others = [item for item in self.items if item.state is None or not item.files or _is_other(item, read=True)]
         for item in others:
             item.state = None
             _recall(item, known)
         in_use = {key: item.value for key, item in self.certificates.items() if item.value is not None}
         self.names = self.names.updated(in_use)
         found = self.attempt(others, now)
-        for item in {*self.items}.difference(others):
+        other = set(others)
+        same = [item for item in self.items if item not in other]
+        for item in same:
             self._vet(item, item.value, found)
-            if not all(os.access(path, os.R_OK) for path in item.files):
-                text = (
-                    f"{item.name}: cannot be read by the user of the workers, who serve what their parent has loaded. "
-                    "Send SIGHUP to the parent after each renewal, or let the user read the files."
-                )
-                self.notes.append(Notice("unreadable-file", text))
+        closed = [str(path) for item in same for path in item.files if not os.access(path, os.R_OK)]
+        if closed:
+            more = f" and {len(closed) - 3} more files" if len(closed) > 3 else ""
+            text = (
+                f"{', '.join(closed[:3])}{more} cannot be read by the user of the workers, which serve what their "
+                "parent has loaded. Send SIGHUP to the parent after each renewal, or let the user read the files."
+            )
+            self.notes.append(Notice("unreadable-file", text))
         self.commit(found, self.offer(found), now)
         for item in self.everything:
             if isinstance(item.state, Bad) and item.label not in known:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import ssl
 from collections.abc import Callable, Sequence
@@ -12,6 +13,7 @@ from typing import Final
 from asgi_tls.certificate.trust import issuer_without_list, lists_in
 from asgi_tls.handshake.ssl_object import TLSObject
 
+_NO_RECORD: Final = b"\x17\x03\x03\x00\x01\x00"
 _NO_CRL: Final = 3  # X509_V_ERR_UNABLE_TO_GET_CRL
 _CRL_EXPIRED: Final = 12  # X509_V_ERR_CRL_HAS_EXPIRED
 
@@ -73,6 +75,12 @@ class TrustedObject(TLSObject):
             return None
         if trust.forget is not None:
             trust.forget()
+        elif self._tls_incoming is not None:
+            # OpenSSL drops a session from its cache with the alert for a record that it cannot decrypt. From 3.5 on it
+            # does not at the end of the connection: the client would be refused with its session again and again.
+            self._tls_incoming.write(_NO_RECORD)
+            with contextlib.suppress(ssl.SSLError):
+                self._sslobj.read(1)  # type: ignore[attr-defined]
         return "the CAs of clients have changed since this session or handshake began"
 
     def _tls_resumes_from_before(self, trust: Trust) -> bool:

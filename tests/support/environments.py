@@ -54,7 +54,7 @@ class Environment:
         """Build what it stands on, and install the package of this tree with these extras, and tools for the tests."""
         if self.built_by:
             subprocess.run(self.built_by, check=True, stdout=subprocess.DEVNULL)
-        if not (self.directory / "bin" / "python").exists():
+        if not (self.directory / "pyvenv.cfg").exists():
             self.step(self.python, "-m", "venv", str(self.directory))
         quiet = ("-m", "pip", "install", "--quiet", "--disable-pip-version-check")
         self.step(*self.inside(*quiet, f"{ROOT}[{extras}]", *self.pins, *tools))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -88,7 +89,7 @@ def test_hsts_can_be_left_out(settings: dict[str, Any]) -> None:
     ],
 )
 def test_hsts_that_browsers_would_ignore_is_refused(value: str) -> None:
-    with pytest.raises(ConfigurationError):
+    with pytest.raises(ConfigurationError, match="^Strict-Transport-Security is |^HSTS preload without"):
         HSTS.parse(value)
 
 
@@ -103,7 +104,7 @@ def test_hsts_that_browsers_would_ignore_is_refused(value: str) -> None:
     ],
 )
 def test_hsts_objects_check_themselves(arguments: dict[str, Any]) -> None:
-    with pytest.raises(ConfigurationError):
+    with pytest.raises(ConfigurationError, match="^HSTS max-age is |^HSTS preload without"):
         HSTS(**arguments)
 
 
@@ -130,7 +131,7 @@ def test_hsts_objects_check_themselves(arguments: dict[str, Any]) -> None:
     ],
 )
 def test_policies_that_say_something_else_are_refused(policy: str) -> None:
-    with pytest.raises(ConfigurationError):
+    with pytest.raises(ConfigurationError, match="^The Content-Security-Policy "):
         check_policy(policy)
 
 
@@ -191,9 +192,13 @@ def test_good_policies_pass(policy: str) -> None:
     ],
 )
 def test_headers_that_would_not_work_are_refused(headers: dict[str, Any]) -> None:
-    with pytest.raises(ConfigurationError):
+    # Each message names the header, in the letters in which it is compared.
+    named = "(?i)^HSTS preload|^The Content-Security-Policy|" + re.escape(next(iter(headers)).lower().strip()).replace(
+        r"\r\n", ""
+    )
+    with pytest.raises(ConfigurationError, match=named):
         SecurityHeadersMiddleware(hello, headers=headers)
-    with pytest.raises(ConfigurationError):
+    with pytest.raises(ConfigurationError, match=named):
         SecurityHeadersMiddleware(hello, paths={"/x": headers})
 
 
@@ -251,7 +256,7 @@ def test_secure_builders_and_several_policies() -> None:
     ],
 )
 def test_a_secure_that_would_not_work_is_refused(secure: Secure) -> None:
-    with pytest.raises(ConfigurationError):
+    with pytest.raises(ConfigurationError, match="x-a|twice|preload|X-A"):
         SecurityHeadersMiddleware(hello, secure=secure)
 
 

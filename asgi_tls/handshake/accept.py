@@ -26,7 +26,7 @@ from typing import Any, Final
 from asgi_tls.events import Listener
 from asgi_tls.handshake import outcomes
 from asgi_tls.handshake.binding import as_it_is, bound
-from asgi_tls.handshake.peer import Ending, Peer, accept, current_peer, has_left
+from asgi_tls.handshake.peer import Ending, Peer, accept, current_peer, has_left, let_go
 from asgi_tls.handshake.plain_http import PlainHTTP
 from asgi_tls.handshake.reception import Reception
 from asgi_tls.handshake.ssl_object import HandshakeContext
@@ -278,7 +278,7 @@ class AcceptingServer(asyncio.AbstractServer):
                 # asyncio and uvloop abort the connection when the time is over.
                 is_late = isinstance(error, (ConnectionAbortedError, TimeoutError))
                 (self._report_timeout if is_late else self._report_left)(peer)
-            _let_go(error)
+            let_go(error)
         except Exception as error:  # noqa: BLE001 -- the server's own protocol failed, and its loop reports that
             peer.close()
             self._loop.call_exception_handler({"message": "cannot start a connection's protocol", "exception": error})
@@ -295,16 +295,6 @@ class AcceptingServer(asyncio.AbstractServer):
     def _report(self, peer: Peer, outcome: outcomes.Outcome) -> None:
         """Of a handshake that ended without an error of OpenSSL."""
         self._reception.report_failure(peer.peer_address, outcome, has_sent=peer.peer_has_sent)
-
-
-def _let_go(error: BaseException | None) -> None:
-    """Drop the frames that an error came through.
-
-    They hold the error in turn, and the connection with its buffer of 256 kB (asyncio), until the garbage collector
-    comes: some thousand connections later.
-    """
-    while error is not None:
-        error.__traceback__, error = None, error.__context__
 
 
 class SilentConnections:

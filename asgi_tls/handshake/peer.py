@@ -30,6 +30,9 @@ _LINGER_LIMIT: Final = 512
 
 _lingering: set[int] = set()
 
+LET_GO_AFTER: Final = 0.1
+"""Seconds until the tasks of a server have seen the error that ends their connection."""
+
 # Seconds for the peer's close_notify. RFC 8446 section 6.1 has nobody wait for it; asyncio and uvloop do, for 30.
 _CLOSE_NOTIFY: Final = 1.0
 
@@ -210,3 +213,13 @@ def close_blocking(sock: socket.socket) -> None:
         left = _LINGER_BYTES
         while left > 0 and (data := sock.recv(_CHUNK, socket.MSG_DONTWAIT)):
             left -= len(data)
+
+
+def let_go(error: BaseException | None) -> None:
+    """Drop the frames that an error came through.
+
+    They hold the error in turn, and the connection with its buffer of 256 kB (asyncio), until the garbage collector
+    comes: some thousand connections later.
+    """
+    while error is not None:
+        error.__traceback__, error = None, error.__context__

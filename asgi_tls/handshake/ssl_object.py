@@ -22,10 +22,12 @@ from asgi_tls.handshake.facts import describe, session_fields
 from asgi_tls.handshake.outcomes import Outcome
 from asgi_tls.handshake.peer import (
     HANDSHAKE_RECORD,
+    LET_GO_AFTER,
     NOWHERE,
     Peer,
     current_peer,
     end,
+    let_go,
     local_address,
     send_and_close,
 )
@@ -134,6 +136,8 @@ class TLSObject(ssl.SSLObject):
         except ssl.SSLError as error:
             if self._tls_failure is None:
                 self._tls_fail(error)
+            if self._tls_peer is not None:  # asyncio's streams keep the error, and raise it again
+                self._tls_peer.peer_loop.call_later(LET_GO_AFTER, let_go, error)
             raise
 
     def unwrap(self) -> None:

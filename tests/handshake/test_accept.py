@@ -129,6 +129,49 @@ def test_a_failed_handshake_leaves_nothing_for_the_garbage_collector(
 
 
 @LOOPS
+def test_a_broken_record_leaves_nothing_for_the_garbage_collector_either(
+    files: Files, new_loop: Callable[[], asyncio.AbstractEventLoop]
+) -> None:
+    """As under hypercorn, whose streams keep the error and raise it again."""
+
+    def break_record(port: int) -> None:
+        context = client(ca=files.ca_text)
+        with socket.create_connection(("127.0.0.1", port), timeout=8) as sock:
+            secure = context.wrap_socket(sock.dup(), server_hostname="localhost")
+            sock.sendall(b"\x17\x03\x03\x00\x20" + bytes(32))
+            with contextlib.suppress(OSError):
+                while sock.recv(4096):
+                    pass
+            secure.close()
+
+    async def main() -> None:
+        streams: weakref.WeakSet[asyncio.StreamReader] = weakref.WeakSet()
+        reasons: list[str | None] = []
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            streams.add(reader)
+            try:
+                await reader.read(100)
+            except ssl.SSLError as error:
+                reasons.append(error.reason)
+            writer.close()
+
+        context = ServerTLS(files.ecdsa, listeners=[]).create_context()
+        server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
+        async with server:
+            port = server.sockets[0].getsockname()[1]
+            with without_collector():
+                for _ in range(3):
+                    await asyncio.get_running_loop().run_in_executor(None, break_record, port)
+                await until(lambda: len(reasons) == 3)
+                assert set(reasons) == {"DECRYPTION_FAILED_OR_BAD_RECORD_MAC"}
+                await until(lambda: not streams)
+
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(main())
+
+
+@LOOPS
 def test_who_leaves_while_others_shake_hands_gets_no_transport(
     files: Files, new_loop: Callable[[], asyncio.AbstractEventLoop]
 ) -> None:

@@ -1,7 +1,7 @@
-"""What is known of the TLS connection that a request came over, and the place in its scope where that stands.
+"""What is known of the TLS connection of a request, and where a scope holds it.
 
-A server adapter calls the application through `connected`, so each scope says which connection it is about. Nothing is
-inherited from task to task: a scope of any other origin says nothing. No `ssl` here: the middleware works without it.
+A server adapter calls the application through `connected`, so each scope names its own connection. Nothing is inherited
+from task to task: a scope from elsewhere has none. No `ssl` here: the middleware works without it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _VERSION_NUMBERS: Final = {"TLSv1.2": 0x0303, "TLSv1.3": 0x0304}
 
 @dataclass(frozen=True, kw_only=True)
 class ClientIdentity:
-    """What a verified client certificate says. `subject` is RFC 4514, `serial_number` hexadecimal."""
+    """The contents of a verified client certificate. `subject` is RFC 4514, `serial_number` hexadecimal."""
 
     subject: str
     common_name: str | None
@@ -42,8 +42,8 @@ class TLSConnection:
 
     `protocol` is "TLSv1.2" or "TLSv1.3", `cipher` OpenSSL's name of the suite, `group` the key exchange ("X25519",
     "P-256", "X25519MLKEM768"), None where it cannot be read. `server_name` is what the client asked for (SNI).
-    `server_certificate` and `client_chain` are DER, the client's chain leaf first, as verified. `client` is what its
-    certificate says, None without one and where it cannot be read.
+    `server_certificate` and `client_chain` are DER, the client's chain leaf first, as verified. `client` is the
+    identity in its certificate, None without one and if it cannot be read.
     """
 
     protocol: str

@@ -1,6 +1,6 @@
 """Every error that asgi_tls raises on purpose.
 
-Each has a `code` for programs and a `fix` for people; its message ends with the fix. `asgi-tls explain CODE` says more.
+Each has a `code` for programs and a `fix` for people; the message ends with it. `asgi-tls explain CODE` gives details.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import ClassVar
 class ASGITLSError(Exception):
     """The base class: `except ASGITLSError` catches every error that this package raises on purpose.
 
-    `code` is a stable, kebab-case name of the failure. `fix` says what to do about it. `settings` are the settings that
-    the text names, as ServerTLS calls them. They are given as `{name}` in `problem` and `fix`.
+    `code` is a stable, kebab-case name of the failure. `fix` is what to do about it. `settings` are the settings in the
+    text, by their names in ServerTLS; `problem` and `fix` contain them as `{name}`.
     """
 
     code: ClassVar[str] = "error"
@@ -40,7 +40,7 @@ class ASGITLSError(Exception):
 
     @property
     def more(self) -> str:
-        """The sentence that says where to read more, for showing the error to a person."""
+        """A sentence that names the command with details, for people."""
         return f"More: asgi-tls explain {self.code}"
 
     def __reduce__(self) -> tuple[object, ...]:

@@ -41,11 +41,11 @@ NOTICES: Final = {
     "odd-certificate": "OpenSSL serves the certificate, but it is not well-formed",
     "expired-client-ca": "a CA in the client CA bundle has expired",
 }
-"""What a server warns of when it starts, by code."""
+"""The warnings of a server at its start, by code."""
 
 
 class Notice(str):
-    """A warning of a start, for people, and its code: one of NOTICES, for `--tls-quiet`."""
+    """The text of a warning at the start, and its code: one of NOTICES, for `--tls-quiet`."""
 
     code: str
 
@@ -69,7 +69,7 @@ verified. "unreachable": no answer. "unavailable": nothing can be requested."""
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """Anything that happened. `event` is its name in logs, `ts` when it happened (aware, UTC)."""
+    """The base of all events. `event` is its name in logs, `ts` when it happened (aware, UTC)."""
 
     event: ClassVar[str]
     ts: datetime = field(default_factory=_now)
@@ -77,7 +77,7 @@ class Event:
 
 @dataclass(frozen=True, kw_only=True)
 class SessionEvent(Event):
-    """A handshake succeeded. `ip` and `port` are the peer's, None over a unix socket; `duration_ms` milliseconds."""
+    """A handshake succeeded. `ip` and `port` are the peer's, None over a Unix socket."""
 
     event: ClassVar[str] = "tls_session"
     ip: str | None
@@ -93,7 +93,7 @@ class SessionEvent(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class ClientErrorEvent(Event):
-    """A handshake failed, or the connection did later on, by what the peer sent.
+    """A handshake failed, or a connection failed later because of what the peer sent.
 
     `code` is OpenSSL's reason, or one of `HTTP_REQUEST` (plain HTTP on the TLS port), `STUN_REQUEST` (WebRTC on it),
     `UNRECOGNIZED_NAME` (SNI), `HANDSHAKE_TIMEOUT`, `CONNECTION_CLOSED` (by the client, during the handshake), `NO_DATA`
@@ -143,7 +143,7 @@ class ReloadFailedEvent(Event):
 class CertificateExpiringEvent(Event):
     """A third of a certificate's lifetime is left, or less. `days_left` is negative once it has expired.
 
-    `severity` grows: "warning" from a third on, "error" from a tenth on, "critical" when it has expired.
+    `severity` is "warning" from a third on, "error" from a tenth on, "critical" when it has expired.
     """
 
     event: ClassVar[str] = "tls_certificate_expiring"

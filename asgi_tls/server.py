@@ -49,33 +49,33 @@ _SECONDS: Final = {"reload_interval": 5, "handshake_timeout": 10}
 
 @dataclass(frozen=True)
 class ServerTLS:
-    """How a server does TLS. Frozen and picklable: it reaches worker processes, and reads files only when asked.
+    """The TLS settings of a server. Frozen and picklable, for worker processes. Creating it reads no files.
 
-    Its pickle holds keys once `check` was called: workers get what their parent has loaded.
+    After `check`, its pickle contains private keys: workers get what their parent has loaded.
 
     `certificates` is one source, several (an ECDSA and an RSA pair for the same names), or a mapping of host names to
     either. A mapping may have "*.example.org", and "default" for clients that ask for another name or for none;
     without "default" those are refused with the alert unrecognized_name.
 
-    `client_ca` is a PEM file of the CAs whose client certificates are accepted, `client_auth` says whether a client
-    must have one ("required", the default with `client_ca`) or may ("optional").
+    `client_ca` is a PEM file of the CAs whose client certificates are accepted. `client_auth` is "required" (the
+    default with `client_ca`) or "optional".
 
-    `client_crl` is a PEM file of the CRLs of those CAs: then a client gets in only while each CA of its chain, the root
-    included, has one in force.
+    `client_crl` is a PEM file of the CRLs of those CAs: then a client is accepted only while each CA of its chain,
+    including the root, has a valid one.
 
-    `directory` holds more key pairs, each served for the names in it (see `PEMDirectory`). Pairs may be added and
+    `directory` contains more key pairs, each served for the names in it (see `PEMDirectory`). Pairs may be added and
     removed while the server runs. Names in `certificates` come first; it may be an empty mapping.
 
     `reload_interval` is how often, in seconds, the files are checked for changes while the server runs. To change
     anything else than their content, make a new ServerTLS and restart the server.
 
-    `allow_unsupported` logs what this platform cannot enforce of the profile, where it would raise.
+    `allow_unsupported` logs what this platform cannot enforce of the profile, instead of raising UnsupportedError.
 
-    `handshake_timeout` is in seconds, from the connection to the end of the handshake. `plain_http` says what a plain
-    HTTP request to the TLS port gets: a redirect to https where a certificate covers its host, or 400 always.
+    `handshake_timeout` is in seconds, from the connection to the end of the handshake. `plain_http` is the answer to a
+    plain HTTP request on the TLS port: "redirect" to https if a certificate covers the host, or "reject", always 400.
 
-    `stapling` says whether OCSP responses are stapled: "auto" where the certificate names a responder, "off" never;
-    "required" refuses a certificate that has no good response.
+    `stapling` of OCSP responses: "auto" if the certificate names a responder, "required" also refuses a certificate
+    without a good response, "off" never.
 
     `ticket_secret` is what the keys of session tickets are derived from: at least 32 random bytes, a `TicketSecretFile`
     or a callable that returns them. Servers with the same secret and the same policy resume each other's sessions.
@@ -129,11 +129,11 @@ class ServerTLS:
 
     @property
     def sources(self) -> dict[str, tuple[CertificateSource, ...]]:
-        """The certificate sources by host name, in one shape whatever was given."""
+        """The certificate sources by host name, in a uniform shape."""
         return dict(self.__dict__["_sources"])
 
     def __getstate__(self) -> dict[str, Any]:
-        # For a worker that is spawned: what was good last goes with it, and later workers get what is good then.
+        # For a worker that is spawned: the last good values go with it.
         state = {name: value for name, value in self.__dict__.items() if name != "_kept"}
         if (parent := self._parent) is not None:
             self.follow()
@@ -150,13 +150,13 @@ class ServerTLS:
         return dict(inventory.names.groups)
 
     def create_server_context(self, *, alpn: Sequence[str] = (), watch: bool | None = None) -> ServerContext:
-        """The live context with its certificates loaded. `alpn` names application protocols, the most wanted first.
+        """The live context with its certificates loaded. `alpn` lists application protocols in order of preference.
 
-        While the event loop that runs now is there, the files are watched and read again; without a loop they are not,
-        unless `watch` says so. Its `reload()` has them read at once. In a worker, what its parent has loaded is served
-        where the files are bad by now: a worker that is started again does not fail on what its siblings survive.
+        Its files are followed for as long as the running event loop exists, without a loop only if `watch` is true;
+        `reload()` loads them at once. In a worker, certificates that its parent has loaded are served if the files are
+        no longer valid, so that a restarted worker does not fail.
 
-        Raises CertificateError, ConfigurationError, UnsupportedError: no context is better than a weak one.
+        Raises CertificateError, ConfigurationError, UnsupportedError.
         """
         stapler = Stapler(self.stapling)
         inventory = self._inventory(stapler)
@@ -229,10 +229,12 @@ class ServerTLS:
         return context.ssl_context
 
     def check(self, previous: ServerTLS | None = None) -> list[Notice]:
-        """Raise what serving would raise, before anything listens. Returns what a start warns of.
+        """Load and check everything before the server listens. Returns the warnings of the start.
 
-        `previous` is what was served until now. What was good of it stays in use where the files are bad by now, and
-        clients go on resuming its sessions.
+        `previous` is what was served until now: its certificates stay in use where the files are no longer valid, and
+        its sessions can still be resumed.
+
+        Raises the same as `create_server_context`.
         """
         known = NOTHING
         if previous is not None and previous._parent is not None:
@@ -250,7 +252,7 @@ class ServerTLS:
         return [*context.notes, *_notices(inventory, offer)]
 
     def follow(self) -> None:
-        """Keep what `check` has loaded equal to the files from now on, for workers that are started later."""
+        """Keep what `check` has loaded up to date with the files, for workers that start later."""
         if self._parent is not None:
             self._parent.follow()
 
@@ -260,12 +262,12 @@ class ServerTLS:
         return self.__dict__.get("_kept")
 
     def uvicorn_kwargs(self) -> dict[str, Any]:
-        """Keyword arguments for `uvicorn.run` and `uvicorn.Config`, checked: a bad certificate raises here."""
+        """Keyword arguments for `uvicorn.run` and `uvicorn.Config`, checked: bad certificates raise here."""
         factory = _adapter("uvicorn", "UvicornContextFactory")
         return {"ssl_context_factory": factory(self, self.check())}
 
     def hypercorn_config(self, **settings: Any) -> Config:
-        """A `hypercorn.config.Config` with these settings, checked: a misspelt one and a bad certificate raise here."""
+        """A `hypercorn.config.Config` with these settings, checked: unknown ones raise ConfigurationError here."""
         config: Config = _adapter("hypercorn", "TLSConfig").create(self, **settings)
         return config
 

@@ -114,7 +114,7 @@ class LibSSL(ctypes.PyDLL):
 def libssl() -> tuple[LibSSL | None, str | None]:
     """The libssl that `_ssl` uses, or why there is none."""
     if sys.implementation.name != "cpython":
-        return None, f"{sys.implementation.name} keeps its SSL objects elsewhere than CPython"
+        return None, f"{sys.implementation.name} has another layout of SSL objects than CPython"
     import _ssl
 
     # A Python with `_ssl` built in has no file for it; its own symbols may still be visible.
@@ -130,11 +130,11 @@ def libssl() -> tuple[LibSSL | None, str | None]:
 def _prove(lib: LibSSL) -> str | None:
     """What is wrong with our pointers; None when each check agrees with what `ssl` says."""
     if lib.OpenSSL_version_num() != ssl.OPENSSL_VERSION_NUMBER:
-        return "the libssl that was found is another version than the one that `ssl` uses"
+        return "the libssl that was found has another version than that of `ssl`"
     context = scratch()
     # This goes through checked fields only, and ends at the SSL_CTX by a second way.
     if lib.connection(context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_side=True)) is None:
-        return "this Python lays out its SSL objects in a way that is not known here"
+        return "the layout of this Python's SSL objects is not known"
     for option in (ssl.Options(0), ssl.OP_NO_TICKET):
         context.options ^= option
         if (lib.SSL_CTX_get_options(lib.context(context)) ^ context.options) & 0xFFFFFFFF:

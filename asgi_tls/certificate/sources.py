@@ -72,7 +72,7 @@ class LetsEncrypt:
         except (FileNotFoundError, NotADirectoryError, ValueError):
             raise MissingFileError(
                 "no such directory",
-                fix="Let certbot issue the certificate first, or say where it keeps them: LetsEncrypt(…, directory=…).",
+                fix="Let certbot issue the certificate first, or set its directory: LetsEncrypt(…, directory=…).",
                 path=Path(self.directory),
             ) from None
         except OSError as error:
@@ -176,7 +176,7 @@ _KUBERNETES_DENIED = "Set the pod's securityContext.fsGroup to a group of the se
 def check_path(name: str, value: object) -> None:
     """Raise ConfigurationError for what can name no file."""
     if not isinstance(value, (str, os.PathLike)) or not os.fspath(value):
-        raise ConfigurationError(f"{name}={value!r} names no file", fix="Give a path as str or Path.")
+        raise ConfigurationError(f"{name}={value!r} is not a path", fix="Give a path as str or Path.")
 
 
 def _paths(certfile: StrPath | None, keyfile: StrPath | None, password: Password) -> tuple[Path, ...]:

@@ -14,7 +14,7 @@ from asgi_tls.cli.options import profile_options
 from asgi_tls.files import check_directory, data_directory, make_private, replace_files
 from asgi_tls.profile import TLSProfile, cipher_string
 
-# What the options of uvicorn, hypercorn and gunicorn leave open; of granian, only the first two.
+# What the options of uvicorn, hypercorn and gunicorn do not cover; of granian, only the first two.
 _LOST: Final = (
     "Certificates are not checked before they are served.",
     "One certificate only: none is chosen by host name.",
@@ -44,7 +44,7 @@ _file = grouped("Files")
 def flags(server: str, profile: TLSProfile, certfile: str, keyfile: str, openssl_conf: Path | None) -> None:
     """Print the options that bring a plain SERVER closest to a profile.
 
-    What they leave open is listed on standard error.
+    What they do not cover is listed on standard error.
     """
     files = {"certfile": shlex.quote(certfile), "keyfile": shlex.quote(keyfile)}
     if server == "granian":
@@ -62,7 +62,7 @@ def flags(server: str, profile: TLSProfile, certfile: str, keyfile: str, openssl
         command, lost = _openssl_server(server, profile, files, path)
         lost += conf.lost
     click.echo(command)
-    click.echo("\nWhat these flags leave open:", err=True)
+    click.echo("\nWhat these flags do not cover:", err=True)
     for sentence in lost:
         click.echo(f"- {sentence}", err=True)
 

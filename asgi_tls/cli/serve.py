@@ -33,7 +33,7 @@ def _with(function: Any, server: str, **replaced: Callable[..., Any]) -> Callabl
     """A copy of a server's function that calls ours by these names."""
     if not isinstance(function, FunctionType) or not replaced.keys() <= {*function.__code__.co_names}:
         raise UnsupportedError(
-            f"this version of {server} starts in a way that is not known here",
+            f"this version of {server} is not supported: its command works in another way",
             fix=f"Use `{server}` from Python with ServerTLS, or the version that the README names.",
         )
     names = {**function.__globals__, **replaced}

@@ -1,4 +1,4 @@
-"""A client that verifies: the other end of a profile, for httpx, asyncio and whatever takes an `ssl.SSLContext`."""
+"""A client context that verifies, with the policy of a profile: for httpx, asyncio and all that take an SSLContext."""
 
 from __future__ import annotations
 
@@ -83,6 +83,6 @@ class _VerifyingContext(ssl.SSLContext):
 
 def _cannot_switch_off(attribute: str) -> ConfigurationError:
     return ConfigurationError(
-        f"{attribute} switches verification off, and a client that does not verify talks to anybody",
+        f"{attribute} would switch off verification: the client would accept any server",
         fix="Give the CA of a private server as cafile; `asgi-tls ca path` prints that of the development CA.",
     )

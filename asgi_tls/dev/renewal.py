@@ -1,4 +1,4 @@
-"""The development certificate that a server serves, made again while it serves."""
+"""The renewal of a development certificate while a server uses it."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def is_development(certificate: bytes, *, ca: LocalCA | None = None) -> bool:
 
 
 def renew(certificate: bytes, *, ca: LocalCA | None = None) -> IssuedCertificate | None:
-    """Make the pair of a development certificate (DER) again, for the same names and in the same place, with a new key.
+    """Renew a development certificate (DER): the same names, the same files, a new key.
 
-    None, and nothing is done, where the certificate is not one that lies in the directory of the local CA. A server
-    that watches the files takes the new pair up by itself. Reads and writes files.
+    None, without any change, if the certificate is not in the directory of the local CA. A server that follows the
+    files loads the new pair by itself. Reads and writes files.
 
     Raises ConfigurationError.
     """

@@ -75,7 +75,7 @@ def fields_of(event: Event) -> dict[str, Any]:
 
 
 def log_events(event: Event, /) -> None:
-    """The listener that every server has by default."""
+    """Log the event: the listener that every server has by default."""
     level = _level(event)
     if logger.isEnabledFor(level):
         fields = fields_of(event)
@@ -117,7 +117,7 @@ class JSONFormatter(logging.Formatter):
     """One JSON object for each record: the fields of an event, or `event` "log" with `level` and `msg` for the rest."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line, without its end. It never holds a line break of its own."""
+        """The line, without its end. It contains no line break."""
         fields = {name: value for name, value in vars(record).items() if name not in _STANDARD}
         if "event" not in fields:
             moment = datetime.fromtimestamp(record.created, UTC)

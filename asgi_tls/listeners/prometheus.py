@@ -98,24 +98,26 @@ class _Metrics:
             "asgi_tls_handshakes", "Handshakes that succeeded.", ["protocol", "cipher", "group", "resumed"]
         )
         self._duration = Histogram(
-            "asgi_tls_handshake_duration_seconds", "From the connection to the end of the handshake.", buckets=_BUCKETS
+            "asgi_tls_handshake_duration_seconds",
+            "Seconds from the connection to the end of the handshake.",
+            buckets=_BUCKETS,
         )
         self._failures = Counter("asgi_tls_handshake_failures", "Handshakes that failed, by reason.", ["code"])
         self._not_after = Gauge(
             "asgi_tls_certificate_not_after_timestamp_seconds",
-            "When the certificate that is served for a name expires.",
+            "Expiry of the certificate that is served for a name.",
             ["name"],
             multiprocess_mode="mostrecent",
         )
-        self._loads = Counter("asgi_tls_certificate_loads", "Certificates taken into service, reloads included.")
+        self._loads = Counter("asgi_tls_certificate_loads", "Certificates loaded, including reloads.")
         self._reload_failures = Counter("asgi_tls_reload_failures", "Reloads that kept the old certificate.", ["code"])
         self._staple = Gauge(
             "asgi_tls_staple_next_update_timestamp_seconds",
-            "Until when the OCSP response that is stapled for a name is fresh; 0 where none is.",
+            "Expiry of the OCSP response that is stapled for a name; 0 without one.",
             ["name"],
             multiprocess_mode="mostrecent",
         )
-        self._stapling = Counter("asgi_tls_stapling", "What became of asking for OCSP responses.", ["status"])
+        self._stapling = Counter("asgi_tls_stapling", "Requests for OCSP responses, by result.", ["status"])
         self._blocks = Counter("asgi_tls_guard_blocks", "Addresses that were blocked.")
         self._refused = Counter("asgi_tls_guard_refused_connections", "Connections closed because of a block.")
 
@@ -185,13 +187,13 @@ def _serve(host: str, port: int) -> None:
     if _MULTIPROCESS in os.environ:
         registry = CollectorRegistry()
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-    said = False
+    reported = False
     while True:
         try:
             start_http_server(port, host, registry)
         except OSError as error:
-            if not said:
-                said = True
+            if not reported:
+                reported = True
                 logger.debug("cannot serve metrics on %s port %d yet: %s", host, port, error)
             time.sleep(_BIND_AGAIN)
         else:

@@ -1,4 +1,4 @@
-"""A parent of workers follows the files as they do: a worker that is started later gets what was good last.
+"""A parent of workers follows the files as they do: a worker that starts later gets the last good values.
 
 It serves nothing and reports nothing: its workers do.
 """
@@ -51,7 +51,7 @@ class Parent:
     def serve(self, _offer: Offer, found: Round) -> None:
         """Nothing but a line in the log."""
         for item in found.loaded:
-            logger.info("keeping what was renewed for workers that start later: %s", item.name)
+            logger.info("%s renewed; workers that start later get it", item.name)
 
     def report(self, _item: Item[Any], _error: ASGITLSError) -> None:
         """Nothing: workers do."""

@@ -74,7 +74,7 @@ class DirectoryWatch:
             ):  # fmt: skip
                 self._on_change()
         except Exception as error:  # noqa: BLE001 -- no watch left, a directory that is gone: polling goes on
-            logger.debug("watching %d directories ended: %s", len(directories), error)
+            logger.debug("watching %d directories failed: %s", len(directories), error)
 
 
 def _directories(paths: Iterable[Path]) -> _Directories:

@@ -55,7 +55,7 @@ def test_workers_get_what_was_good_last(files: Files, tmp_path: Path, caplog: py
     pair = site.next_pair()
     with caplog.at_level("INFO"):
         site.write(pair, site.mount)
-        until(lambda: "keeping what was renewed for workers that start later" in caplog.text)
+        until(lambda: "renewed; workers that start later get it" in caplog.text)
     (site.mount / CERT).write_bytes(b"")
     assert served_by(spawned(tls)) == pair.der != start
     # What was pickled before is as it was then, and who was never checked knows nothing.

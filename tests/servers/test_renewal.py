@@ -242,7 +242,7 @@ def test_a_worker_that_is_started_again_beside_bad_files_serves_what_was_good_la
         good = site.next_pair()
         renamed(site, good)
         wait_until_all_serve(launch, server, good, 10.0)
-        _await(server, "keeping what was renewed for workers that start later", 1)  # the parent has it too
+        _await(server, "renewed; workers that start later get it", 1)  # the parent has it too
         Path(site.source.certfile).write_bytes(b"")
         begins = {"uvicorn": "Started server process", "hypercorn": "Running on https", "gunicorn": "Booting worker"}
         begun = begins[launch.server]
@@ -286,7 +286,7 @@ def test_gunicorn_loads_what_its_workers_may_not_read(files: Files) -> None:
             for how in ("HUP", "KILL"):
                 pair = site.next_pair()
                 renamed(site, pair)
-                _await(server, "keeping what was renewed for workers that start later", 1 if how == "HUP" else 2)
+                _await(server, "renewed; workers that start later get it", 1 if how == "HUP" else 2)
                 if how == "KILL":
                     worker = [line for line in server.log if "Booting worker" in line][-1]
                     os.kill(int(worker.rpartition("pid:")[2]), signal.SIGKILL)

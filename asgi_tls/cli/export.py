@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 # Where certbot keeps a certificate, by its first name.
 _CERTBOT: Final = "/etc/letsencrypt/live"
-# The parameters that a target has no use for; who gives one is told so.
+# The parameters that have no effect on a target; giving one is an error.
 _UNUSED: Final = {
     CADDY.name: ("openssl",),
     OPENSSL.name: (

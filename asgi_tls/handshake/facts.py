@@ -1,4 +1,4 @@
-"""What a finished handshake tells, on either kind of ssl object: for applications, and for events."""
+"""The facts of a finished handshake, on either kind of ssl object, for applications and events."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def is_complete(data: bytes) -> bool:
 def answer(data: bytes, *, mode: PlainHTTP, covers: Callable[[str], bool], port: int | None) -> bytes:
     """The whole response to a request head.
 
-    `covers` tells whether clients accept one of the served certificates for a host. `port` is the one that was
+    `covers` returns whether clients accept one of the served certificates for a host. `port` is the one that was
     connected to; the Host field's own port outranks it, since it is the one that the client knows.
     """
     head_only = data.startswith(b"HEAD ")

@@ -43,7 +43,7 @@ _ONLY_FORWARDED: Final = (
 
 
 class Loop(NamedTuple):
-    """Why redirects would loop: `kind` tells the reasons apart, `seen` is what the request has, `fix` what to do."""
+    """Why redirects would loop: `kind` names the reason, `seen` is what the request has, `fix` what to do."""
 
     kind: str
     seen: str

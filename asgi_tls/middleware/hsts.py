@@ -19,7 +19,7 @@ _MAX_AGE = re.compile(r'max-age=(?:([0-9]+)|"([0-9]+)")', re.IGNORECASE)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HSTS:
-    """What browsers are told about this host, and for how long (`max_age`, in seconds).
+    """The HSTS policy of this host, which browsers keep for `max_age` seconds.
 
     `preload` asks to be built into browsers, which is hard to take back: it needs `include_subdomains` and a max_age of
     at least 31536000. A max_age of 0 makes browsers forget. Raises ConfigurationError when the settings contradict.

@@ -179,7 +179,7 @@ class Inventory:
         return {
             item.label: Kept(item.value, item.stamp if isinstance(item.state, Good) else NO_STAMP)
             for item in everything
-            if item.value is not None and labels[item.label] == 1  # two sources in memory cannot be told apart
+            if item.value is not None and labels[item.label] == 1  # sources in memory have equal labels
         }
 
     def load(self, now: float, *, known: Known = NOTHING, loaded: Known = NOTHING) -> None:

@@ -19,7 +19,7 @@ PREFIX: Final = "ASGI_TLS_"
 @dataclass(frozen=True, kw_only=True)
 class Kind:
     """What a setting may be. `parse` makes its value of a text and of the directory that relative paths begin in; it
-    raises ValueError, LookupError or ConfigurationError. `fix` tells the reader what to write instead.
+    raises ValueError, LookupError or ConfigurationError. `fix` is what to write instead.
     """
 
     parse: Callable[[str, Path], Any]
@@ -219,5 +219,5 @@ SETTINGS: Final = tuple(setting for group in GROUPS.values() for setting in grou
 BY_NAME: Final = {setting.name: setting for setting in SETTINGS}
 
 OTHERS: Final = frozenset({"ASGI_TLS_HOME", "ASGI_TLS_OPENSSL_CONF", "ASGI_TLS_PKCS12_PASSWORD"})
-"""Variables that are read elsewhere: where the local CA is kept, what a command that starts again tells itself
+"""Variables that are read elsewhere: where the local CA is kept, what a command hands to itself when it starts again
 (`cli/start_again.py`), and the password for `asgi-tls cert --pkcs12`."""

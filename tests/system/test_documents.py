@@ -140,7 +140,7 @@ class Shell:
         line = f"{started['variables']}exec {started['command']}"
         self._type(f'({line}) > {log} 2>&1 < /dev/null &\necho "{_MARK}$!"\n')
         self.server = self._answer()
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180  # for a busy machine: a server that ends is noticed at once
         # gunicorn reports where it listens before it has a worker, and SIGTERM then leaves that worker behind.
         worker = "ASGI server listening" if "gunicorn" in line else ""
         while not self._listens(log, worker):

@@ -20,7 +20,7 @@ from typing import Any, Final, Protocol
 from asgi_tls.errors import ASGITLSError
 from asgi_tls.renewal.inventory import Inventory, Item, Offer, Round
 from asgi_tls.renewal.stamps import stamp_of
-from asgi_tls.renewal.watch import DirectoryWatch
+from asgi_tls.renewal.watch import DirectoryWatch, load_watchfiles
 
 logger = logging.getLogger("asgi_tls")
 
@@ -75,6 +75,7 @@ class Follower:
 
     def start(self) -> None:
         """Run in a daemon thread: it never keeps a process from ending."""
+        load_watchfiles()
         threading.Thread(target=self._run, name="asgi_tls-reload", daemon=True).start()
 
     def wake(self) -> None:

@@ -23,6 +23,14 @@ _Directories: TypeAlias = dict[Path, int]
 """With their inodes: one that is put in the place of another is another."""
 
 
+def load_watchfiles() -> None:
+    """Import `watchfiles` where it is installed. Called before there is a thread: a process that is forked while a
+    thread imports has that module's lock for ever, and gunicorn's workers import some of the same modules.
+    """
+    with contextlib.suppress(ImportError):
+        import watchfiles  # noqa: F401
+
+
 class DirectoryWatch:
     """Calls back when something happens in a directory of one of the files."""
 

@@ -137,3 +137,27 @@ def test_nothing_is_being_loaded_while_a_worker_is_forked(files: Files, tmp_path
     command = [sys.executable, "-P", "-W", "ignore::DeprecationWarning", "-c", FORKING, *map(str, pair)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
+
+
+_IMPORTS = """
+import sys, threading
+from asgi_tls import PEMFiles, ServerTLS
+threads = set()
+class Finder:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name.partition(".")[0] in {"watchfiles", "anyio"}:
+            threads.add(threading.current_thread().name)
+sys.meta_path.insert(0, Finder)
+tls = ServerTLS(PEMFiles(*sys.argv[1:]))
+tls.check()
+tls.follow()
+print(*threads)
+"""
+
+
+def test_what_watches_is_imported_before_there_is_a_thread(files: Files) -> None:
+    """A worker that is forked while a thread imports a module would wait for ever for that module's lock."""
+    pytest.importorskip("watchfiles")
+    command = [sys.executable, "-c", _IMPORTS, str(files.ecdsa.certfile), str(files.ecdsa.keyfile)]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "MainThread\n"

@@ -146,7 +146,7 @@ threads = set()
 class Finder:
     @staticmethod
     def find_spec(name, path=None, target=None):
-        if name.partition(".")[0] in {"watchfiles", "anyio"}:
+        if name == "watchfiles":
             threads.add(threading.current_thread().name)
 sys.meta_path.insert(0, Finder)
 tls = ServerTLS(PEMFiles(*sys.argv[1:]))

@@ -30,7 +30,7 @@ from asgi_tls.events import (
 logger = logging.getLogger("asgi_tls")
 
 
-class _Kept(logging.Logger):
+class _Kept:
     """`logging.config` disables each logger that it does not name, by default. The message that a renewal failed must
     not be lost that way. To switch this logger off, set its level.
     """
@@ -43,7 +43,8 @@ class _Kept(logging.Logger):
     def disabled(self, value: bool) -> None: ...
 
 
-logger.__class__ = _Kept
+# An application may have set a class of its own for loggers.
+logger.__class__ = type("Logger", (_Kept, type(logger)), {})
 
 T = TypeVar("T")
 

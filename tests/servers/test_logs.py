@@ -137,7 +137,10 @@ def test_plain_hypercorn_and_gunicorn_write_ours(files: Files) -> None:
 def test_a_level_silences_ours() -> None:
     script = f"""
 import logging, logging.config
+class Theirs(logging.Logger): theirs = True
+logging.setLoggerClass(Theirs)
 from asgi_tls.listeners.log import logger
+assert logger.theirs and logging.getLogger("asgi_tls") is logger
 for level in ("CRITICAL", "ERROR"):
     logging.config.dictConfig({{**{FORGETFUL!r}, "loggers": {{"asgi_tls": {{"level": level}}}}}})
     logger.error("beside %s", level)

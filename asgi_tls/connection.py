@@ -1,4 +1,4 @@
-"""What is known of the TLS connection of a request, and where a scope holds it.
+"""What is known about the TLS connection of a request, and where a scope holds it.
 
 A server adapter calls the application through `connected`, so each scope names its own connection. Nothing is inherited
 from task to task: a scope from elsewhere has none. No `ssl` here: the middleware works without it.

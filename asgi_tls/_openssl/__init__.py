@@ -1,4 +1,4 @@
-"""What OpenSSL can do and the standard library cannot ask of it. The only room with ctypes.
+"""What OpenSSL can do and the standard library cannot ask of it. The only package here that uses ctypes.
 
 Python's own method is preferred where it has one (3.15). Otherwise libssl is called, see `library`. Where it is out of
 reach, functions raise UnsupportedError, and `capabilities()` says why.

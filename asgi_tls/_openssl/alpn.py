@@ -51,7 +51,7 @@ def _chooser(protocols: tuple[str, ...]) -> Any:
 
 
 def _names(listed: bytes) -> Iterator[bytes]:
-    """Each name behind a length of one byte. OpenSSL has looked that the list is well formed."""
+    """Each name behind a length of one byte. OpenSSL has checked that the list is well formed."""
     at = 0
     while at < len(listed):
         end = at + 1 + listed[at]

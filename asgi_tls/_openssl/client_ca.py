@@ -17,7 +17,7 @@ _LIMIT: Final = 1 << 15
 def name_client_authorities(context: ssl.SSLContext) -> None:
     """Name the CAs in the context's store; none where they are too many, or libssl is out of reach.
 
-    Call it on the context that a connection is handed over to: OpenSSL asks that one (ran with 3.0 and 3.5).
+    Call it on the context that a connection is handed over to: OpenSSL asks that one (tested with 3.0 and 3.5).
     """
     lib, _ = libssl()
     if lib is None:

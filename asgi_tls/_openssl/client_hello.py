@@ -21,7 +21,7 @@ _SSL_CLIENT_HELLO_SUCCESS: Final = 1
 
 
 class Handshake(Protocol):
-    """What the callback leaves with the object that Python knows a handshake by.
+    """What the callback sets on the object that stands for a handshake in Python.
 
     `tls_group` is the one that the connection was left with. `tls_widen`, where there is one, gives it all groups back:
     it is to be called in the SNI callback, when OpenSSL has read the client's key shares.
@@ -36,7 +36,7 @@ class _Current(threading.local):
 
 
 current: Final = _Current()
-"""Its `handshake` is set for the time of a call in which libssl may read that one's ClientHello."""
+"""Its `handshake` is set during a call in which libssl may read the ClientHello of that handshake."""
 
 
 def prefer_own_groups(context: ssl.SSLContext, groups: Iterable[str], *, client_auth: bool) -> None:

@@ -33,7 +33,7 @@ def reading_group() -> str | None:
 
 @functools.cache
 def supported_groups() -> tuple[str, ...]:
-    """The groups of the profile's table that this OpenSSL has; by its version, where it cannot be asked."""
+    """The groups of the profile's table that this OpenSSL has; judged by its version, where it cannot be asked."""
     if setting_groups() is None:
         return tuple(name for name in GROUPS if name not in TLS13_GROUPS or ssl.OPENSSL_VERSION_INFO >= (3, 5))
     return tuple(name for name in GROUPS if _set(scratch(), name))

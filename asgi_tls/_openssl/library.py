@@ -90,7 +90,7 @@ class LibSSL(ctypes.PyDLL):
         return _word(context, 0)
 
     def connection(self, connection: ssl.SSLObject | ssl.SSLSocket) -> int | None:
-        """The SSL, None where the object does not look as expected. Nothing is followed before it is checked."""
+        """The SSL, None where the object does not look as expected. No pointer is followed before it is checked."""
         inner = getattr(connection, "_sslobj", None)
         context = connection.context
         # Socket, ssl, ctx: the third must be the context object itself.

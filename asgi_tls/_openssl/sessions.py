@@ -1,4 +1,4 @@
-"""What a client may resume: OpenSSL's ticket keys, its cache and lifetimes, which the standard library leaves alone."""
+"""What a client may resume: OpenSSL's ticket keys, its cache and lifetimes, which the standard library cannot set."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ def set_ticket_keys(context: ssl.SSLContext, current: bytes, also: Sequence[byte
     callback is set only while there are more.
 
     `threaded` says that other threads may make handshakes meanwhile. OpenSSL copies its own key without a lock, and a
-    ticket that meets half of a key may fail the handshake (ran). So the callback is always set then: it takes a whole
-    key.
+    ticket that meets half of a key may fail the handshake (tested). So the callback is always set then: it takes a
+    whole key.
 
     OpenSSL before 3.0 has no such callback, and accepts `current` alone.
 

@@ -1,6 +1,6 @@
 """A client's side of OCSP stapling: ask for the response, and read what came with the handshake (RFC 6066 section 8).
 
-The server's side stands elsewhere in this room.
+The server's side is in `stapling`.
 """
 
 from __future__ import annotations

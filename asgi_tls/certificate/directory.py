@@ -1,4 +1,4 @@
-"""A directory of key pairs: whatever lies in it is served for the names that it holds."""
+"""A directory of key pairs: each pair in it is served for the names in its certificate."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _KEY_SUFFIX: Final = ".key"
 class PEMDirectory:
     """Key pairs in a directory: one in each subdirectory, as certbot's `live` has them, or `name.crt` and `name.key`.
 
-    Names that begin with a dot, and subdirectories without a certificate, are not looked at.
+    Names that begin with a dot, and subdirectories without a certificate, are ignored.
     """
 
     path: str | os.PathLike[str]

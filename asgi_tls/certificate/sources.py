@@ -157,7 +157,7 @@ class PEMData:
 def files_or_secret(
     certfile: StrPath, keyfile: StrPath | None = None, password: Password = None
 ) -> PEMFiles | KubernetesSecret:
-    """A pair by its files. That of a Secret which Kubernetes has mounted is known by the kubelet's link beside it."""
+    """A pair by its files. A mounted Kubernetes Secret is recognized by the kubelet's link beside it."""
     directory = Path(certfile).parent
     files = Path(certfile), None if keyfile is None else Path(keyfile)
     of_secret = files == (directory / "tls.crt", directory / "tls.key") and password is None
@@ -174,7 +174,7 @@ _KUBERNETES_DENIED = "Set the pod's securityContext.fsGroup to a group of the se
 
 
 def check_path(name: str, value: object) -> None:
-    """Raise ConfigurationError for what can name no file."""
+    """Raise ConfigurationError for a value that cannot name a file."""
     if not isinstance(value, (str, os.PathLike)) or not os.fspath(value):
         raise ConfigurationError(f"{name}={value!r} is not a path", fix="Give a path as str or Path.")
 

@@ -55,7 +55,7 @@ class CertifiedContext(ssl.SSLContext):
     tls_stapling: object = None
 
     def tls_explain(self, verify_code: int, chain: Sequence[bytes]) -> str:
-        """What to add to the words in which OpenSSL refused a client."""
+        """What to add to OpenSSL's reason for refusing a client."""
         return "" if self.tls_trust is None else self.tls_trust.explain(verify_code, chain)
 
 

@@ -33,7 +33,7 @@ logger = logging.getLogger("asgi_tls")
 
 ClientAuth = Literal["required", "optional"]
 
-# The contexts that are made before anybody asks for their names.
+# The contexts that are made before a client asks for their names.
 _AHEAD: Final = 64
 
 # RFC 8446 section 4.6.1 leaves the number open. A client gets a new one whenever it comes back, and each takes about a
@@ -54,9 +54,9 @@ class ServerContext:
     certificate of one of the CAs given to `use`. `notes` are sentences on what this platform leaves out of the profile:
     groups that its OpenSSL lacks, and with `allow_unsupported` whatever else it cannot enforce, which raises otherwise.
     With `check_crl`, clients are accepted only while each CA of their chain has a CRL in force. `rotation` says when
-    the keys of session tickets change, `threaded` that several threads may shake hands at once. `find_staple` takes the
-    SHA-256 fingerprint of a certificate and gives the OCSP response to staple to it, DER, or None; it is asked in
-    handshakes.
+    the keys of session tickets change, `threaded` that several threads may make handshakes at once. `find_staple` takes
+    the SHA-256 fingerprint of a certificate and gives the OCSP response to staple to it, DER, or None; it is called
+    in handshakes.
 
     `certificates` are those that are served now, by host name. `reload` asks whoever watches their files to read them
     at once.
@@ -268,7 +268,7 @@ class ServerContext:
 
 @dataclass(eq=False)
 class _Slot:
-    """Certificates that answer side by side. Of thousands, most are asked for seldom, and a context takes 20 KiB and
+    """Certificates that answer side by side. Of thousands, most are rarely asked for, and a context takes 20 KiB and
     0.7 ms: it is made ahead for a few and where one is replaced that was in use, else for the first ClientHello.
     """
 
@@ -295,12 +295,12 @@ class Prepared:
     ends: bytes = b""
 
     def find(self, server_name: str | None) -> _Slot | None:
-        """Who answers for the name that a client asks for, None where nobody does."""
+        """What answers for the name that a client asks for, None where nothing does."""
         if self.only is not None:
             return self.only
         names = self.names
         if server_name is not None:
-            name = server_name.lower().removesuffix(".")  # RFC 6066 section 3: without it, yet some send it
+            name = server_name.lower().removesuffix(".")  # RFC 6066 section 3: without the dot, but some send it
             found = names.get(name) or names.get("*." + name.partition(".")[2])
             if found is not None:
                 return found
@@ -308,7 +308,7 @@ class Prepared:
 
 
 def _lost(profile: TLSProfile) -> Notice:
-    """What needs libssl itself, in one sentence."""
+    """What is missing without libssl, in one sentence."""
     lost = ["no OCSP stapling", "no resumption at another worker (with client certificates none at all)"]
     if profile.speaks("TLSv1.2"):
         lost.append("in TLS 1.2 the client's order of groups")

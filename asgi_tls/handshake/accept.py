@@ -1,6 +1,6 @@
 """The listening side: sockets accepted here, so that each handshake knows the address at the other end.
 
-In asyncio and uvloop, an `ssl` object does not know whom it talks to, and a handshake that fails is not reported.
+In asyncio and uvloop, an `ssl` object does not know its peer's address, and a handshake that fails is not reported.
 Servers ask for their context inside the running loop, before they listen. `receive_with` then puts a `create_server`
 of ours on that loop, as an attribute. It takes the calls that bring one of our contexts, and hands all others to the
 loop's own. Each accepted socket goes to `loop.connect_accepted_socket`, which is public, and whose exception is the
@@ -34,10 +34,10 @@ from asgi_tls.listeners.dispatch import Dispatcher
 
 logger = logging.getLogger("asgi_tls")
 
-# Connections taken in one go, before others have their turn.
+# Connections accepted in one go, before the loop runs other tasks.
 _BATCH: Final = 64
 _BACKLOG: Final = 100
-# Handshakes under way at the same time; a connection beyond them has to send something before it gets a transport.
+# Handshakes under way at the same time; a connection above this limit gets a transport once it has sent something.
 _HANDSHAKES: Final = 64
 _LEAST: Final = 0.001
 # No descriptor or memory left: asyncio's own delay before the next try.
@@ -57,7 +57,7 @@ def receive_with(
     timeout: float,
     plain_http: PlainHTTP,
 ) -> Listener:
-    """See every handshake of this context, in the event loop that runs now. For the rest see `Reception`.
+    """Observe every handshake of this context, in the event loop that runs now. For the rest see `Reception`.
 
     Returns what hands an event to the listeners, without waiting for them.
     """
@@ -193,7 +193,7 @@ class AcceptingServer(asyncio.AbstractServer):
             await self.wait_closed()
 
     def close(self) -> None:
-        """Stop listening. Connections go on, handshakes for a moment; silent ones are closed."""
+        """Stop listening. Connections continue, handshakes for a moment; those that have sent nothing are closed."""
         sockets, self._sockets, self._serving = self._sockets, (), False
         for sock in sockets:
             if sock.fileno() != -1:  # servers may close a socket of their own first
@@ -209,7 +209,7 @@ class AcceptingServer(asyncio.AbstractServer):
             self._forever.cancel()
 
     async def wait_closed(self) -> None:
-        """Leave the handshakes that are under way, then the listeners, a moment for the last events."""
+        """Give the handshakes that are under way, then the listeners, a moment for the last events."""
         if self._last_handshakes is not None:
             await asyncio.shield(self._last_handshakes)
         await self._until(lambda: self._reception.dispatcher.idle)
@@ -233,7 +233,7 @@ class AcceptingServer(asyncio.AbstractServer):
 
     def _accept(self, sock: socket.socket, family: socket.AddressFamily) -> None:
         admits = self._reception.admits
-        # A lone client needs no second look whether there is another one: the loop calls again if there is.
+        # After a single client, do not check for another one: the loop calls again if there is.
         for _ in range(_BATCH if self._under_way else 1):
             try:
                 peer = accept(sock, family, self._loop, admits, self._ending)

@@ -43,7 +43,7 @@ _APPLICATION_DATA: Final = 0x17
 _HEADER: Final = 5
 _PLAIN_ALERT: Final = 2
 ENCRYPTED: Final = "encrypted"
-"""An alert went out under encryption, and OpenSSL's reason does not tell which one."""
+"""An alert was sent encrypted, and OpenSSL's reason does not tell which one."""
 
 _FATAL: Final = 2
 _UNEXPECTED_MESSAGE: Final = 10
@@ -67,7 +67,7 @@ _BY_REASON: Final = {
     "WRONG_SIGNATURE_TYPE": "illegal_parameter",
     "BAD_RECORD_TYPE": "unexpected_message",
 }
-# And those of a ClientHello that leads to nothing, where they go out in the clear.
+# And those for a ClientHello that is refused: they are sent unencrypted.
 _BY_REASON_OF_HELLO: Final = {
     "UNSUPPORTED_PROTOCOL": "protocol_version",
     "VERSION_TOO_LOW": "protocol_version",
@@ -128,10 +128,10 @@ def is_stun(first: bytes) -> bool:
 
 
 def alert_for_garbage(error: ssl.SSLError, first: int | None) -> bytes:
-    """The alert record for a first byte that is not TLS, where OpenSSL hangs up without a word; empty otherwise.
+    """The alert record for a first byte that is not TLS, where OpenSSL would send none; empty otherwise.
 
     RFC 8446 section 5: an unexpected record type MUST end the connection with unexpected_message. A record of TLS with
-    a version that nobody has heard of gets protocol_version (appendix D).
+    a version that does not exist gets protocol_version (appendix D).
     """
     if error.reason != "WRONG_VERSION_NUMBER" or first is None:
         return b""

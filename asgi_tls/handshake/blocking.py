@@ -1,4 +1,4 @@
-"""The same for servers that shake hands on blocking sockets: gunicorn's sync and threaded workers.
+"""Handshakes on blocking sockets, as gunicorn's sync and threaded workers make them.
 
 OpenSSL writes its alerts to such a socket by itself. What is left is to limit the time, to answer plain HTTP, to report
 the outcome, and to keep unread data from turning the end of the connection into a reset.
@@ -23,7 +23,7 @@ from asgi_tls.handshake.outcomes import Outcome
 from asgi_tls.handshake.peer import address_of, close_blocking, local_address
 from asgi_tls.handshake.reception import Reception
 
-_BEGINNING: Final = 10  # what HTTP and STUN are known by
+_BEGINNING: Final = 10  # bytes, enough to recognize HTTP and STUN
 _receive = socket.socket.recv  # of the socket itself, below TLS
 
 
@@ -37,7 +37,7 @@ class TLSSocket(ssl.SSLSocket):
     _tls_seen = _tls_has_sent = False
 
     def do_handshake(self, block: bool = False) -> None:
-        """Shake hands within the server's limit. Raises ssl.SSLError, and OSError where the client left."""
+        """Make the handshake within the server's limit. Raises ssl.SSLError, and OSError on a closed connection."""
         reception: Reception | None = getattr(self.context, "tls_reception", None)
         if self._tls_seen or not self.server_side or reception is None or self.gettimeout() == 0:
             super().do_handshake(block)
@@ -66,7 +66,7 @@ class TLSSocket(ssl.SSLSocket):
                 self.settimeout(before)
 
     def shutdown(self, how: int) -> None:
-        """Send close_notify first, where gunicorn ends connections without."""
+        """Send close_notify first: gunicorn closes connections without it."""
         self._tls_send_close_notify()
         super().shutdown(how)
 

@@ -64,7 +64,7 @@ def session_fields(
 
 
 def fields_of(facts: TLSConnection, address: tuple[str | None, int | None], *, elapsed: float) -> dict[str, Any]:
-    """The same of a connection that is described already."""
+    """The same for a connection whose facts have been read already."""
     return _fields(
         address,
         elapsed,

@@ -33,7 +33,7 @@ _lingering: set[int] = set()
 LET_GO_AFTER: Final = 0.1
 """Seconds until the tasks of a server have seen the error that ends their connection."""
 
-# Seconds for the peer's close_notify. RFC 8446 section 6.1 has nobody wait for it; asyncio and uvloop do, for 30.
+# Seconds for the peer's close_notify. RFC 8446 section 6.1 does not ask to wait for it; asyncio and uvloop do, for 30.
 _CLOSE_NOTIFY: Final = 1.0
 
 Address = tuple[str | None, int | None]
@@ -101,7 +101,7 @@ current_peer: Final[ContextVar[Peer | None]] = ContextVar("asgi_tls.peer", defau
 
 
 def address_of(address: object) -> Address:
-    """The address in what a socket calls one."""
+    """The IP address and port in a socket address."""
     if not isinstance(address, tuple):
         return NOWHERE
     ip: str = address[0]
@@ -140,9 +140,9 @@ def local_address(sock: socket.socket) -> Address:
 
 
 def end(peer: Peer) -> None:
-    """The loop waits for the peer's close_notify from now on: let it see an end of the connection soon.
+    """From now on the loop waits for the peer's close_notify: end the connection for it soon.
 
-    Of reading first: what is left to send is still sent then. The loops detach a socket that they have closed.
+    Reading ends first, so that what is left to send is still sent. The loops detach a socket that they have closed.
     """
     peer.peer_loop.call_later(min(_CLOSE_NOTIFY, peer.peer_ending.seconds), _end_reading, peer)
 
@@ -206,7 +206,7 @@ class _Draining:
 
 
 def close_blocking(sock: socket.socket) -> None:
-    """The same for a blocking socket that has sent its last data: what has arrived is read, and nothing is awaited."""
+    """The same for a blocking socket that has sent its last data: read what has arrived, without waiting for more."""
     with contextlib.suppress(OSError):
         sock.shutdown(socket.SHUT_WR)
     with contextlib.suppress(OSError):

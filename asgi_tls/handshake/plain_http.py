@@ -1,8 +1,8 @@
 """The answer to a plain HTTP request that arrives where TLS was expected.
 
-A browser that is sent to http://host:8443 is led to https; everything else gets one sentence. The request is read with
-a grammar far narrower than HTTP's (RFC 9112 section 3 and 5): whatever does not fit gets 400, and nothing of it is
-repeated. The one exception is the target of a redirect, which goes only to a host that a served certificate covers.
+A browser that asks for http://host:8443 is redirected to https; everything else gets one sentence. The request is read
+with a grammar far narrower than HTTP's (RFC 9112 section 3 and 5): whatever does not fit gets 400, and nothing of it
+is repeated. The one exception is the target of a redirect, which goes only to a host that a served certificate covers.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How a server receives its clients: who hears of each handshake, and what a client may do."""
+"""How a server receives its clients: who is notified of each handshake, and what a client may do."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """A handshake, observed where it happens: in the SSLObject that every asyncio transport drives.
 
-`TLSObject` goes into `SSLContext.sslobject_class`, a documented seam that asyncio, uvloop and every server honour. Both
-loops drop what OpenSSL has to say when a handshake fails, so it is sent from here: over the peer's own socket where
-`accept.py` has left it, else by asking the loop to write once more before it learns of the failure.
+`TLSObject` goes into `SSLContext.sslobject_class`, a documented hook that asyncio, uvloop and all servers use.
+Both loops drop what OpenSSL has to send when a handshake fails, so it is sent from here: over the peer's own socket
+where `accept.py` has left it, else by asking the loop to write once more before it learns of the failure.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class HandshakeContext(ssl.SSLContext):
         *args: Any,
         **kwargs: Any,
     ) -> ssl.SSLSocket:
-        """Shake hands at once where that may block: OpenSSL would do it unseen in the first read otherwise."""
+        """Make the handshake at once where that may block: else OpenSSL would make it unobserved in the first read."""
         if self.tls_before_each is not None:
             self.tls_before_each()
         at_once = do_handshake_on_connect or (server_side and sock.gettimeout() != 0)
@@ -91,7 +91,7 @@ class TLSObject(ssl.SSLObject):
 
     tls_server_name: str | None = None
     tls_name_refused = False
-    tls_group: str | None = None  # the one that was left to it, None where it was left them all
+    tls_group: str | None = None  # the only one that it may use, None where it may use all
     tls_widen: Callable[[], object] | None = None  # see `_openssl.client_hello`
 
     _tls_reception: Reception | None = None
@@ -141,7 +141,7 @@ class TLSObject(ssl.SSLObject):
             raise
 
     def unwrap(self) -> None:
-        """Say close_notify. The peer may leave it unanswered, and the loop does not wait for that."""
+        """Send close_notify. The peer need not answer it, and the loop does not wait for an answer."""
         try:
             self._sslobj.shutdown()  # type: ignore[attr-defined]
         except ssl.SSLWantReadError:
@@ -206,7 +206,7 @@ class TLSObject(ssl.SSLObject):
         self._tls_send_last(queued, error)
 
     def _tls_send_last(self, data: bytes, error: ssl.SSLError) -> None:
-        """Send the last that there is to send. Raises SSLWantReadError where the loop has to do that."""
+        """Send all that is left to send. Raises SSLWantReadError where the loop has to do that."""
         if self._tls_peer is not None:
             if data:
                 send_and_close(self._tls_peer.peer_loop, self._tls_peer, data)
@@ -217,7 +217,7 @@ class TLSObject(ssl.SSLObject):
             raise ssl.SSLWantReadError(ssl.SSL_ERROR_WANT_READ, "an alert is left to send") from error
 
     def tls_refusal(self) -> str | None:
-        """Why a client whose handshake is done must not get in after all."""
+        """Why a client whose handshake has succeeded is refused after all."""
         return None
 
     def _tls_refuse(self, why: str) -> None:

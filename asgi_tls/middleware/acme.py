@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
 CHALLENGE_PATH = "/.well-known/acme-challenge/"
-# RFC 8555 section 8.3: a token is base64url without padding: no dot, no slash, nothing that could climb.
+# RFC 8555 section 8.3: a token is base64url without padding: no dot, no slash, nothing that could leave the directory.
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{1,512}")
-# A key authorization is the token, a dot and 43 characters. Whatever is much longer is no challenge.
+# A key authorization is the token, a dot and 43 characters. Anything much longer is not a challenge.
 _LARGEST_FILE = 4096
 _NOT_FOUND = Answer.text(404, "Not Found")
 _HEADERS = ((b"content-type", b"application/octet-stream"), (b"x-content-type-options", b"nosniff"))
@@ -35,10 +35,10 @@ def challenge_token(scope: Scope) -> str | None:
 
 
 class ChallengeFiles:
-    """An ASGI application that serves `WEBROOT/.well-known/acme-challenge/TOKEN`, and 404 for all else.
+    """An ASGI application that serves `WEBROOT/.well-known/acme-challenge/TOKEN`; everything else gets 404.
 
     The webroot may be a symbolic link; below it none is followed, and only regular files are read. The webroot must
-    exist when this is made; the directories below it may come and go.
+    exist when this is constructed; the directories below it may be created and removed later.
     """
 
     def __init__(self, webroot: str | os.PathLike[str]) -> None:

@@ -1,4 +1,4 @@
-"""A whole small answer, given in the application's place, to HTTP and WebSocket requests alike."""
+"""A short complete response, sent instead of the application's, to HTTP and WebSocket requests alike."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def is_secure(scope: Scope) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An ASGI application that says one thing.
+    """An ASGI application that always sends the same response.
 
-    A WebSocket handshake gets it as a denial response, where the server has that extension, else it is closed.
+    A WebSocket handshake gets it as a denial response where the server has that extension; otherwise it is closed.
     """
 
     status: int

@@ -9,7 +9,7 @@
 Both work under uvicorn, hypercorn and gunicorn's ASGI worker, wherever the context comes from a ServerTLS. They
 describe the connection to this server that the scope is about. Behind a proxy that terminates TLS there is none, and
 none for a scope that something else has made: a test client, another server in the same process, a call in a background
-task. Of HTTP/3 in hypercorn neither the group nor the name that the client asked for is known: aioquic does not
+task. Over HTTP/3 in hypercorn, the group and the name that the client asked for are not known: aioquic does not
 expose them.
 
 The extension has every key of its version 0.2. The draft of the next version keeps only `client_cert_chain`, in the
@@ -35,7 +35,7 @@ class ConnectionMiddleware:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Hand on the scope, with the extension where there is TLS."""
+        """Pass the scope on, with the extension where there is TLS."""
         await self.app(with_connection(scope), receive, send)
 
 
@@ -49,6 +49,6 @@ def with_connection(scope: Scope) -> Scope:
 
 
 def tls_connection(scope: Scope) -> TLSConnection | None:
-    """The facts of the TLS connection that this request came over, None where it did not or they are not known."""
+    """The facts of the TLS connection that this request came over; None over plain HTTP and where they are unknown."""
     connection: Callable[[], TLSConnection | None] | None = scope.get(CONNECTION)
     return None if connection is None else connection()

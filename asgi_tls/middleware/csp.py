@@ -43,7 +43,7 @@ _KEYWORDS = frozenset(
 
 
 def check_policy(policy: str) -> None:
-    """Raise ConfigurationError for what browsers would quietly drop or read differently."""
+    """Raise ConfigurationError for what browsers would silently ignore or interpret differently."""
     names: set[str] = set()
     for directive in filter(None, (each.strip() for each in policy.split(";"))):
         name, *sources = directive.split()

@@ -28,7 +28,7 @@ SWAGGER_UI: Mapping[str, str | None] = MappingProxyType(
             f"style-src 'self' 'unsafe-inline' {_CDN}/swagger-ui-dist@5/; "
             f"img-src 'self' data: https://fastapi.tiangolo.com; font-src 'self' data:; connect-src 'self'; {_CLOSED}"
         ),
-        # "Authorize" opens the login page of another origin, and waits to hear from it.
+        # "Authorize" opens the login page of another origin, and waits for its answer.
         _COOP: "same-origin-allow-popups",
     }
 )
@@ -61,7 +61,7 @@ PAGES: Mapping[str, Mapping[str, str | None]] = MappingProxyType(
 def page_of(scope: Scope) -> str | None:
     """Which of the pages answers this request; None for any other.
 
-    Starlette leaves in the scope which application the request has come to, mounted ones included, and where it stands.
+    Starlette records in the scope which application the request has reached, mounted ones included, and its root path.
     """
     app = scope.get("app")
     path = route_path(scope["path"], scope.get("root_path") or "")

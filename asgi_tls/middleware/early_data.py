@@ -49,7 +49,7 @@ class EarlyDataMiddleware:
         await app(scope, receive, send)
 
     def intercept(self, scope: Scope) -> ASGIApp | None:
-        """What answers this HTTP or WebSocket request in the application's place, if anything does."""
+        """What answers this HTTP or WebSocket request instead of the application, None where nothing does."""
         # A WebSocket scope has no method.
         if scope.get("method") in self.safe_methods:
             return None

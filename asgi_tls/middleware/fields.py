@@ -38,7 +38,7 @@ def defaults() -> dict[str, str]:
     return {field.header_name.lower(): field.header_value for field in fields}
 
 
-# The whole vocabulary of the fields that hold one word; browsers ignore any other.
+# All values of the fields that hold one word; browsers ignore any other.
 _WORDS: Mapping[str, frozenset[str]] = {
     "x-content-type-options": frozenset({"nosniff"}),
     "x-frame-options": frozenset({"deny", "sameorigin"}),
@@ -83,13 +83,13 @@ _VALUE = re.compile(r"[\x21-\x7e](?:[\t\x20-\x7e]*[\x21-\x7e])?")
 
 
 def overlaid(fields: Fields, settings: Mapping[str, str | None]) -> Fields:
-    """The fields with some of them replaced, or taken out by None."""
+    """The fields with some of them replaced, or removed by None."""
     result = dict(fields)
     seen: set[str] = set()
     for name, value in settings.items():
         key = name.lower()
         if key in seen:
-            raise ConfigurationError(f"The header {name} is set twice", fix="Names differ in more than case.")
+            raise ConfigurationError(f"The header {name} is set twice", fix="Set it once: case is ignored.")
         seen.add(key)
         result.pop(key, None)
         if value is not None:
@@ -135,7 +135,7 @@ def _check(name: str, value: str) -> None:
     if type(value) is not str or not _VALUE.fullmatch(value):
         raise ConfigurationError(
             f"The value of {name} is {value!r}",
-            fix="Values are visible ASCII, with spaces inside only; None takes a header out.",
+            fix="Use visible ASCII, with spaces only between words; None removes a header.",
         )
     if name == HSTS_NAME:
         HSTS.parse(value)

@@ -1,6 +1,6 @@
 """Why a redirect to https would come back as http: what a proxy's fields say, and what servers make of them.
 
-The middleware believes none of these fields. It knows the patterns, so that a loop is explained in the log.
+The middleware trusts none of these fields. It recognizes the patterns, to explain a loop in the log.
 
 What servers read of a proxy that they trust: uvicorn takes X-Forwarded-Proto where it is exactly `http` or `https`,
 gunicorn where it is exactly `https`, hypercorn's ProxyFixMiddleware the last word of the last field; of Forwarded (RFC
@@ -72,7 +72,7 @@ def loop_of(scope: Scope) -> Loop | None:
 
 
 def _address(scope: Scope, fields: dict[str, str]) -> str:
-    """Where the proxy connects from. What stands in a field is the visitor's to choose, and nobody to trust."""
+    """The address that the proxy connects from. A field says what the visitor wants it to say, so it is not trusted."""
     client = scope.get("client")
     if not client:
         return "'*'"  # a Unix socket: its permissions say who may connect

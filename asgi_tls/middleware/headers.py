@@ -42,15 +42,15 @@ class SecurityHeadersMiddleware:
         is an API's. "api": nothing may run, load or be framed, HTML included. "web": as for HTML, and inline scripts
         and styles with the nonce of the request.
     hsts: sent over TLS only, and exactly once; None sends none. Loopback hosts (localhost, 127.0.0.1) get none.
-    secure: a `secure.Secure`, in the place of all our defaults.
-    headers: further ones, or others than the defaults; None takes one out. A Content-Security-Policy may hold
+    secure: a `secure.Secure`, which replaces all our defaults.
+    headers: more headers, or other values than the defaults; None removes one. A Content-Security-Policy may hold
         'nonce-{nonce}': each request gets its own, as `request.state.csp_nonce`.
     paths: the same for single paths ("/embed") or everything below one ("/embed/*"), on top of `headers`. The pages of
-        FastAPI (Swagger UI, ReDoc) have theirs already, wherever they are; `{"/docs": {}}` takes them away.
+        FastAPI (Swagger UI, ReDoc) have theirs already, wherever they are; `{"/docs": {}}` removes them.
     override: replace what the application set. Otherwise its own header wins.
 
-    On plain HTTP no Strict-Transport-Security leaves, not even the application's own (RFC 6797 section 7.2).
-    Raises ConfigurationError for every setting that would not work as it reads.
+    Over plain HTTP no Strict-Transport-Security is sent, not even the application's own (RFC 6797 section 7.2).
+    Raises ConfigurationError for every setting that would not work as written.
     """
 
     def __init__(
@@ -85,12 +85,12 @@ class SecurityHeadersMiddleware:
         self._elsewhere: set[tuple[bytes, bytes]] = set()
 
     def _intercept(self, _scope: Scope) -> ASGIApp | None:
-        """What answers in the application's place, if anything does."""
+        """What answers instead of the application, None where nothing does."""
         return None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: C901 -- each call is 3 %
         app = self.app
-        # Nearly every request is settled by this: it comes over TLS, by a method that is not disputed, to a known host.
+        # This is enough for nearly every request: over TLS, with a method of `_undisputed`, to a known host.
         try:
             is_settled = (
                 scope["scheme"] == "https"
@@ -138,7 +138,7 @@ class SecurityHeadersMiddleware:
         await app(scope, receive, send_with_fields)
 
     def _rules(self, scope: Scope) -> PathTable[Merger]:
-        """With HSTS over TLS, but not for this machine: browsers would keep it for all that is ever developed there."""
+        """With HSTS over TLS, but not for this machine: browsers would apply it to all that is developed there."""
         if not is_secure(scope):
             return self._without
         for name, value in scope["headers"]:

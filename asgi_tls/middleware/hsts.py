@@ -11,7 +11,7 @@ from asgi_tls.profile import INTERMEDIATE
 # hstspreload.org: the least age that the list accepts, in seconds.
 PRELOAD_MIN_AGE = 31_536_000
 
-# RFC 9111 section 1.2.2: what a client makes of a number of seconds that is too large for it.
+# RFC 9111 section 1.2.2: how a client reads a number of seconds that is too large for it.
 _LARGEST_AGE = 2**31
 
 _MAX_AGE = re.compile(r'max-age=(?:([0-9]+)|"([0-9]+)")', re.IGNORECASE)
@@ -21,7 +21,7 @@ _MAX_AGE = re.compile(r'max-age=(?:([0-9]+)|"([0-9]+)")', re.IGNORECASE)
 class HSTS:
     """The HSTS policy of this host, which browsers keep for `max_age` seconds.
 
-    `preload` asks to be built into browsers, which is hard to take back: it needs `include_subdomains` and a max_age of
+    `preload` asks to be built into browsers, which is hard to undo: it needs `include_subdomains` and a max_age of
     at least 31536000. A max_age of 0 makes browsers forget. Raises ConfigurationError when the settings contradict.
     """
 

@@ -9,8 +9,8 @@
 
     client = client_identity(request.scope)          # Starlette and plain ASGI: None without a certificate
 
-The server has verified the certificate: `client_auth="optional"` lets clients without one come as far as this. Where a
-verified certificate cannot be read (names in a broken encoding), there is no identity: 403, and a line in the log.
+The server has verified the certificate: `client_auth="optional"` lets clients without one reach the application. Where
+a verified certificate cannot be read (names in a broken encoding), there is no identity: 403, and a line in the log.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _CHALLENGE: Final = {"WWW-Authenticate": "ClientCertificate"}
 
 
 def client_identity(scope: Scope) -> ClientIdentity | None:
-    """The client's identity, None where it showed no certificate, or one that cannot be read.
+    """The client's identity, None where it presented no certificate, or one that cannot be read.
 
     It comes from the handshake of the connection that the scope is about, else from the `tls` extension of a server
     that fills it on its own, in any of its shapes: `client_cert_chain` as a list of PEM certificates, or as one string
@@ -74,7 +74,7 @@ def require_client(
 
 
 def _shown(scope: Scope) -> tuple[bool, ClientIdentity | None]:
-    """Whether the client showed a verified certificate, and whom it names."""
+    """Whether the client presented a verified certificate, and whom it names."""
     connection = tls_connection(scope)
     if connection is not None:
         return bool(connection.client_chain), connection.client
@@ -94,7 +94,7 @@ def _read(pem: str) -> ClientIdentity | None:
         return None
     try:
         return _identity(base64.b64decode("".join(body.split())))
-    except Exception as error:  # noqa: BLE001 -- whatever the parser stumbles over, nobody is let in for it
+    except Exception as error:  # noqa: BLE001 -- whatever the parser fails on, nobody gets in by it
         _log.warning(
             "The server's TLS extension has a client certificate that cannot be read (%s): requests with it have no "
             "client identity. Serve with asgi-tls, which reads it as OpenSSL does, or issue it again.",

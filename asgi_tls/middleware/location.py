@@ -9,7 +9,7 @@ from urllib.parse import quote
 if TYPE_CHECKING:
     from starlette.types import Scope
 
-# RFC 3986 knows visible ASCII only. The rest is escaped: its bytes stay the same, and no CR or LF can end the field.
+# RFC 3986 allows visible ASCII only. The rest is escaped: its bytes stay the same, and no CR or LF can end the field.
 _NOT_URI = re.compile(rb"[^\x21-\x7e]")
 _ABSOLUTE_FORM = re.compile(rb"https?://([^/]*)(.*)", re.IGNORECASE | re.DOTALL)
 # RFC 3986 section 3.3: what a path holds without escapes, slashes included.
@@ -17,7 +17,7 @@ _PATH_CHARACTERS = "/-._~!$&'()*+,;=:@"
 
 
 class Target(NamedTuple):
-    """`authority` is there when the client sent the absolute form, and outranks the Host field then (RFC 9112, 3.2.2).
+    """`authority` is set when the client sent the absolute form: it overrides the Host field (RFC 9112, 3.2.2).
 
     `path` begins with a slash, `query` with a question mark or it is empty.
     """
@@ -45,12 +45,12 @@ def _raw_path(scope: Scope) -> bytes:
     raw: bytes | None = scope.get("raw_path")
     if raw:
         return raw.partition(b"?")[0]
-    # raw_path is optional in ASGI: escape the decoded path again, as well as that can be done.
+    # raw_path is optional in ASGI: escape the decoded path again, as far as possible.
     return quote(scope["path"], safe=_PATH_CHARACTERS, errors="surrogatepass").encode("ascii") or b"/"
 
 
 def _with_root(path: bytes, root_path: str) -> bytes:
-    # uvicorn has root_path at the front of raw_path already, hypercorn has not.
+    # uvicorn has already put root_path at the front of raw_path, hypercorn has not.
     root = quote(root_path.rstrip("/"), safe=_PATH_CHARACTERS + "%", errors="surrogatepass").encode("ascii")
     if not root or path == root or path.startswith(root + b"/"):
         return path

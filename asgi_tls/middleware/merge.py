@@ -25,7 +25,7 @@ _SAME_ORIGIN: Final = (CORP_NAME.encode(), b"same-origin")
 _CSP: Final = frozenset(name.encode() for name in CSP_NAMES)
 _PLACEHOLDER: Final = PLACEHOLDER.encode()
 _HTML: Final = re.compile(rb"\s*(?:text/html|application/xhtml\+xml)\s*(?:;|\Z)", re.IGNORECASE)
-# What pages of other origins use by its address: <img>, <link>, <script>, fonts.
+# What pages of other origins load by its URL: <img>, <link>, <script>, fonts.
 _EMBEDDED: Final = re.compile(
     rb"\s*(?:(?:image|font|audio|video)/|text/css|(?:text|application)/javascript)", re.IGNORECASE
 )
@@ -42,7 +42,7 @@ _EMBEDDING: Final = (
 
 
 class Fields:
-    """Fields that go out together; some may have a place for the nonce."""
+    """Fields that go out together; some may have a placeholder for the nonce."""
 
     def __init__(self, pairs: Iterable[Pair]) -> None:
         self._pairs = [*pairs]
@@ -55,7 +55,7 @@ class Fields:
         self.names = {name for name, _ in self._pairs}
 
     def filled(self, nonce: str) -> list[Pair]:
-        """The fields, with the nonce in its places."""
+        """The fields, with the nonce in place of each placeholder."""
         if not self._slots:
             return self._pairs
         pairs, text = self._pairs.copy(), nonce.encode("ascii")

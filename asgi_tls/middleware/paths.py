@@ -19,7 +19,7 @@ class PathTable(Generic[T]):
     """Looks up a request's path: the exact rule first, then the longest prefix, then the default.
 
     Paths are those of the application, after root_path. A prefix never matches a path with dot segments or
-    backslashes, which something behind us might resolve to another place.
+    backslashes, which something behind us might resolve to another path.
     """
 
     def __init__(self, rules: Mapping[str, T], default: T) -> None:

@@ -1,4 +1,4 @@
-"""From http to https, to hosts on the list and nowhere else."""
+"""Redirects from http to https, only to hosts on the list."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ _LOOP = (
 class HTTPSRedirectMiddleware:
     """Redirects plain HTTP and WebSocket requests to https, and passes the rest on.
 
-    hosts: the hosts that may stand in a Location: names, addresses, `*.example.com`, or `*` for any well-formed one.
+    hosts: the hosts that may appear in a Location: names, addresses, `*.example.com`, or `*` for any well-formed one.
         A request for another host, or with a missing, repeated or malformed Host field, gets 400.
     canonical_host: the one host that every redirect leads to. Without it, the host stays the same.
     https_port: the port that redirects lead to; port_map gives another for some ports of the Host field.
@@ -68,8 +68,8 @@ class HTTPSRedirectMiddleware:
     development: serve plain HTTP and WebSocket requests to localhost, names below it, loopback addresses and testserver
         (the host of starlette.testclient) where they would be redirected. Requests to other hosts are redirected.
 
-    Loopback hosts are redirected by 307, which no browser keeps, whatever redirect_status says.
-    Only `scope["scheme"]` decides. Whether a forwarded header is to be believed is the server's business.
+    Loopback hosts are redirected by 307, which browsers do not cache, whatever redirect_status says.
+    Only `scope["scheme"]` decides. The server decides whether to trust a forwarded header.
     Raises ConfigurationError when a setting is wrong.
     """
 
@@ -115,7 +115,7 @@ class HTTPSRedirectMiddleware:
         await app(scope, receive, send)
 
     def intercept(self, scope: Scope) -> ASGIApp | None:
-        """What answers this HTTP or WebSocket request in the application's place, if anything does."""
+        """What answers this HTTP or WebSocket request instead of the application, None where nothing does."""
         if self._challenges is not None and CHALLENGE_PATH in scope["path"] and challenge_token(scope) is not None:
             return self._challenges
         if is_secure(scope) or challenge_token(scope) is not None or self._exempt.find(scope):
@@ -135,7 +135,7 @@ class HTTPSRedirectMiddleware:
         if (loop := loop_of(scope)) is not None:
             self._log_once(loop.kind, _LOOP, loop.seen, loop.fix)
         location = (b"location", self._location(scope, authority, target))
-        # Browsers keep a permanent redirect of localhost for whatever is developed there next.
+        # Browsers would apply a permanent redirect of localhost to whatever is developed there next.
         return Answer(307, (location, _NO_STORE)) if is_local else Answer(self._status, (location,))
 
     def _authority(self, scope: Scope, target: Target) -> Authority | None:
@@ -159,7 +159,7 @@ class HTTPSRedirectMiddleware:
         return answer
 
     def _log_once(self, kind: str, message: str, *details: str) -> None:
-        """Strangers cause these: each kind is a warning once, and for debugging from then on."""
+        """Any client can cause these: each kind is logged as a warning once, and at debug level from then on."""
         _log.log(logging.DEBUG if kind in self._logged else logging.WARNING, message, *details)
         self._logged.add(kind)
 

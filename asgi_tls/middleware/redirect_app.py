@@ -1,4 +1,4 @@
-"""The application for a plain port that does nothing but lead to https."""
+"""The application for a plain port that only redirects to https."""
 
 from __future__ import annotations
 

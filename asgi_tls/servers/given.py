@@ -20,7 +20,7 @@ _PROJECT: Final = "pyproject.toml"
 _HERE: Final = Path()
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
-# Two ways to say one thing: what is set further up puts out the other one further down.
+# Two ways to say one thing: the one that is set in a higher place overrides the other in a lower one.
 _ALTERNATIVES: Final = ({"certfile", "letsencrypt"}, {"ticket_secret", "ticket_secret_file"})
 
 

@@ -26,7 +26,7 @@ class _AsTheServers(logging.Handler):
         self._until_then.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Hand it on."""
+        """Pass the record on."""
         if logging.getLogger().handlers:
             return
         for handler in self._of_the_server():

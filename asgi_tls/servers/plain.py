@@ -242,7 +242,7 @@ class _Exchange:
             await app(scope, self._receive, self._send)
 
     async def _scope(self) -> Scope | None:
-        """The request, None where the client left without one."""
+        """The request, None where the client closed the connection without one."""
         while (event := self._connection.next_event()) is self._h11.NEED_DATA:
             self._connection.receive_data(await self._reader.read(_CHUNK))
         if not isinstance(event, self._h11.Request):

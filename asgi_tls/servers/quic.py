@@ -72,7 +72,7 @@ def _following(base: Any) -> Any:
                 try:
                     _use(self.quic_config, certificate)
                 except ValueError:  # see can_parse
-                    logger.warning("HTTP/3 keeps its certificate: it cannot parse that of %s", certificate.source)
+                    logger.warning("HTTP/3 keeps its certificate: aioquic cannot parse that of %s", certificate.source)
             await super().handle(event)
 
         async def _handle_events(self, connection: Any, client: tuple[Any, ...] | None = None) -> None:

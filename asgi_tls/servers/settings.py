@@ -167,11 +167,11 @@ GROUPS: Final[dict[str, tuple[Setting, ...]]] = {
             _choice(CHOICES["plain_http"]),
             "The answer to plain HTTP on the TLS port: 308 to https where a certificate covers the host, or 400.",
         ),
-        _of("ticket_secret_file", FILE, "32 random bytes or more. Hosts with the same resume each other's sessions."),
+        _of("ticket_secret_file", FILE, "32 random bytes or more. Hosts that share them resume each other's sessions."),
         _of(
             "ticket_secret",
             TEXT,
-            "The ticket secret itself. A variable alone: other users of the machine can read a command line.",
+            "The ticket secret itself. Only as a variable: other users of the machine can read a command line.",
             on_command_line=False,
             in_file=False,
         ),

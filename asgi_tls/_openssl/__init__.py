@@ -1,7 +1,7 @@
-"""What OpenSSL can do and the standard library cannot ask of it. The only package here that uses ctypes.
+"""What OpenSSL can do, but the standard library gives no access to. The only package here that uses ctypes.
 
-Python's own method is preferred where it has one (3.15). Otherwise libssl is called, see `library`. Where it is out of
-reach, functions raise UnsupportedError, and `capabilities()` says why.
+Python's own method is preferred where it has one (3.15). Otherwise libssl is called, see `library`. Where it cannot be
+called, functions raise UnsupportedError, and `capabilities()` says why.
 """
 
 from asgi_tls._openssl.alpn import set_protocols

@@ -23,7 +23,7 @@ _SSL_CLIENT_HELLO_SUCCESS: Final = 1
 class Handshake(Protocol):
     """What the callback sets on the object that stands for a handshake in Python.
 
-    `tls_group` is the one that the connection was left with. `tls_widen`, where there is one, gives it all groups back:
+    `tls_group` is the only one that the connection may use. `tls_widen`, where there is one, gives it all groups back:
     it is to be called in the SNI callback, when OpenSSL has read the client's key shares.
     """
 

@@ -1,7 +1,7 @@
 """libssl, called on the SSL_CTX behind an `ssl.SSLContext`, after `_prove` has shown that the pointers are right.
 
 It would break on a CPython whose `PySSLContext` no longer starts with the SSL_CTX, or whose `PySSLSocket` no longer
-starts with `Socket, ssl, ctx` (Modules/_ssl.c, the same from 3.11 to 3.15): `_prove` notices, and refuses.
+starts with `Socket, ssl, ctx` (Modules/_ssl.c, the same from 3.11 to 3.15): `_prove` detects that, and refuses.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """`asgi-tls uvicorn`, `hypercorn` and `gunicorn`: the server's own command, with every option it has, plus ours.
 
-uvicorn and hypercorn keep the way from their command line to `run(...)` in one function, which looks `run` up by name.
-That function is copied here with another `run`; nothing of the server's is changed. It would break if `run` were called
+uvicorn and hypercorn go from their command line to `run(...)` in one function, which looks `run` up by name.
+That function is copied here with another `run`; nothing in the server is changed. It would break if `run` were called
 by another name, which is checked before each start.
 """
 

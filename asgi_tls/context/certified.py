@@ -20,7 +20,7 @@ _CRL_EXPIRED: Final = 12  # X509_V_ERR_CRL_HAS_EXPIRED
 
 @dataclass(eq=False)
 class Trust:
-    """The CAs and CRLs that clients are verified with, PEM text. It is `over` when others have replaced them.
+    """The CAs and CRLs that clients are verified with, PEM text. It is `over` once others have replaced them.
 
     `forget` empties the server's session cache. Without libssl nothing does: then `since` is when this trust replaced
     another, in seconds since 1970, and earlier sessions are recognized by their time.
@@ -60,7 +60,7 @@ class CertifiedContext(ssl.SSLContext):
 
 
 class TrustedObject(TLSObject):
-    """Refuses a client whose handshake, or whose session, began under a trust that is over by now.
+    """Refuses a client whose handshake, or whose session, began under a trust that has been replaced since.
 
     By then OpenSSL has made a session ticket for it with the new keys, by which it could resume again and again. The
     ticket is in the outgoing BIO, and is dropped there. So is the session in the cache.

@@ -1,6 +1,6 @@
 """A profile applied to an `ssl.SSLContext`, of a server or of a client.
 
-Where Python and libssl cannot set all of it, the context is proven (`proof`), and what was found is judged here.
+Where Python and libssl cannot set all of it, the context is proven (`proof`), and the result is judged here.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def enforceable(profile: TLSProfile, *, server: bool) -> bool:
 def settle(found: Sequence[Deviation], profile: TLSProfile, *, allow_unsupported: bool) -> list[Notice]:
     """Judge what a proof has found: a sentence on it where it may stay.
 
-    It may for a profile that leaves groups and TLS 1.3 suites as the guidelines have them, while nothing of it is weak:
+    It may for a profile that keeps the groups and TLS 1.3 suites of the guidelines, while no difference is weak:
     OpenSSL's own choice is safe, if not the same. Raises UnsupportedError otherwise.
     """
     if not found:

@@ -27,7 +27,7 @@ _TLS12_NUMBERS: Final = frozenset(number for _, number in TLS12_CIPHERS.values()
 
 @dataclass(frozen=True)
 class Deviation:
-    """One thing that is not as the profile says. `weak`: it lets in less than RFC 9325 asks for."""
+    """One difference from the profile. `weak`: it lets in less than RFC 9325 asks for."""
 
     what: str
     weak: bool = False

@@ -1,4 +1,4 @@
-"""Which sessions a live context resumes, kept right by the clock: by tickets, and of TLS 1.2 by a cache too.
+"""Which sessions a live context resumes, limited by the clock: by tickets, and in TLS 1.2 by a cache too.
 
 There is no timer: the clock is read before each handshake, and by the reloader in between. So a host that slept, or
 whose clock was set, is right with its next connection.

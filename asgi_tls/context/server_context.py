@@ -103,7 +103,7 @@ class ServerContext:
             _without_sessions(context)
         if check_crl:
             # OpenSSL copies the flags from the context that a connection begins with, and the lists from the one that
-            # it is handed over to. With partial chains it would ask for the CRL of whoever issued the anchor.
+            # it is handed over to. With partial chains it would ask for the CRL of the anchor's issuer.
             context.verify_flags |= ssl.VERIFY_CRL_CHECK_CHAIN
         elif client_auth is not None:
             context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # any CA may be an anchor, as for our clients
@@ -186,8 +186,8 @@ class ServerContext:
     def swap(self, prepared: Prepared) -> None:
         """Serve what was prepared last from the next ClientHello on. Call it in the event loop's thread, if any.
 
-        When the trust has changed, no earlier session is resumed, since whoever is not trusted any more would get in
-        by it, and a client whose handshake is under way is refused. Where libssl is out of reach, clients with
+        When the trust has changed, no earlier session is resumed, since a client that is no longer trusted would get
+        in by it, and a client whose handshake is under way is refused. Where libssl is out of reach, clients with
         certificates get no tickets, and their sessions in OpenSSL's cache are refused.
         """
         before, self._served = self._served, prepared  # one assignment, so no handshake sees a half of it

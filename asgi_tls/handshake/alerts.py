@@ -108,7 +108,7 @@ def alert_in(records: bytes, error: ssl.SSLError) -> str | None:
 
 
 def alert_by_reason(error: ssl.SSLError, cipher: str | None) -> str | None:
-    """The name of the alert that OpenSSL has sent by itself, None where it sent none or its reason does not tell.
+    """The name of the alert that OpenSSL itself has sent, None where it sent none or its reason does not tell.
 
     `cipher` is the suite that was agreed on before it failed, if any.
     """

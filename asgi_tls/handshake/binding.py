@@ -1,4 +1,4 @@
-"""Listening sockets, bound by the loop itself, and those that a server was given."""
+"""Listening sockets: those that the loop itself binds, and those that a server was given."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 
 async def bound(create: Callable[..., Any], *where: Any, options: dict[str, Any]) -> list[socket.socket]:
-    """What the loop's own `create_server` or `create_unix_server` binds. Its server never listens: copies are taken.
+    """What the loop's own `create_server` or `create_unix_server` binds. Its server never listens: we listen on copies.
 
     Raises what it raises.
     """

@@ -1,6 +1,6 @@
 """Handshakes on blocking sockets, as gunicorn's sync and threaded workers make them.
 
-OpenSSL writes its alerts to such a socket by itself. What is left is to limit the time, to answer plain HTTP, to report
+OpenSSL itself writes its alerts to such a socket. What is left is to limit the time, to answer plain HTTP, to report
 the outcome, and to keep unread data from turning the end of the connection into a reset.
 """
 

@@ -17,7 +17,7 @@ Ending = Literal["hello", "alert", "closed", "reset", "timeout", "garbage"]
 
 Preference = Literal["server", "client"]
 
-# RFC 8446 section 4.1.3: the marks that a server of TLS 1.3 or 1.2 leaves when it is asked for less.
+# RFC 8446 section 4.1.3: the marks that a server of TLS 1.3 or 1.2 sets when it negotiates an older version.
 DOWNGRADED: Final = (b"DOWNGRD\x00", b"DOWNGRD\x01")
 
 _HANDSHAKE: Final = 22

@@ -1,7 +1,7 @@
 """Header settings for the pages that FastAPI makes: Swagger UI with its OAuth2 redirect, and ReDoc.
 
-They load their scripts from a CDN and start them inline, so the defaults would leave them blank. Only these pages are
-loosened, and the CDN only as far as the package that the page loads: jsdelivr.net serves everybody's files.
+They load their scripts from a CDN and start them inline, so the defaults would leave them blank. Only these pages have
+a relaxed policy, and on the CDN it allows only the package that the page loads: jsdelivr.net serves anybody's files.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The target of a request, as bytes that may stand in a Location field."""
+"""The target of a request, as bytes that may appear in a Location field."""
 
 from __future__ import annotations
 

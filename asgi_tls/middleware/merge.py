@@ -68,11 +68,12 @@ class Merger:
     """Puts fields into the heads of responses: `html` into those of pages, `other` into all others.
 
     `pages` are the fields of single pages of frameworks, by the names of docs_pages. With `hsts`,
-    Strict-Transport-Security is there once (RFC 6797 section 7.1), else never, not even the application's (section
-    7.2). The application's own field wins, unless `override`.
+    Strict-Transport-Security is sent once (RFC 6797 section 7.1), otherwise never, not even the application's
+    (section 7.2). The application's own field wins, unless `override`.
 
-    A head is ordinary, and just gets `fields` at its end, where each of its names is among `harmless` (what the
-    application was seen to send, spelt its way, and is none of ours), or its content type among `ordinary_types`.
+    A head is ordinary, and just gets `fields` at its end, where each of its names is among `harmless` (names
+    that the application has sent before, in its spelling, and that are not ours), or its content type among
+    `ordinary_types`.
     """
 
     def __init__(

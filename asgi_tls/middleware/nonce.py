@@ -17,7 +17,7 @@ os.register_at_fork(after_in_child=_ready.clear)
 
 
 def new_nonce() -> str:
-    """24 characters of URL-safe base64 that nobody has had before."""
+    """24 characters of URL-safe base64 that were never used before."""
     try:
         return _ready.pop()
     except IndexError:

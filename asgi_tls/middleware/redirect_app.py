@@ -27,7 +27,7 @@ def redirect_app(
 ) -> ASGIApp:
     """An ASGI application that redirects every request, and serves ACME challenges when a webroot is given.
 
-    The settings are those of HTTPSRedirectMiddleware. What is not to be redirected (a challenge without a webroot, a
+    The settings are those of HTTPSRedirectMiddleware. What must not be redirected (a challenge without a webroot, a
     request that the server says came over TLS) gets 404.
     """
     return HTTPSRedirectMiddleware(

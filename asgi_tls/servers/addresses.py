@@ -40,7 +40,7 @@ def of_uvicorn(parameters: dict[str, Any]) -> list[Address]:
 
 
 def of_hypercorn(binds: Iterable[str]) -> list[Address]:
-    """The same of hypercorn's binds."""
+    """The same for hypercorn's binds."""
     found: list[Address] = []
     for bind in binds:
         if bind.startswith("fd://"):
@@ -52,7 +52,7 @@ def of_hypercorn(binds: Iterable[str]) -> list[Address]:
 
 
 def of_gunicorn(addresses: Iterable[Any]) -> list[Address]:
-    """The same of gunicorn's, which are pairs, paths of Unix sockets and descriptors."""
+    """The same for gunicorn's, which are pairs, paths of Unix sockets and descriptors."""
     found: list[Address] = []
     for address in addresses:
         if isinstance(address, int):

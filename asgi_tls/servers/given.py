@@ -35,7 +35,7 @@ class Given:
 
     @property
     def quiet(self) -> Collection[str]:
-        """The codes of notices that are not wanted."""
+        """The codes of notices that are not to be logged."""
         return frozenset(self.values.get("quiet", ()))
 
     @contextlib.contextmanager
@@ -122,7 +122,7 @@ def _from_environment(environ: Mapping[str, str]) -> _Layer:
 
 
 def _found_file() -> Path | None:
-    """The file that lies in the current directory."""
+    """The file in the current directory."""
     return next((path for path in (Path(_FILE), Path(_PROJECT)) if path.is_file()), None)
 
 

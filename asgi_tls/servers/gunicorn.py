@@ -1,10 +1,10 @@
 """gunicorn: its `ssl_context` hook, and the module for `gunicorn -c python:asgi_tls.servers.gunicorn APP`.
 
 gunicorn has no hook that sees its whole configuration before it listens and again at SIGHUP, and in three cases it
-would silently serve something else than the settings ask for. So two of its methods are extended:
+would silently serve something other than the settings ask for. So two of its methods are extended:
 
 - `Arbiter.setup` runs at the start and at each SIGHUP, as the user that gunicorn was started by, before workers are
-  forked. There the certificates are loaded and checked. A worker that may not read them serves what was loaded.
+  forked. There the certificates are loaded and checked. A worker that cannot read them serves what was loaded.
 - `Config.is_ssl` decides about TLS, and asks for `certfile` and `keyfile` alone: it is true for our hook as well. It
   would break if gunicorn decided by another property; tests/servers would show plain HTTP.
 - Its ASGI worker logs an exception of the hook and goes on in plain HTTP: the hook exits instead, with the status at
@@ -13,7 +13,7 @@ would silently serve something else than the settings ask for. So two of its met
 
 The ASGI worker makes an `ASGIProtocol` for each connection, a name in its module: a subclass stands there whose
 application knows the connection, where the context is ours. It would break if gunicorn made its connections in another
-way; tests/servers would show it: the application would learn nothing of its connection.
+way; tests/servers would show it: the application would learn nothing about its connection.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class _Factory(ContextMaker):
     def _checked(
         self, config: gunicorn.config.Config, previous: ServerTLS | None
     ) -> tuple[ServerTLS, Sequence[Notice]]:
-        """The ServerTLS, and what it warns of. `previous` has what was good last.
+        """The ServerTLS, and what it warns of. `previous` has the last that was valid.
 
         Raises ASGITLSError where it cannot serve.
         """

@@ -2,10 +2,10 @@
 
 For each TCP connection hypercorn makes a `TCPServer`, a name in its module `asyncio.run`: a subclass stands there whose
 application knows the connection, where the context is ours. It would break if hypercorn made its connections in another
-way; tests/servers would show it: the application would learn nothing of its connection.
+way; tests/servers would show it: the application would learn nothing about its connection.
 
 HTTP/3 is aioquic's: TLS 1.3 with its own suites and groups, and a certificate from `certfile` and `keyfile`, which
-quic.py keeps fresh. A profile that is narrower than those cannot be kept there, so it is refused together with
+quic.py keeps fresh. A profile that is narrower than those cannot be enforced there, so it is refused together with
 `quic_bind`.
 """
 

@@ -27,7 +27,7 @@ FILES: Final[dict[str, tuple[str, ...]]] = {
     "keyfile": ("keyfile",),
     "keyfile_password": ("keyfile_password_file",),
 }
-"""The same of the files: ignored only where the ServerTLS is made in Python, or of the environment."""
+"""The same for the files: ignored only where the ServerTLS is made in Python, or of the environment."""
 
 IGNORED: Final = POLICY | FILES
 

@@ -13,7 +13,7 @@ _ours = logging.getLogger("asgi_tls")
 
 
 class _AsTheServers(logging.Handler):
-    """To wherever the records of the server go by then; to stderr before it has set up its logging.
+    """Passes records to the server's handlers; to stderr before the server has set up its logging.
 
     An application that gives handlers to the root logger has ours there, by propagation.
     """

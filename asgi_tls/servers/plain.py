@@ -1,7 +1,7 @@
 """The plain port beside the TLS port: redirects to https, and ACME challenges.
 
 A small server of its own, the same beside every server: one request on each connection, a limit on their time and on
-their number. Connections that say nothing cannot use up the descriptors that the TLS port needs.
+their number. Connections that send nothing cannot use up the descriptors that the TLS port needs.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ logger = logging.getLogger("asgi_tls")
 
 # Seconds for a request and its answer. A redirect needs one packet each way.
 LIMIT: Final = 10.0
-# Connections at the same time; one more closes the one that has been open for longest.
+# Connections at the same time; a further one closes the one that has been open for longest.
 CONNECTIONS: Final = 64
 _BACKLOG: Final = 128
 _CHUNK: Final = 65536
@@ -123,7 +123,7 @@ def refuse(values: Mapping[str, Any], server: str) -> None:
 
 @contextlib.contextmanager
 def in_thread(listeners: Sequence[Listener], *, limit: float = LIMIT) -> Iterator[None]:
-    """Serve until the block is left, in a thread: workers come and go without it, signals stay with the main one."""
+    """Serve in a thread until the block is left: workers start and stop without it, signals stay with the main one."""
     if not listeners:
         yield
         return

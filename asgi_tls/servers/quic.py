@@ -2,7 +2,7 @@
 
 hypercorn loads a certificate into aioquic's configuration once, when a worker's QuicProtocol is made, and aioquic
 copies it from there for each connection. So a subclass of QuicProtocol checks before each datagram whether
-the live context has another certificate by now. `hypercorn.asyncio.udp_server` imports QuicProtocol from its module
+the live context has a new certificate. `hypercorn.asyncio.udp_server` imports QuicProtocol from its module
 when a worker starts to listen, which is after the context was made: the subclass is put in its place in that module.
 A configuration that is not ours is served unchanged.
 
@@ -10,8 +10,8 @@ The tasks of a connection's requests are started while `_handle_events` runs, an
 around it. Nothing but the application that this class calls reads it.
 
 It would break if hypercorn imported the class earlier or kept the configuration under another name than `quic_config`:
-tests/servers/test_quic.py would be served the old certificate. Or if it renamed `_handle_events`: the same test would
-learn nothing of its connection.
+tests/servers/test_quic.py would be served the old certificate. Or if it renamed `_handle_events`: in the same test
+the application would learn nothing about its connection.
 """
 
 from __future__ import annotations

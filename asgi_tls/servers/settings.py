@@ -77,7 +77,7 @@ class Setting:
     """One setting. `name` is that of `--tls-name`, ASGI_TLS_NAME and the key `name` in a file.
 
     `multiple` may be given more than once. Without `on_command_line` it has no option of ours, without `in_file` no
-    key. `default` is what holds where nobody sets it, as text.
+    key. `default` is its value where it is not set, as text.
     """
 
     name: str
@@ -219,5 +219,5 @@ SETTINGS: Final = tuple(setting for group in GROUPS.values() for setting in grou
 BY_NAME: Final = {setting.name: setting for setting in SETTINGS}
 
 OTHERS: Final = frozenset({"ASGI_TLS_HOME", "ASGI_TLS_OPENSSL_CONF", "ASGI_TLS_PKCS12_PASSWORD"})
-"""Variables that are read elsewhere: where the local CA is kept, what a command hands to itself when it starts again
+"""Variables that are read elsewhere: where the local CA is kept, what a command passes to itself when it restarts
 (`cli/start_again.py`), and the password for `asgi-tls cert --pkcs12`."""

@@ -1,10 +1,10 @@
 """uvicorn: its public hook `ssl_context_factory`, and the protocol class that it has chosen by then.
 
-The application learns of its connection from what serves it: in each of uvicorn's protocols, `receive` is a method of
-the object that holds the transport. `Config.load` sets `http_protocol_class`, then calls the factory, then sets
-`loaded_app`, so the application is wrapped when the first connection comes; each protocol that it switches to
+The application learns about its connection from the object that serves it: in each of uvicorn's protocols, `receive` is
+a method of the object that holds the transport. `Config.load` sets `http_protocol_class`, then calls the factory,
+then sets `loaded_app`, so the application is wrapped when the first connection comes; each protocol that it switches to
 (WebSocket, HTTP/2) takes `config.loaded_app` again. It would break if uvicorn took the application from elsewhere, and
-tests/servers would show it: the application would learn nothing of its connection.
+tests/servers would show it: the application would learn nothing about its connection.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class UvicornContextFactory(ContextMaker):
 
 
 def _first(protocol_class: Any) -> Any:
-    """In the protocol class's place until the first connection comes, when the configuration has its application."""
+    """Stands in for the protocol class until the first connection comes, when the configuration has its application."""
 
     def make(config: uvicorn.Config, **rest: Any) -> asyncio.Protocol:
         config.http_protocol_class = protocol_class

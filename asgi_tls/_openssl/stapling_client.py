@@ -33,7 +33,7 @@ def stapled_response(connection: ssl.SSLObject | ssl.SSLSocket) -> bytes | None:
     if lib is None or pointer is None:
         return None
     found = ctypes.c_void_p()
-    # SSL_ctrl is declared for text: the address of our pointer goes in as such.
+    # SSL_ctrl is declared for text: the address of our pointer is passed as if it were text.
     address = ctypes.cast(ctypes.byref(found), ctypes.c_char_p)
     size = lib.SSL_ctrl(pointer, _GET_OCSP_RESPONSE, 0, address)
     if size <= 0 or not found.value:

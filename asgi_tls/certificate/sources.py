@@ -29,7 +29,7 @@ class PEMFiles:
         if self.keyfile is not None:
             check_path("keyfile", self.keyfile)
 
-    @cached_property  # asked for at every look at the files
+    @cached_property  # needed at each check of the files
     def paths(self) -> tuple[Path, ...]:
         return _paths(self.certfile, self.keyfile, self.password)
 

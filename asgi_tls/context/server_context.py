@@ -283,7 +283,7 @@ def _is_built(slot: _Slot | None) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
-    """What `prepare` made for `swap`: all that a handshake looks at, in one object."""
+    """What `prepare` made for `swap`: all that a handshake reads, in one object."""
 
     certificates: Mapping[str, tuple[Certificate, ...]] = field(default_factory=dict)
     names: Mapping[str, _Slot] = field(default_factory=dict)

@@ -267,7 +267,7 @@ class AcceptingServer(asyncio.AbstractServer):
     def _go_on(self, connecting: Coroutine[Any, Any, Any], _waiter: object = None) -> None:
         """Drive the coroutine to its next future. A task would do the same, and take three times as long."""
         peer = self._under_way.pop(connecting, None)
-        if peer is None:  # it was ended meanwhile
+        if peer is None:  # it was ended in the meantime
             return
         try:
             waiter = connecting.send(None)

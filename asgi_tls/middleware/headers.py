@@ -156,7 +156,7 @@ def _base(content: Content, hsts: HSTS | None, secure: Secure | None) -> tuple[F
     if secure is not None:
         if hsts is not DEFAULT_HSTS or content != "auto":
             raise ConfigurationError(
-                "secure= comes with content= or hsts=",
+                "secure= is set together with content= or hsts=",
                 fix="A Secure brings all its headers, so set the policy and HSTS there, or leave secure out.",
             )
         fields = from_secure(secure)
@@ -164,7 +164,7 @@ def _base(content: Content, hsts: HSTS | None, secure: Secure | None) -> tuple[F
     api, web = api_policy(), web_policy(NONCE)
     policies = {"auto": (web_policy(), api), "web": (web, web), "api": (api, api)}
     if content not in policies:
-        raise ConfigurationError(f"content is {content!r}", fix='It is "auto", "web" or "api".')
+        raise ConfigurationError(f"content is {content!r}", fix='Use "auto", "web" or "api".')
     fields = {} if hsts is None else {HSTS_NAME: (hsts.value,)}
     fields |= {name: (value,) for name, value in defaults().items()}
     html, other = ({**fields, CSP_NAMES[0]: (policy,)} for policy in policies[content])

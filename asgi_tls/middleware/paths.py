@@ -33,7 +33,7 @@ class PathTable(Generic[T]):
         self.is_single = not rules
 
     def map(self, function: Callable[[T], U]) -> PathTable[U]:
-        """The same rules with other values."""
+        """The same rules with different values."""
         return PathTable({path: function(value) for path, value in self._rules.items()}, function(self.default))
 
     def find(self, scope: Scope) -> T:

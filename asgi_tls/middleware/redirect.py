@@ -34,14 +34,14 @@ _BAD_HOST = Answer.text(
 )
 _FOREIGN_HOST = Answer.text(
     400,
-    "Not redirected to https: the host is not among the hosts=[…] of TLSMiddleware. Add it there, or ask by https. "
+    "Not redirected to https: the host is not among the hosts=[…] of TLSMiddleware. Add it there, or use https. "
     f"In tests and development: TLSMiddleware(…, development=True). {_MORE}",
 )
 _NO_STORE = (b"cache-control", b"no-store")
 
 _REFUSED = (
     "A plain HTTP request got 400 and no redirect to https: %s. If this application should answer for it, add the host "
-    "to hosts=[…] of TLSMiddleware. In tests and development, set development=True, or ask by https. (Reported once.)"
+    "to hosts=[…] of TLSMiddleware. In tests and development, set development=True, or use https. (Reported once.)"
 )
 _IN_PLAIN = (
     "TLSMiddleware(development=True): plain HTTP requests to %s are served without a redirect to https, as are those "

@@ -72,7 +72,7 @@ class TLSMiddleware(SecurityHeadersMiddleware):
         self._undisputed = frozenset() if self._redirect.serves_challenges else self._early_data.safe_methods
         if self.preloads and self._redirect.leaves_host:
             raise ConfigurationError(
-                "HSTS preload comes with a canonical_host, so that http://host leads to another host at once",
+                "HSTS preload is set with a canonical_host, so that http://host redirects to another host at once",
                 fix="The preload list wants the first redirect on the same host: leave canonical_host out.",
             )
 

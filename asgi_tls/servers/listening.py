@@ -16,7 +16,7 @@ _MULTIPROCESS: Final = "PROMETHEUS_MULTIPROC_DIR"
 
 
 def listeners_for(values: Mapping[str, Any]) -> list[Listener]:
-    """The log, and what else the settings ask for. Raises ConfigurationError."""
+    """The log, and the other listeners that the settings ask for. Raises ConfigurationError."""
     listeners: list[Listener] = [JSONLog() if values.get("log_json") else log_events]
     if values.get("metrics"):
         _share_metrics()

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
-import socket
 import sys
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import httpx
 import pytest
-import websockets.sync.client
 from asgi_servers import (
-    PATIENCE,
     KeyPair,
     Reply,
     call,
@@ -25,6 +21,7 @@ from asgi_servers import (
 )
 from hypercorn.middleware import ProxyFixMiddleware
 from servers import serve
+from websocket import Talk, talk
 from websockets.exceptions import InvalidStatus
 
 from asgi_tls.middleware import TLSMiddleware, redirect_app
@@ -87,10 +84,8 @@ def request(port: int, target: bytes, *fields: bytes, method: bytes = b"GET", pa
     return raw_request(port, b"\r\n".join(head) + b"\r\n\r\n", pair)
 
 
-def connect(url: str, **more: Any) -> Any:
-    # localhost may be ::1 first, where nobody listens.
-    sock = socket.create_connection(("127.0.0.1", urlsplit(url).port), timeout=PATIENCE)
-    return websockets.sync.client.connect(url, sock=sock, open_timeout=PATIENCE, **more)
+def chat(port: int, pair: KeyPair, **more: Any) -> Talk:
+    return talk(f"wss://example.com:{port}/chat", host="127.0.0.1", port=port, ssl=pair.client_context(), **more)
 
 
 @pytest.mark.parametrize(
@@ -172,13 +167,11 @@ def test_a_websocket_is_denied_over_http_and_served_over_tls(plain_port: int, tl
     reply = raw_request(plain_port, head + b"\r\n\r\n")
     assert (reply.status, reply["location"]) == (307, "wss://localhost/chat?a=1")
     assert HSTS not in reply
-    with connect(f"wss://example.com:{tls_port}/chat", ssl=key_pair.client_context()) as websocket:
-        assert websocket.recv(timeout=PATIENCE) == "hello"
-        assert websocket.response is not None
-        assert websocket.response.headers.get_all(HSTS) == ["max-age=63072000; includeSubDomains"]
-    early = {"additional_headers": {"Early-Data": "1"}, "ssl": key_pair.client_context()}
-    with pytest.raises(InvalidStatus) as denial, connect(f"wss://example.com:{tls_port}/chat", **early):
-        pass
+    answer = chat(tls_port, key_pair)
+    assert answer.message == "hello"
+    assert answer.headers.get_all(HSTS) == ["max-age=63072000; includeSubDomains"]
+    with pytest.raises(InvalidStatus) as denial:
+        chat(tls_port, key_pair, additional_headers={"Early-Data": "1"})
     assert denial.value.response.status_code == 425
     assert len(denial.value.response.headers.get_all(HSTS)) == 1
 
@@ -236,8 +229,7 @@ def test_a_trusted_proxy_is_believed(name: str) -> None:
         assert len(reply.all(HSTS)) == 1
         url = f"ws://localhost:{port}/"
         headers = {"X-Forwarded-Proto": "https"}
-        with connect(url, additional_headers=headers) as websocket:
-            assert websocket.recv(timeout=PATIENCE) == "hello"
+        assert talk(url, host="127.0.0.1", port=port, additional_headers=headers).message == "hello"
 
 
 @pytest.mark.parametrize("name", SERVERS)

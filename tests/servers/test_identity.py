@@ -25,7 +25,7 @@ from odd_clients import ODD_CLIENTS, odd_client
 from servers import Server, serve
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
-from websockets.sync.client import connect as websocket
+from websocket import talk
 
 from asgi_tls import PEMFiles
 from asgi_tls.certificate.distinguished import rfc4514
@@ -85,8 +85,7 @@ def test_with_a_certificate(server: Server, files: Files) -> None:
 
 def test_over_a_websocket(server: Server, files: Files) -> None:
     url = f"wss://localhost:{server.port}/ws"
-    with websocket(url, ssl=context(files, files.client)) as connection:
-        said = json.loads(connection.recv(timeout=10))
+    said = json.loads(talk(url, ssl=context(files, files.client)).message)
     assert said["tls"]["client_cert_name"] == said["subject"]
     assert said["tls"]["tls_version"] == 0x0304
     assert len(said["tls"]["client_cert_chain"]) >= 1

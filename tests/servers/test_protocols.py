@@ -13,7 +13,6 @@ from typing import IO, Any
 
 import httpx
 import pytest
-import websockets.asyncio.client
 from aioquic.asyncio import QuicConnectionProtocol
 from aioquic.asyncio.client import connect as quic_connect
 from aioquic.h3.connection import H3_ALPN, H3Connection
@@ -25,6 +24,7 @@ from files import Files
 from handshakes import client, connect
 from launch import Launch
 from servers import asgi_tls, run, serve
+from websocket import talk
 from wire import events
 
 from asgi_tls import _openssl, create_client_context
@@ -55,12 +55,7 @@ def test_a_websocket_knows_its_connection_under_hypercorn(files: Files, launch: 
 def _websocket_facts(files: Files, port: int) -> dict[str, Any]:
     context = create_client_context(cafile=files.ca)
 
-    async def ask() -> str | bytes:
-        # Not the blocking client: two threads of it read and write one SSLSocket, and now and then it waits for ever.
-        async with websockets.asyncio.client.connect(f"wss://localhost:{port}/", ssl=context) as socket:
-            return await asyncio.wait_for(socket.recv(), 10)
-
-    facts: dict[str, Any] = json.loads(asyncio.run(ask()))
+    facts: dict[str, Any] = json.loads(talk(f"wss://localhost:{port}/", ssl=context).message)
     assert facts["scheme"] == "wss"
     assert facts["extension"]["tls_version"] == 0x0304
     return facts

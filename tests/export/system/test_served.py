@@ -20,7 +20,7 @@ from behind_app import app, guarded
 from files import Files
 from proxies import PROXIES, Proxy, running, two_ports
 from servers import asgi_tls, run, serve
-from websockets.sync.client import connect
+from websocket import talk
 
 from asgi_tls import PEMFiles
 
@@ -152,10 +152,8 @@ def test_each_header_once_and_the_applications_own_wins(proxy: Proxy, files: Fil
 
 
 def test_websockets_pass(proxy: Proxy, files: Files) -> None:
-    sock = socket.create_connection(("127.0.0.1", proxy.tls), timeout=20, source_address=(CLIENT, 0))
-    with connect(f"wss://localhost:{proxy.tls}/ws", ssl=context(files), sock=sock, proxy=None) as websocket:
-        websocket.send("hello")
-        word, _, seen = str(websocket.recv(timeout=20)).partition(" ")
+    how = {"host": "127.0.0.1", "port": proxy.tls, "local_addr": (CLIENT, 0), "ssl": context(files)}
+    word, _, seen = talk(f"wss://localhost:{proxy.tls}/ws", send="hello", **how).message.partition(" ")
     assert word == "hello"
     assert json.loads(seen)["client"] == CLIENT
     assert json.loads(seen)["scheme"] == "wss"

@@ -81,15 +81,17 @@ def load_with_openssl(
     )
 
 
-def authority_facts(pem: str) -> tuple[str, datetime] | None:
-    """The subject of a CA certificate, PEM text, and when it ends; None for one that is not a CA's.
+def authority_facts(pem: str) -> tuple[str, datetime, datetime] | None:
+    """The subject of a CA certificate, PEM text, and when it begins and ends; None for one that is not a CA's.
 
     Raises ssl.SSLError where OpenSSL cannot parse it either.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.load_verify_locations(cadata=pem)
     found: Sequence[Any] = context.get_ca_certs()
-    return (_text(found[0]["subject"]), _moment(found[0]["notAfter"])) if found else None
+    if not found:
+        return None
+    return _text(found[0]["subject"]), _moment(found[0]["notBefore"]), _moment(found[0]["notAfter"])
 
 
 def _shake_hands(

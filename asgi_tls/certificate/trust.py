@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from asgi_tls.certificate.material import Material, read_material
 from asgi_tls.certificate.pem import CERTIFICATE_LABELS, Block, read_blocks, wrong_label
-from asgi_tls.errors import CRLError, ExpiredError, MalformedCertificateError, NotPEMError
+from asgi_tls.errors import CRLError, ExpiredError, MalformedCertificateError, NotPEMError, NotYetValidError
 from asgi_tls.events import Notice
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ class _Authority:
 
     pem: str
     subject: str
+    not_before: datetime
     not_after: datetime
     parsed: x509.Certificate | None
 
@@ -52,9 +53,8 @@ def load_client_trust(client_ca: Path, client_crl: Path | None = None, *, now: d
     now = now or datetime.now(UTC)
     material = read_material(client_ca, "CA bundle")
     found = _authorities(material)
+    _check_dates(material, found, now)
     current = [each for each in found if each.not_after > now]
-    if not current:
-        raise _expired(material, found)
     warnings = tuple(
         Notice(
             "expired-client-ca",
@@ -88,8 +88,7 @@ def load_ca_bundle(path: Path) -> str:
     """
     material = read_material(path, "CA bundle")
     found = _authorities(material)
-    if all(each.not_after <= datetime.now(UTC) for each in found):
-        raise _expired(material, found)
+    _check_dates(material, found, datetime.now(UTC))
     return _text(found)
 
 
@@ -125,7 +124,7 @@ def _authority(material: Material, block: Block) -> _Authority | None:
         return _authority_by_openssl(material, block, pem, error)
     if not _may_sign(parsed) and parsed.subject != parsed.issuer:
         return None
-    return _Authority(pem, name_of(parsed), parsed.not_valid_after_utc, parsed)
+    return _Authority(pem, name_of(parsed), parsed.not_valid_before_utc, parsed.not_valid_after_utc, parsed)
 
 
 def _authority_by_openssl(material: Material, block: Block, pem: str, why: ValueError) -> _Authority | None:
@@ -151,10 +150,18 @@ def _may_sign(certificate: x509.Certificate) -> bool:
     return certificate.subject == certificate.issuer if constraints is None else constraints.ca
 
 
-def _expired(material: Material, found: Sequence[_Authority]) -> ExpiredError:
+def _check_dates(material: Material, found: Sequence[_Authority], now: datetime) -> None:
+    """Raise ExpiredError or NotYetValidError if nobody could be accepted."""
+    if any(each.not_before <= now < each.not_after for each in found):
+        return
+    if coming := [each for each in found if each.not_before > now]:
+        begins = ", ".join(f"{each.subject} on {each.not_before:%Y-%m-%d %H:%M UTC}" for each in coming[:3])
+        problem = f"contains no CA certificate that is valid yet; not before: {begins}"
+        fix = "Append the current certificate of the CA, or set this machine's clock."
+        raise material.error(NotYetValidError, problem, fix)
     ends = ", ".join(f"{each.subject} on {each.not_after:%Y-%m-%d}" for each in found[:3])
     fix = "Get the current certificate from the CA, or set this machine's clock."
-    return material.error(ExpiredError, f"contains no CA certificate that is still valid; expired: {ends}", fix)
+    raise material.error(ExpiredError, f"contains no CA certificate that is still valid; expired: {ends}", fix)
 
 
 def _revocation_lists(material: Material, now: datetime) -> tuple[str, list[x509.CertificateRevocationList]]:

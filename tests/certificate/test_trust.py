@@ -24,7 +24,14 @@ from pki import DAY, PKI, Pair
 
 from asgi_tls import ServerTLS, create_client_context
 from asgi_tls.certificate.trust import load_client_trust
-from asgi_tls.errors import CertificateError, CRLError, ExpiredError, MalformedCertificateError, NotPEMError
+from asgi_tls.errors import (
+    CertificateError,
+    CRLError,
+    ExpiredError,
+    MalformedCertificateError,
+    NotPEMError,
+    NotYetValidError,
+)
 from asgi_tls.events import ClientErrorEvent, Event, Listener
 
 CLIENT = (ExtendedKeyUsageOID.CLIENT_AUTH,)
@@ -210,6 +217,11 @@ def test_a_ca_ends_with_its_last_second(tmp_path: Path) -> None:
 BAD_BUNDLES: dict[str, tuple[type[CertificateError], str, Callable[[], bytes]]] = {
     "a leaf": (NotPEMError, "contains no CA certificate", lambda: person().cert_pem),
     "a key": (NotPEMError, "contains no certificate, only PRIVATE KEY", lambda: person().key_pem),
+    "a CA of tomorrow": (
+        NotYetValidError,
+        "no CA certificate that is valid yet; not before: CN=Next on ",
+        lambda: pki().ca("Next", not_before=NOW + DAY).cert_pem,
+    ),
     "a CRL": (NotPEMError, "contains no certificate, only X509 CRL", crls),
     "nonsense": (NotPEMError, "contains no PEM block", lambda: b"nonsense"),
     "no certificate": (

@@ -86,7 +86,7 @@ def read_material(path: Path, role: str, *, denied: str = DENIED) -> Material:
 
 def _cannot_read(path: Path, role: str, error: OSError | ValueError, denied: str) -> CertificateError:
     if isinstance(error, (FileNotFoundError, NotADirectoryError)):
-        return _missing(path)
+        return _missing(path, role)
     if isinstance(error, IsADirectoryError) or (os.name == "nt" and path.is_dir()):
         return UnreadableFileError("is a directory", fix="Name the file inside it.", path=path)
     if isinstance(error, PermissionError):
@@ -118,15 +118,14 @@ def out_of_descriptors(error: OSError, path: Path | None = None) -> TooManyOpenF
     )
 
 
-def _missing(path: Path) -> MissingFileError:
+def _missing(path: Path, role: str) -> MissingFileError:
     problem = "no such file"
     if path.is_symlink():
         problem = f"is a symbolic link to {path.readlink()}, which does not exist"
     elif not path.is_absolute():
         problem = f"no such file in the working directory {_working_directory()}"
-    return MissingFileError(
-        problem, fix="Check the path, or make a development certificate: `asgi-tls cert localhost`.", path=path
-    )
+    other = ", or make a development certificate: `asgi-tls cert localhost`" if role in {"certificate", "key"} else ""
+    return MissingFileError(problem, fix=f"Check the path{other}.", path=path)
 
 
 def _working_directory() -> str:

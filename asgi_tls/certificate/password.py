@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from asgi_tls.certificate.material import Material, read_material
-from asgi_tls.errors import ConfigurationError, PasswordError
+from asgi_tls.errors import ConfigurationError, EmptyFileError, PasswordError
 from asgi_tls.events import Notice
 
 if TYPE_CHECKING:
@@ -61,7 +61,10 @@ def first_line(path: Path) -> tuple[bytes, tuple[Notice, ...]]:
     data = material.data.removeprefix(b"\xef\xbb\xbf")
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         data = data.decode("utf-16", "replace").encode()
-    return data.splitlines()[0], material.open_to_others("password")
+    line = data.partition(b"\n")[0].rstrip(b"\r")
+    if not line:
+        raise material.error(EmptyFileError, "has an empty first line", "Write the password there.")
+    return line, material.open_to_others("password")
 
 
 def _bad_callable(key: Material, what: str) -> PasswordError:

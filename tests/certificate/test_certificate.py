@@ -30,7 +30,14 @@ from asgi_tls.certificate import (
 )
 from asgi_tls.certificate.material import Material
 from asgi_tls.certificate.validation import check_dates
-from asgi_tls.errors import ConfigurationError, ExpiredError, MissingFileError, NotYetValidError, PasswordError
+from asgi_tls.errors import (
+    ConfigurationError,
+    EmptyFileError,
+    ExpiredError,
+    MissingFileError,
+    NotYetValidError,
+    PasswordError,
+)
 
 SECRET = "correct horse battery staple"
 
@@ -241,6 +248,23 @@ def test_a_password_file_of_windows_and_one_that_is_open(pki: PKI, tmp_path: Pat
     secret_file.chmod(0o604)
     source = PEMData(pair.chain_pem, pair.encrypted_key_pem(SECRET.encode()), PasswordFile(secret_file))
     assert source.load().warnings == (f"{secret_file}: the password is open to everyone (mode 0604); chmod 0600",)
+
+
+@pytest.mark.parametrize("content", [b"\xef\xbb\xbf", b"\xef\xbb\xbf\r\n", b"\xff\xfe", b"\nsecret\n"])
+def test_a_password_file_with_nothing_in_its_first_line(pki: PKI, tmp_path: Path, content: bytes) -> None:
+    pair = pki.leaf()
+    secret_file = tmp_path / "password"
+    secret_file.write_bytes(content)
+    source = PEMData(pair.chain_pem, pair.encrypted_key_pem(SECRET.encode()), PasswordFile(secret_file))
+    with pytest.raises(EmptyFileError, match=r"password: has an empty first line\. Write the password there\."):
+        source.load()
+
+
+def test_a_password_file_that_is_missing_is_not_a_certificate_that_is(pki: PKI, tmp_path: Path) -> None:
+    pair = pki.leaf()
+    key = pair.encrypted_key_pem(SECRET.encode())
+    with pytest.raises(MissingFileError, match=r"password: no such file\. Check the path\.$"):
+        PEMData(pair.chain_pem, key, PasswordFile(tmp_path / "password")).load()
 
 
 def test_a_password_for_a_plain_key_is_never_asked_for(pki: PKI) -> None:

@@ -67,7 +67,8 @@ def loop_of(scope: Scope) -> Loop | None:
     if protos & _SECURE:
         return Loop("forwarded", "Forwarded, but not X-Forwarded-Proto", _ONLY_FORWARDED)
     if fields and not protos:
-        return Loop("missing", f"{next(iter(fields)).title()}, but not X-Forwarded-Proto", _MISSING)
+        other = next((f"{name.title()}, but not" for name in fields if name in _FOR), "an empty")
+        return Loop("missing", f"{other} X-Forwarded-Proto", _MISSING)
     return None
 
 

@@ -247,6 +247,8 @@ LOOPS: list[tuple[list[tuple[bytes, bytes]], str, tuple[str, ...]]] = [
     ([(XFP, b"http, https")], "10.0.0.2", ("'http, https'", "single word https")),
     ([(b"forwarded", b'for=192.0.2.1;proto="https"')], "10.0.0.2", ("do not read Forwarded", 'mode="modern"')),
     ([(XFF, b"192.0.2.7")], "10.0.0.2", ("X-Forwarded-For, but not X-Forwarded-Proto", "$scheme")),
+    ([(XFP, b""), (XFF, b"192.0.2.7")], "10.0.0.2", ("has X-Forwarded-For, but not X-Forwarded-Proto", "$scheme")),
+    ([(XFP, b"")], "10.0.0.2", ("an empty X-Forwarded-Proto", "$scheme")),
     ([(b"X-Real-IP", b"192.0.2.7")], "10.0.0.2", ("X-Real-Ip, but not X-Forwarded-Proto", "$scheme")),
     ([(b"Forwarded", b"for=192.0.2.1")], "10.0.0.2", ("Forwarded, but not X-Forwarded-Proto", "$scheme")),
 ]

@@ -182,7 +182,7 @@ def _run_hypercorn(config: Any, given: Given) -> int:
     tls_config.adopt(tls, given.quiet)
     listening_on = addresses.of_hypercorn(config.bind)
     listeners = plain.listeners(given.values, tls, listening_on)
-    addresses.check_free(listening_on)
+    addresses.check_free([*listening_on, *addresses.of_hypercorn(config.insecure_bind)])
     if tls_config.workers:
         forward_sighup()
     with plain.in_thread(listeners):

@@ -44,7 +44,12 @@ def of_hypercorn(binds: Iterable[str]) -> list[Address]:
     found: list[Address] = []
     for bind in binds:
         if bind.startswith("fd://"):
-            found += _of_descriptor(int(bind.removeprefix("fd://")))
+            number = bind.removeprefix("fd://")
+            if not number.isdecimal():
+                raise ConfigurationError(
+                    f"--bind is {bind!r}", fix="Write fd:// and the number of a descriptor, as in fd://3."
+                )
+            found += _of_descriptor(int(number))
         elif not bind.startswith("unix:"):
             host, colon, port = bind.replace("[", "").replace("]", "").rpartition(":")
             found.append(Address(host, int(port)) if colon and port.isdecimal() else Address(bind, _DEFAULT_PORT))

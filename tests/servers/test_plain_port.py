@@ -132,11 +132,16 @@ def test_the_redirect_leads_to_the_port_that_clients_use(files: Files, tmp_path:
             ["--port=8443", "--tls-redirect-port=8080", "--tls-redirect-webroot=/nonexistent"],
             "--tls-redirect-webroot is /nonexistent, which is not a directory. Create it",
         ),
+        (
+            ["--bind=fd://web", "--tls-redirect-port=8080"],
+            "--bind is 'fd://web'. Write fd:// and the number of a descriptor",
+        ),
         (["--fd=99", "--tls-redirect-port=8080"], "file descriptor 99 is not a socket: Bad file descriptor. Pass on"),
     ],
 )
 def test_a_plain_port_that_cannot_be(files: Files, options: Sequence[str], says: str) -> None:
-    lines = [asgi_tls("uvicorn", "facts_app:app", *pair(files), *options)]
+    server = "hypercorn" if options[0].startswith("--bind") else "uvicorn"
+    lines = [asgi_tls(server, "facts_app:app", *pair(files, server), *options)]
     if options[0] == "--port=8443" and "8443" in options[1]:
         lines.append(asgi_tls("hypercorn", "facts_app:app", *pair(files, "h"), "--bind=127.0.0.1:8443", options[1]))
     for line in lines:
@@ -153,6 +158,13 @@ def test_a_port_that_is_taken(files: Files) -> None:
             asgi_tls("uvicorn", "facts_app:app", *pair(files), "--port=8443", f"--tls-redirect-port={port}"),
             asgi_tls("uvicorn", "facts_app:app", *pair(files), f"--port={port}"),
             asgi_tls("hypercorn", "facts_app:app", *pair(files, "hypercorn"), f"--bind=127.0.0.1:{port}"),
+            asgi_tls(
+                "hypercorn",
+                "facts_app:app",
+                *pair(files, "hypercorn"),
+                f"--insecure-bind=127.0.0.1:{port}",
+                f"--bind=127.0.0.1:{free_ports(1)[0]}",
+            ),
         ):
             status, text = run(line)
             assert status == 3

@@ -293,6 +293,7 @@ def test_gunicorn_loads_what_its_workers_may_not_read(files: Files) -> None:
                     os.kill(int(worker.rpartition("pid:")[2]), signal.SIGKILL)
                 else:
                     os.kill(server.process.pid, signal.SIGHUP)
+                    _await(server, "Booting worker", 2)  # the arbiter has loaded before that
                 deadline = time.monotonic() + 20
                 while True:
                     with contextlib.suppress(OSError):

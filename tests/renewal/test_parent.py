@@ -118,7 +118,7 @@ source.go_on.clear()
 source.loading.clear()
 os.utime(sys.argv[1])
 os.chmod(sys.argv[1], 0o640)
-source.loading.wait()
+source.loading.wait(20)
 threading.Timer(0.3, source.go_on.set).start()
 child = os.fork()  # waits until nothing is being loaded
 assert source.go_on.is_set()

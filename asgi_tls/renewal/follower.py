@@ -52,6 +52,9 @@ class Keeper(Protocol):
     def report(self, item: Item[Any], error: ASGITLSError) -> None:
         """Files have been bad for a while."""
 
+    def unchanged(self) -> None:
+        """Asked to read everything at once, and the files are those that are in use."""
+
     def rest(self) -> None:
         """Called after each look."""
 
@@ -91,6 +94,8 @@ class Follower:
         if items and not at_once:
             settle(lambda: [stamp_of(item.files) for item in items], self._sleep)
         found = inventory.attempt(items, time.monotonic())
+        if at_once and not found.differs:
+            keeper.unchanged()
         offer = inventory.offer(found)
         if found.is_news:
             try:

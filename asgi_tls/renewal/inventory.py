@@ -103,6 +103,11 @@ class Round:
         """Whether something else is to be served."""
         return bool(self.loaded or self.dropped)
 
+    @property
+    def differs(self) -> bool:
+        """Whether anything is not as it was: what has no files is loaded each time."""
+        return bool(self.refused or self.dropped) or any(item.value != new for item, new in self.loaded.items())
+
 
 @dataclass(frozen=True)
 class Offer:
@@ -381,9 +386,7 @@ def _is_other(item: Item[Any], *, read: bool) -> bool:
 
 
 def _newest(item: Item[T] | None, found: Round) -> T | None:
-    if item is None:
-        return None
-    value: T | None = found.loaded.get(item, item.value)
+    value: T | None = None if item is None else found.loaded.get(item, item.value)
     return value
 
 

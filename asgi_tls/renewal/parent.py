@@ -56,6 +56,9 @@ class Parent:
     def report(self, _item: Item[Any], _error: ASGITLSError) -> None:
         """Nothing: workers do."""
 
+    def unchanged(self) -> None:
+        """Nothing: workers report it."""
+
     def rest(self) -> None:
         """Nothing."""
 

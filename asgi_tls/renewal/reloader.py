@@ -76,6 +76,10 @@ class Reloader:
         """Send the event."""
         self._tell([ReloadFailedEvent(source=item.name, code=error.code, msg=str(error))])
 
+    def unchanged(self) -> None:
+        """A line in the log: whoever asked for it sees that it was done."""
+        logger.info("reloaded: no file has changed")
+
     def rest(self) -> None:
         """Look at the clock, for what nobody else looks at on a server without visitors."""
         context = self._living()

@@ -144,7 +144,7 @@ def test_without_trust(port: int) -> None:
 def test_what_cannot_be_audited(files: Files, tmp_path: Path) -> None:
     nobody = check(free_port(), files=files)
     assert nobody.exit_code == 3
-    assert "does not answer" in nobody.output
+    assert "does not answer" in nobody.stderr
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_what_cannot_be_audited(files: Files, tmp_path: Path) -> None:
 def test_wrong_use(port: int, files: Files, options: list[str], status: int, words: str) -> None:
     done = check(port, *options)
     assert done.exit_code == status
-    assert words in done.output
+    assert words in done.stderr
 
 
 def test_a_certificate_of_the_local_ca(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

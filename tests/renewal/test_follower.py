@@ -28,6 +28,7 @@ class Keeping:
         self.served: list[bytes] = []
         self.reported: list[str] = []
         self.looks = 0
+        self.confirmed = 0
         self.is_over = False
         self.refusal: ASGITLSError | None = None
         self.trouble: Exception | None = None
@@ -39,6 +40,9 @@ class Keeping:
 
     def report(self, _item: Item[Any], error: ASGITLSError) -> None:
         self.reported.append(str(error))
+
+    def unchanged(self) -> None:
+        self.confirmed += 1
 
     def rest(self) -> None:
         self.looks += 1
@@ -178,6 +182,18 @@ def test_what_the_keeper_refuses_stays_out_and_is_tried_again(files: Files, tmp_
     keeping.refusal = None
     follower.look()
     assert keeping.served == [pair.der]
+
+
+def test_who_asks_for_a_reload_hears_that_nothing_has_changed(files: Files, tmp_path: Path, keeping: Keeping) -> None:
+    site = Site(files.pki, tmp_path)
+    follower = Follower(inventory_of(site.source), keeping, interval=60, sleep=lambda _: None)
+    follower.look()
+    assert keeping.confirmed == 0
+    follower.look(at_once=True)
+    assert (keeping.confirmed, keeping.served) == (1, [])
+    site.write(site.next_pair(), site.mount)
+    follower.look(at_once=True)
+    assert (keeping.confirmed, len(keeping.served)) == (1, 1)
 
 
 def test_it_ends_when_its_keeper_is_gone(files: Files, tmp_path: Path, keeping: Keeping) -> None:

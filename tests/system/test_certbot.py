@@ -198,7 +198,7 @@ def test_first_certificate_and_renewal(acme: ACME, tmp_path: Path) -> None:
                 return serial(other) == second
 
         wait_until(renewed, lambda: server.text, seconds=2.0)
-        assert "SIGHUP: each worker (2)" in server.text, said + server.text
+        assert "SIGHUP: reloading the certificates of 2 workers" in server.text, said + server.text
         before = len(b"".join(received))
         wait_until(lambda: len(b"".join(received)) > before, lambda: "the stream has stopped")
         stop.touch()

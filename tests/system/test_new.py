@@ -175,7 +175,7 @@ def test_the_unit_is_one_that_systemd_takes_and_its_command_serves(
         status, answer = project.run(f"curl -sS --cacert {files.ca} https://localhost/tls")
         assert json.loads(answer)["protocol"] == "TLSv1.3"
         stop(server)
-    assert "reading all certificates again" in server.text
+    assert "reloading certificates, as requested" in server.text
 
 
 def test_the_manifests_are_valid_and_the_secret_is_served(project: Project, files: Files, tmp_path: Path) -> None:

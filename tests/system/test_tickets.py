@@ -125,13 +125,11 @@ def test_two_hosts_behind_haproxy(files: Files, tmp_path: Path) -> None:
             assert back.elsewhere
         # One of them has a new certificate, both were sent SIGHUP.
         without_events(sites[0], sites[0].next_pair())
-        before = [server.text.count("until ") for server in (one, two)]
+        wanted = [(one, "until ", one.text.count("until ") + 2), (two, "reloaded: no file has changed", 2)]
         for server in (one, two):
             os.kill(server.process.pid, signal.SIGHUP)
         deadline = time.monotonic() + 10
-        while not all(
-            server.text.count("until ") >= count + 2 for server, count in zip((one, two), before, strict=True)
-        ):
+        while not all(server.text.count(words) >= count for server, words, count in wanted):
             assert time.monotonic() < deadline, one.text + two.text
             time.sleep(0.02)
         for crowd in crowds:

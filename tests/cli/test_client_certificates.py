@@ -53,7 +53,7 @@ def test_a_client_certificate_and_its_pkcs12_file(tmp_path: Path) -> None:
         (["--pkcs12"], "", "the password is empty"),
         (["--pkcs12", "--pkcs12-password-file", "missing"], None, "missing: "),
         (["--pkcs12", "--pkcs12-password-file", "newline"], None, "newline: is empty"),
-        (["--pkcs12", "--pkcs12-password-file", "late"], None, "the password is empty"),
+        (["--pkcs12", "--pkcs12-password-file", "late"], None, "late: has an empty first line"),
         (["--pkcs12", "--pkcs12-password-file", "late", "--pkcs12-no-password"], None, "contradict each other"),
         (["--pkcs12-no-password"], None, "Add --pkcs12"),
         (["--pkcs12-password-file", "late"], None, "Add --pkcs12"),

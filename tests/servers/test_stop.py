@@ -1,4 +1,4 @@
-"""A server that is told to stop does so soon, whatever its clients do, and without a traceback."""
+"""A server that is asked to stop does so soon, whatever its clients do, and without a traceback."""
 
 from __future__ import annotations
 

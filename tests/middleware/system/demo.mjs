@@ -43,7 +43,7 @@ found.after = await page.innerText("#serial");
 found.said = await page.innerText("#renewed");
 found.sameDocument = await page.evaluate(() => window.sameDocument === true);
 await page.waitForFunction(() => document.getElementById("feed").textContent.includes("now serving"), null, { timeout: 20000 });
-await page.setViewportSize({ width: 400, height: 900 }); // with the serial of before in a sentence
+await page.setViewportSize({ width: 400, height: 900 }); // with the previous serial in a sentence
 found.widths["400-renewed"] = await page.evaluate(() => document.documentElement.scrollWidth);
 found.words = await page.$$eval("dt small", (all) => all.map((each) => each.parentElement.firstChild.textContent));
 await page.screenshot({ path: `${directory}/renewed.png`, fullPage: true });

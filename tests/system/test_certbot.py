@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import os
 import socket
 import ssl
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from cryptography import x509
-from pki import PKI
+from pebble import Pebble, pebble
 from servers import asgi_tls, run, serve
 
 pytestmark = pytest.mark.system
@@ -48,35 +44,6 @@ async def app(scope, receive, send):
 """
 
 
-def free_ports(count: int) -> list[int]:
-    probes = [socket.socket() for _ in range(count)]
-    for probe in probes:
-        probe.bind(("127.0.0.1", 0))
-    ports = [probe.getsockname()[1] for probe in probes]
-    for probe in probes:
-        probe.close()
-    return ports
-
-
-@contextmanager
-def program(*command: str, port: int, log: Path, env: dict[str, str] | None = None) -> Iterator[None]:
-    """Run until the block is left; it is ready when its TCP port answers."""
-    with log.open("w") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output, env={**os.environ, **(env or {})})
-    try:
-        wait_until(lambda: answers(port), lambda: log.read_text())
-        yield
-    finally:
-        process.terminate()
-        process.wait(10)
-
-
-def answers(port: int) -> bool:
-    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-        return True
-    return False
-
-
 def wait_until(condition: Callable[[], bool], what: Callable[[], str], seconds: float = 10.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
@@ -85,19 +52,16 @@ def wait_until(condition: Callable[[], bool], what: Callable[[], str], seconds: 
 
 
 @dataclass
-class ACME:
-    """A running pebble, and certbot's directories for it."""
+class Certbot:
+    """certbot's directories, and the CA that it uses."""
 
     home: Path
-    http_port: int
-    tls_port: int
-    url: str
-    ca: Path
+    ca: Pebble
 
-    def certbot(self, *arguments: str) -> str:
+    def run(self, *arguments: str) -> str:
         places = [f"--{name}-dir={self.home / 'certbot' / name}" for name in ("config", "work", "logs")]
-        command = ["certbot", *arguments, "--non-interactive", "--server", self.url, *places]
-        status, text = run(command, env={"REQUESTS_CA_BUNDLE": str(self.ca)})
+        command = ["certbot", *arguments, "--non-interactive", "--server", self.ca.url, *places]
+        status, text = run(command, env={"REQUESTS_CA_BUNDLE": str(self.ca.ca_file)})
         assert status == 0, text
         return text
 
@@ -107,32 +71,9 @@ class ACME:
 
 
 @pytest.fixture
-def acme(tmp_path: Path) -> Iterator[ACME]:
-    http_port, tls_port, directory, management, dns, mock = free_ports(6)
-    pki = PKI("pebble")
-    certificate, key = pki.leaf("localhost", "127.0.0.1").write(tmp_path / "pebble")
-    ca = tmp_path / "pebble-ca.pem"
-    ca.write_bytes(pki.root_pem)
-    config = tmp_path / "pebble.json"
-    settings = {
-        "listenAddress": f"127.0.0.1:{directory}", "managementListenAddress": f"127.0.0.1:{management}",
-        "certificate": str(certificate), "privateKey": str(key), "httpPort": http_port, "tlsPort": tls_port,
-        "ocspResponderURL": "", "externalAccountBindingRequired": False,
-    }  # fmt: skip
-    config.write_text(json.dumps({"pebble": settings}))
-    names = program(
-        "pebble-challtestsrv", "-defaultIPv4", "127.0.0.1", "-defaultIPv6", "", "-dns01", f"127.0.0.1:{dns}",
-        "-http01", "", "-https01", "", "-tlsalpn01", "", "-management", f"127.0.0.1:{mock}",
-        port=mock, log=tmp_path / "dns.log",
-    )  # fmt: skip
-    # It neither waits before it validates, nor refuses nonces to see what happens, nor validates once only.
-    env = {"PEBBLE_VA_NOSLEEP": "1", "PEBBLE_WFE_NONCEREJECT": "0", "PEBBLE_AUTHZREUSE": "0"}
-    server = program(
-        "pebble", "-config", str(config), "-dnsserver", f"127.0.0.1:{dns}",
-        port=directory, log=tmp_path / "pebble.log", env=env,
-    )  # fmt: skip
-    with names, server:
-        yield ACME(tmp_path, http_port, tls_port, f"https://localhost:{directory}/dir", ca)
+def certbot(tmp_path: Path) -> Iterator[Certbot]:
+    with pebble(tmp_path) as ca:
+        yield Certbot(tmp_path, ca)
 
 
 def connect(port: int) -> ssl.SSLSocket:
@@ -159,7 +100,7 @@ def read_stream(secure: ssl.SSLSocket, into: list[bytes]) -> None:
         into.append(chunk)
 
 
-def test_first_certificate_and_renewal(acme: ACME, tmp_path: Path) -> None:
+def test_first_certificate_and_renewal(certbot: Certbot, tmp_path: Path) -> None:
     webroot, stop, pid_file = tmp_path / "webroot", tmp_path / "stop", tmp_path / "server.pid"
     webroot.mkdir()
     (tmp_path / "plain_port.py").write_text(REDIRECT.format(name=NAME, webroot=str(webroot)))
@@ -169,32 +110,32 @@ def test_first_certificate_and_renewal(acme: ACME, tmp_path: Path) -> None:
     assert status == 0, text
 
     # There is no certificate yet: the redirect listener stands alone.
-    plain = ["uvicorn", "plain_port:app", "--port", str(acme.http_port)]
+    plain = ["uvicorn", "plain_port:app", "--port", str(certbot.ca.http_port)]
     with serve([asgi_tls()[0], "-m", *plain], ready="Uvicorn running on", cwd=tmp_path):
-        acme.certbot(
+        certbot.run(
             "certonly", "--webroot", f"--webroot-path={webroot}", f"--domain={NAME}", "--agree-tos",
             "--register-unsafely-without-email", f"--deploy-hook={hook}",
         )  # fmt: skip
-    first = serial_on_disk(acme.live / "fullchain.pem")
+    first = serial_on_disk(certbot.live / "fullchain.pem")
 
     command = asgi_tls(
-        "uvicorn", "stream:app", f"--port={acme.tls_port}", "--workers=2", "--app-dir=.",
-        f"--ssl-certfile={acme.live / 'fullchain.pem'}", f"--ssl-keyfile={acme.live / 'privkey.pem'}",
-        f"--tls-redirect-port={acme.http_port}", f"--tls-redirect-webroot={webroot}", "--tls-reload-interval=600",
+        "uvicorn", "stream:app", f"--port={certbot.ca.tls_port}", "--workers=2", "--app-dir=.",
+        f"--ssl-certfile={certbot.live / 'fullchain.pem'}", f"--ssl-keyfile={certbot.live / 'privkey.pem'}",
+        f"--tls-redirect-port={certbot.ca.http_port}", f"--tls-redirect-webroot={webroot}", "--tls-reload-interval=600",
     )  # fmt: skip
     with serve(command, ready="Application startup complete", count=2, cwd=tmp_path) as server:
         pid_file.write_text(str(server.process.pid))
-        streaming = connect(acme.tls_port)
+        streaming = connect(certbot.ca.tls_port)
         assert serial(streaming) == first
         received: list[bytes] = []
         reader = threading.Thread(target=read_stream, args=(streaming, received))
         reader.start()
-        said = acme.certbot("renew", "--force-renewal", "--no-random-sleep-on-renew")
-        second = serial_on_disk(acme.live / "fullchain.pem")
+        said = certbot.run("renew", "--force-renewal", "--no-random-sleep-on-renew")
+        second = serial_on_disk(certbot.live / "fullchain.pem")
         assert second != first
 
         def renewed() -> bool:
-            with connect(acme.tls_port) as other:
+            with connect(certbot.ca.tls_port) as other:
                 return serial(other) == second
 
         wait_until(renewed, lambda: server.text, seconds=2.0)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from files import Files
 from launch import LAUNCHES, Launch
 from servers import Server
+from sslyze_command import sslyze
 
 pytestmark = pytest.mark.system
 
@@ -89,8 +89,7 @@ _CERTIFICATE = re.compile(r"\* (certificate\w*|maximum_certificate_lifespan|hsts
 def test_sslyze_finds_no_violation_of_mozillas_guidelines(files: Files, launch: Launch, profile: str) -> None:
     with launch.start(files.ecdsa, {"profile": profile}) as server:
         done = subprocess.run(
-            [sys.executable, "-m", "sslyze", f"--mozilla_config={profile}", f"--certinfo_ca_file={files.ca}",
-             f"localhost:{server.port}"],
+            sslyze(f"--mozilla_config={profile}", f"--certinfo_ca_file={files.ca}", f"localhost:{server.port}"),
             capture_output=True, text=True, timeout=60, check=False,
         )  # fmt: skip
     assert "SCANS COMPLETED" in done.stdout, done.stdout + done.stderr

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from audited import HEADERS, examine, nginx, s_server
 from demo import demo_served
 from launch import Launch
 from pki import PKI, Pair
+from sslyze_command import sslyze
 
 from asgi_tls import PEMFiles
 from asgi_tls.audit.report.json import as_json
@@ -53,8 +53,8 @@ def ours(port: int, pki: PKI, directory: Path, path: str = "/") -> View:
 def by_sslyze(port: int, directory: Path) -> View:
     report = directory / "sslyze.json"
     scans = ["--sslv3", "--tlsv1", "--tlsv1_1", "--tlsv1_2", "--tlsv1_3", "--certinfo", "--http_headers"]
-    command = [sys.executable, "-W", "ignore", "-m", "sslyze", f"--json_out={report}", *scans]
-    command += [f"--certinfo_ca_file={directory / 'audit-ca.pem'}", f"localhost:{port}"]
+    trusted = f"--certinfo_ca_file={directory / 'audit-ca.pem'}"
+    command = sslyze(f"--json_out={report}", *scans, trusted, f"localhost:{port}")
     subprocess.run(command, check=True, capture_output=True, timeout=120)
     found: dict[str, Any] = json.loads(report.read_text())["server_scan_results"][0]["scan_result"]
     (deployment,) = found["certificate_info"]["result"]["certificate_deployments"]

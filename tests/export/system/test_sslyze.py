@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from behind_app import guarded
 from files import Files
 from proxies import running
 from servers import asgi_tls, serve
+from sslyze_command import sslyze
 
 pytestmark = pytest.mark.system
 
@@ -30,9 +30,8 @@ def scanned(port: int, files: Files, directory: Path) -> dict[str, Any]:
     """Every result of sslyze, without what passes; of the certificate, what the server sent."""
     report = directory / f"{port}.json"
     done = subprocess.run(
-        [sys.executable, "-m", "sslyze", "--mozilla_config=disable", "--slow_connection",
-         f"--certinfo_ca_file={files.ca}", f"--json_out={report}",
-         *(f"--{name}" for name in SCANS), f"localhost:{port}"],
+        sslyze("--mozilla_config=disable", "--slow_connection", f"--certinfo_ca_file={files.ca}",
+               f"--json_out={report}", *(f"--{name}" for name in SCANS), f"localhost:{port}"),
         capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert report.exists(), done.stdout + done.stderr

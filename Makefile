@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 SOURCES := $(shell find asgi_tls demo_app -type f ! -name '*.pyc') pyproject.toml README.md
 
-.PHONY: demo help test test-system system-packages check docs matrix bench clean
+.PHONY: demo help test test-system system-packages check dist docs matrix bench clean
 
 demo: $(VENV)/installed  ## serve the demo application on https://localhost:8443
 	@echo "Serving https://localhost:8443 (Ctrl+C stops it). Try it with:"
@@ -21,10 +21,15 @@ test: $(VENV)/installed  ## run the tests that need Python packages only
 test-system: $(VENV)/installed system-packages  ## run the tests with nginx, browsers and other programs; installs Debian packages
 	$(BIN)/pytest -n 2 --dist worksteal -m system
 
-check: $(VENV)/installed  ## run ruff, the formatter and mypy --strict
+check: $(VENV)/installed dist  ## run ruff, the formatter and mypy --strict, and check the built package
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+dist: $(VENV)/installed  ## build the source archive and the wheel, and check how the package index will show them
+	@rm -rf dist
+	@$(BIN)/python -m build --no-isolation --outdir dist . > /dev/null
+	@$(BIN)/twine check --strict dist/*
 
 docs:  ## generate docs/api.md, docs/errors.md and docs/settings.md from the sources
 	$(PYTHON) docs/make_api.py > docs/api.md

@@ -8,6 +8,7 @@ import inspect
 import re
 import subprocess
 import sys
+import tomllib
 import warnings
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import pytest
 from documents import PAGES, REPOSITORY, Block, blocks, commands, name_of, outside_of_fences
 
 LANGUAGES = {"console", "python", "text", "json", "yaml", "html", "ini", "nginx", "mermaid", "toml", "dockerfile"}
+FORGE = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["urls"]["Homepage"] + "/blob/main/"
 PYTHON = [
     pytest.param(page, block, id=f"{name_of(page)}:{block.line}")
     for page in PAGES
@@ -101,7 +103,15 @@ def check_method(known: dict[str, Any], call: ast.Call) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_links_lead_somewhere(page: Path) -> None:
-    for target in re.findall(r"\]\(([^)\s]+)\)", outside_of_fences(page)):
+    text = outside_of_fences(page)
+    defined = dict(re.findall(r"^\[([^\]]+)\]: (\S+)$", text, re.MULTILINE))
+    used = {each[1] or each[0] for each in re.findall(r"\[([a-z]+)\](?:\[([a-z]+)\])?(?![(:])", text)}
+    used |= {*re.findall(r"\]\[([a-z]+)\]", text)}
+    assert used >= defined.keys(), "a link is defined and not used"
+    for target in [*re.findall(r"\]\(([^)\s]+)\)", text), *defined.values()]:
+        if target.startswith(FORGE):  # in README.md, which the package index shows as well
+            assert (REPOSITORY / target.removeprefix(FORGE)).exists(), target
+            continue
         if "://" in target or target.startswith("mailto:"):
             continue
         path, _, anchor = target.partition("#")

@@ -39,7 +39,11 @@ CALL = 'curl --cacert "$(.venv/bin/asgi-tls ca path)" https://localhost:8443/tls
 ELSEWHERE: dict[tuple[str, str], tuple[str, str]] = {
     ("README.md", "make demo"): (INSTALLS, "tests/test_demo.py::test_make_demo_serves_it"),
     ("README.md", CALL): (INSTALLS, NEW),
-    **{("README.md", f"make {target}"): (CI, ".ci/run") for target in ("test", "test-system", "check")},
+    **{
+        (page, f"make {target}"): (CI, ".ci/run")
+        for page in ("README.md", "CONTRIBUTING.md")
+        for target in ("test", "test-system", "check")
+    },
     ("README.md", "make docs"): (
         "it writes into the tree", "tests/test_documents.py::test_the_reference_is_that_of_the_sources",
     ),

@@ -1,0 +1,1 @@
+"""Certificates by ACME (RFC 8555), obtained and renewed by the server itself."""

@@ -1,0 +1,41 @@
+"""The CA that an order goes to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+DIRECTORIES: Final = MappingProxyType(
+    {
+        # Each CA's own documentation of its ACME service.
+        "letsencrypt": "https://acme-v02.api.letsencrypt.org/directory",
+        "letsencrypt-staging": "https://acme-staging-v02.api.letsencrypt.org/directory",
+        "zerossl": "https://acme.zerossl.com/v2/DV90",
+        "google": "https://dv.acme-v02.api.pki.goog/directory",
+    }
+)
+"""The directories that have a name. Two of them want an external account: zerossl and google."""
+
+
+@dataclass(frozen=True)
+class ExternalAccount:
+    """An account with the CA outside of ACME (RFC 8555 section 7.3.4). `hmac` is a secret, in base64url."""
+
+    kid: str
+    hmac: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class CA:
+    """One CA: `name` is for people, `url` is its directory, and `contact` has e-mail addresses.
+
+    `ca_file`, if any, is all that its HTTPS port is trusted by.
+    """
+
+    name: str
+    url: str
+    ca_file: Path | None = None
+    contact: tuple[str, ...] = ()
+    external_account: ExternalAccount | None = None

@@ -134,12 +134,21 @@ def failure(
 
 
 def refusal(
-    who: str, document: object, *, status: int = 0, retry_after: float | None = None, asked: str = ""
+    who: str,
+    document: object,
+    *,
+    status: int = 0,
+    retry_after: float | None = None,
+    asked: str = "",
+    otherwise: Kind = "refused",
 ) -> ACMEError:
-    """The error for a problem document of `who`, whatever it holds. `asked` says of what: "refuses the order"."""
+    """The error for a problem document of `who`, whatever it holds. `asked` says of what: "refuses the order".
+
+    It is of the kind `otherwise` where the document has no type of a kind of its own.
+    """
     problems = tuple(_problems(document))
-    first = problems[0] if problems else Problem("", f"HTTP status {status}")
-    kind = _kind(problems, status)
+    first = problems[0] if problems else Problem("", f"HTTP status {status}" if status else "it gives no reason")
+    kind = _kind(problems, status, otherwise)
     told = "; ".join(dict.fromkeys(_sentence(each) for each in problems if each.detail)) or first.detail
     return failure(kind, f"{who} {asked or 'refuses'}: {told}", retry_after=retry_after, problems=problems)
 
@@ -191,14 +200,14 @@ def _problem(document: Mapping[str, Any]) -> Problem:
     )
 
 
-def _kind(problems: tuple[Problem, ...], status: int) -> Kind:
+def _kind(problems: tuple[Problem, ...], status: int, otherwise: Kind) -> Kind:
     """By the type; of a compound problem by that of its parts; else by the status."""
     for each in problems:
         if each.type in _KINDS:
             return _KINDS[each.type]
     if status == 429:
         return "rate-limited"
-    return "unavailable" if status >= 500 else "refused"
+    return "unavailable" if status >= 500 else otherwise
 
 
 def _sentence(problem: Problem) -> str:

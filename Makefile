@@ -2,10 +2,11 @@
 
 PYTHON ?= python3
 VENV ?= .venv
+SECONDS ?= 300
 BIN := $(VENV)/bin
 SOURCES := $(shell find asgi_tls demo_app -type f ! -name '*.pyc') pyproject.toml README.md
 
-.PHONY: demo help test test-system system-packages check dist docs matrix bench clean
+.PHONY: demo help test test-system system-packages check dist docs fuzz matrix bench clean
 
 demo: $(VENV)/installed  ## serve the demo application on https://localhost:8443
 	@echo "Serving https://localhost:8443 (Ctrl+C stops it). Try it with:"
@@ -35,6 +36,10 @@ docs:  ## generate docs/api.md, docs/errors.md and docs/settings.md from the sou
 	$(PYTHON) docs/make_api.py > docs/api.md
 	PYTHONPATH=. $(PYTHON) tests/support/error_page.py > docs/errors.md
 	PYTHONPATH=. $(PYTHON) docs/make_settings.py > docs/settings.md
+
+fuzz: $(VENV)/installed  ## fuzz what parses bytes from outside, for SECONDS=300
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check atheris
+	$(BIN)/python tests/fuzz/run.py --seconds $(SECONDS)
 
 matrix: $(VENV)/installed  ## run the quick tests under every Python that this machine can have
 	$(BIN)/python tests/matrix/run.py --update

@@ -84,7 +84,7 @@ def load_with_openssl(
 def authority_facts(pem: str) -> tuple[str, datetime, datetime] | None:
     """The subject of a CA certificate, PEM text, and when it begins and ends; None for one that is not a CA's.
 
-    Raises ssl.SSLError where OpenSSL cannot parse it either.
+    Raises ssl.SSLError where OpenSSL cannot parse it either, ValueError where its names or dates cannot be read.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.load_verify_locations(cadata=pem)

@@ -134,7 +134,7 @@ def _authority_by_openssl(material: Material, block: Block, pem: str, why: Value
 
     try:
         facts = authority_facts(pem)
-    except ssl.SSLError:
+    except (ssl.SSLError, ValueError):
         problem = f"contains a certificate on line {block.line} that cannot be parsed: {why}"
         raise material.error(MalformedCertificateError, problem, _AGAIN) from None
     return None if facts is None else _Authority(pem, *facts, None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import logging
+import re
 import socket
 import ssl
 import threading
@@ -229,7 +230,18 @@ BAD_BUNDLES: dict[str, tuple[type[CertificateError], str, Callable[[], bytes]]] 
         "a certificate on line 1 that cannot be parsed",
         lambda: b"-----BEGIN CERTIFICATE-----\nMAMCAQU=\n-----END CERTIFICATE-----\n",
     ),
+    "a date that is none": (
+        MalformedCertificateError,
+        "a certificate on line 1 that cannot be parsed",
+        lambda: with_date(b"X").encode("ascii"),
+    ),
 }
+
+
+def with_date(last: bytes) -> str:
+    """The root, with `last` as the last character of its dates, which OpenSSL reads and cannot show."""
+    der = re.sub(rb"(\x17\x0d\d{12})Z", rb"\g<1>" + last, pki().root.der)
+    return ssl.DER_cert_to_PEM_cert(der)
 
 
 @pytest.mark.parametrize(("error", "words", "make"), BAD_BUNDLES.values(), ids=BAD_BUNDLES)

@@ -1,7 +1,7 @@
 """`make fuzz SECONDS=600`: feed what parses bytes from outside with what a coverage-guided fuzzer makes of its seeds.
 
-Each target of `tests/support/fuzz_targets.py` gets its share of the time, in a process of its own. What it learned is kept
-in `.fuzz/`, so that the next run goes on from there. An input that makes one fail is kept there too, and named.
+Each target of `tests/support/fuzz_targets.py` gets its share of the time, in a process of its own. What it learned is
+kept in `.fuzz/`, so that the next run goes on from there. An input that makes one fail is kept there too, and named.
 """
 
 from __future__ import annotations

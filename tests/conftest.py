@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,10 @@ from asgi_tls import PEMFiles  # noqa: E402 -- the installed one
 # A busy machine is no reason to fail: neither a time for each example, nor one for making them.
 settings.register_profile("asgi_tls", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("asgi_tls")
+
+# A shell that starts the tests in the background has SIGINT ignored, which the programs under test would inherit.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

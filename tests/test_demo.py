@@ -106,7 +106,7 @@ def test_under_each_server_it_tells_the_connection_and_its_handshake_and_ends_wi
                 for _ in events:  # until the server ends it; a browser then closes as well
                     pass
         http.close()
-        server.process.wait(30)
+        server.process.wait(60)
         assert time.monotonic() - asked < PROMPT
     assert cuts(launch) or "Traceback" not in server.text
 

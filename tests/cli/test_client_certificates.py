@@ -102,7 +102,7 @@ def test_the_password_is_asked_for_and_not_shown(tmp_path: Path) -> None:
                 seen += data
         except OSError:  # Linux' way to say that the other end was closed
             pass
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
     finally:
         os.close(near)
     assert b"s3cret" not in seen

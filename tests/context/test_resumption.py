@@ -22,6 +22,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from files import Files
 from handshakes import client
 from memory import Ends, handshake
+from patience import PATIENCE
 from pki import PKI
 
 from asgi_tls import INTERMEDIATE, ServerTLS, TLSProfile, _openssl
@@ -397,7 +398,7 @@ def test_hosts_that_take_up_a_new_trust_one_after_the_other(
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < deadline
         await asyncio.sleep(0.01)

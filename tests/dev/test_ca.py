@@ -325,7 +325,7 @@ def test_many_processes_at_once(tmp_path: Path) -> None:
         assert process.stdin is not None
         process.stdin.write("\n")
         process.stdin.flush()
-    found = [process.communicate(timeout=20)[0].split() for process in processes]
+    found = [process.communicate(timeout=60)[0].split() for process in processes]
     assert [process.returncode for process in processes] == [0] * 6
     assert len({(authority, leaf) for authority, leaf, _ in found}) == 1
     assert sorted(created for _, _, created in found) == ["False"] * 5 + ["True"]

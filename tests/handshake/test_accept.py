@@ -83,7 +83,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 def say(port: int, data: bytes, *, finish: bool = False) -> None:
     """Connect, send, and read to the end unless it is to be left at once."""
-    with socket.create_connection(("127.0.0.1", port), timeout=8) as sock, contextlib.suppress(ConnectionError):
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as sock, contextlib.suppress(ConnectionError):
         sock.sendall(data)
         if finish:
             sock.shutdown(socket.SHUT_WR)
@@ -92,7 +92,7 @@ def say(port: int, data: bytes, *, finish: bool = False) -> None:
 
 
 def refuse(port: int, context: ssl.SSLContext) -> None:
-    with socket.create_connection(("127.0.0.1", port), timeout=8) as sock, contextlib.suppress(ssl.SSLError):
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as sock, contextlib.suppress(ssl.SSLError):
         context.wrap_socket(sock, server_hostname="localhost").close()
 
 
@@ -136,7 +136,7 @@ def test_a_broken_record_leaves_nothing_for_the_garbage_collector_either(
 
     def break_record(port: int) -> None:
         context = client(ca=files.ca_text)
-        with socket.create_connection(("127.0.0.1", port), timeout=8) as sock:
+        with socket.create_connection(("127.0.0.1", port), timeout=60) as sock:
             secure = context.wrap_socket(sock.dup(), server_hostname="localhost")
             sock.sendall(b"\x17\x03\x03\x00\x20" + bytes(32))
             with contextlib.suppress(OSError):

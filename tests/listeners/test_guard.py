@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from patience import PATIENCE
 
 from asgi_tls.errors import ConfigurationError
 from asgi_tls.events import ClientErrorEvent, Event, GuardEvent, SessionEvent, SilentClientEvent
@@ -95,7 +96,7 @@ def test_a_block_ends_and_tells_how_many_it_kept_out() -> None:
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.005)

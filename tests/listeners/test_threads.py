@@ -12,6 +12,7 @@ import time
 
 import pytest
 from files import Files
+from patience import PATIENCE
 
 from asgi_tls import ServerTLS
 
@@ -45,7 +46,7 @@ def test_dropped_contexts_leave_no_thread_and_no_callback(files: Files, looping:
     before, callbacks = set(threading.enumerate()), count_atexit()
     made(10)
     assert count_atexit() == callbacks
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE
     while True:
         gc.collect()
         if not (left := ours(before)):

@@ -20,6 +20,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from files import Files
 from handshakes import client
 from memory import handshake
+from patience import PATIENCE
 from pki import DAY, PKI, Pair
 from renewals import Site
 
@@ -263,7 +264,7 @@ def test_a_pair_for_an_address_is_served_to_clients_that_name_no_host(files: Fil
     with socket.create_server(("127.0.0.1", 0)) as listening, ThreadPoolExecutor(1) as pool:
         made = pool.submit(lambda: context.wrap_socket(listening.accept()[0], server_side=True))
         with (
-            socket.create_connection(listening.getsockname(), timeout=10) as raw,
+            socket.create_connection(listening.getsockname(), timeout=60) as raw,
             client().wrap_socket(raw) as secure,
         ):
             assert secure.getpeercert(binary_form=True) == pair.der
@@ -370,7 +371,7 @@ def test_the_thread_ends_with_the_loop_and_with_the_context(files: Files) -> Non
 
     before = {*threads()}
     kept = asyncio.run(main())
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + PATIENCE
     while {*threads()} - before:
         assert time.monotonic() < deadline
         time.sleep(0.02)

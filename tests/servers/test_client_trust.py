@@ -14,6 +14,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from files import Files
 from handshakes import client
 from launch import Launch
+from patience import PATIENCE
 from pki import PKI
 from renewals import Site, renamed
 from servers import Server
@@ -33,7 +34,7 @@ class Visitor:
 
     def visit(self, server: Server) -> str:
         """Whether it got an answer, over a new session or a resumed one."""
-        with socket.create_connection(("127.0.0.1", server.port), timeout=10) as raw:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=60) as raw:
             try:
                 with self.context.wrap_socket(raw, server_hostname="localhost", session=self.session) as secure:
                     secure.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
@@ -48,8 +49,8 @@ class Visitor:
                 return "refused"
 
 
-def reaches(visitor: Visitor, server: Server, outcome: str, seconds: float = 3.0) -> None:
-    deadline = time.monotonic() + seconds
+def reaches(visitor: Visitor, server: Server, outcome: str) -> None:
+    deadline = time.monotonic() + PATIENCE
     while visitor.visit(server) != outcome:
         assert time.monotonic() < deadline, server.text
         time.sleep(0.05)
@@ -75,7 +76,7 @@ def test_sessions_outlive_a_renewal_and_end_with_the_trust(
         pair = site.next_pair()
         renamed(site, pair)
         newcomer = Visitor(staying, tmp_path / "newcomer", version)
-        deadline = time.monotonic() + 3
+        deadline = time.monotonic() + PATIENCE
         while newcomer.certificate != pair.der:
             newcomer.session = None
             assert newcomer.visit(server) == "new"
@@ -103,13 +104,13 @@ def test_a_revoked_intermediate_lets_nobody_in(files: Files, tmp_path: Path, lau
         visitor = Visitor(ca, tmp_path / "visitor", ssl.TLSVersion.TLSv1_3)
         assert visitor.visit(server) == "new"
         crl.write_bytes(lists + ca.crl(ca.root, ca.intermediate))
-        reaches(visitor, server, "refused", 10)
-        deadline = time.monotonic() + 3
+        reaches(visitor, server, "refused")
+        deadline = time.monotonic() + PATIENCE
         while "certificate verify failed: certificate revoked" not in server.text:
             assert time.monotonic() < deadline, server.text
             time.sleep(0.05)
         crl.write_bytes(lists + ca.crl(ca.root))
-        reaches(visitor, server, "new", 10)
+        reaches(visitor, server, "new")
 
 
 def exchange(raw: socket.socket, end: ssl.SSLObject, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO) -> None:
@@ -147,13 +148,13 @@ def test_a_handshake_that_is_under_way_when_its_ca_is_removed(
             assert visitor.visit(server) == "new"
         incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         end = visitor.context.wrap_bio(incoming, outgoing, server_hostname="localhost", session=visitor.session)
-        with socket.create_connection(("127.0.0.1", server.port), timeout=10) as raw:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=60) as raw:
             with pytest.raises(ssl.SSLWantReadError, match="did not complete"):
                 end.do_handshake()
             exchange(raw, end, incoming, outgoing)
             bundle.write_bytes(files.pki.root_pem)
             os.kill(server.process.pid, signal.SIGHUP)
-            deadline = time.monotonic() + 3
+            deadline = time.monotonic() + PATIENCE
             while "client CA bundle" not in server.text:
                 assert time.monotonic() < deadline, server.text
                 time.sleep(0.02)

@@ -11,6 +11,7 @@ from conversations import CONVERSATIONS, Conversation
 from files import Files
 from handshakes import client, connect
 from launch import Launch
+from patience import PATIENCE
 from servers import Server
 
 LAUNCHES = [
@@ -40,7 +41,7 @@ def test_conversation(server: Server, conversation: Conversation) -> None:
 
 def test_nothing_is_left_behind(files: Files, server: Server) -> None:
     process = psutil.Process(server.process.pid)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE
     while True:
         left = [each for each in process.net_connections("tcp") if each.status not in {"LISTEN", "NONE"}]
         if not left or time.monotonic() > deadline:

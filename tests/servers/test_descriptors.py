@@ -14,6 +14,7 @@ import pytest
 from files import Files
 from handshakes import client, connect
 from launch import Launch
+from patience import PATIENCE
 from renewals import Site, renamed
 from servers import Server, serve
 from wire import events
@@ -61,14 +62,14 @@ except TooManyOpenFilesError as error:
 )
 def test_whatever_is_opened(files: Files, free: int, task: str) -> None:
     command = [sys.executable, "-c", SCRIPT, str(files.ecdsa.certfile), str(files.ecdsa.keyfile), str(free), task]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30, check=True)
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=True)
     assert SAYS in done.stdout
     assert done.stdout.startswith("too-many-open-files ")
     assert "LimitNOFILE" in done.stdout
 
 
 def _await(server: Server, name: str, count: int) -> list[dict[str, object]]:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE
     while len(found := [event for event in events(server) if event["event"] == name]) < count:
         assert time.monotonic() < deadline, server.text
         time.sleep(0.02)

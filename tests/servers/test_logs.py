@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from files import Files
 from launch import Launch
+from patience import PATIENCE
 from renewals import Site
 from servers import APP_DIRECTORY, Server, run, serve
 
@@ -47,7 +48,7 @@ format=THEIRS %(levelname)s %(name)s %(message)s
 
 
 def eventually(server: Server, words: str, count: int = 1) -> None:
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + PATIENCE
     while server.text.count(words) < count:
         assert time.monotonic() < deadline, server.text
         time.sleep(0.02)

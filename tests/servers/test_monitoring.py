@@ -12,6 +12,7 @@ import pytest
 from files import Files
 from handshakes import client, connect
 from launch import Launch
+from patience import PATIENCE
 from servers import Server, run
 from wire import events, hello, say
 
@@ -47,7 +48,7 @@ def test_metrics_of_all_workers(files: Files, launch: Launch) -> None:
             connect(server.port, client(ca=files.ca_text))
         for _ in range(bad):
             say(server.port, b"\x00" * 20)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + PATIENCE
         while True:
             found = scrape(port)
             sessions = {name: value for name, value in found.items() if name.startswith("asgi_tls_handshakes_total")}

@@ -15,6 +15,7 @@ from crowd import allow_descriptors, closed, silent
 from files import Files
 from handshakes import client, connect
 from launch import Launch
+from patience import PATIENCE
 from servers import Server, asgi_tls, await_port, run, serve
 
 from asgi_tls import create_client_context
@@ -59,7 +60,7 @@ def test_it_redirects_and_answers_challenges(files: Files, tmp_path: Path, launc
         await_port(plain_port)
         _check(server, files, https, plain_port)
         server.process.terminate()
-        assert server.process.wait(10) in {0, -15}, server.text
+        assert server.process.wait(60) in {0, -15}, server.text
         await_end(plain_port)
     assert "Traceback" not in server.text
     assert "ERROR" not in server.text
@@ -80,7 +81,7 @@ def _check(server: Server, files: Files, https: int, plain_port: int) -> None:
 
 def await_end(port: int) -> None:
     """gunicorn's plain port is a process of its own, which ends after it."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE
     with contextlib.suppress(ConnectionRefusedError):
         while time.monotonic() < deadline:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
@@ -231,7 +232,7 @@ def test_one_connection_too_many_closes_the_oldest() -> None:
     ],
 )
 def test_requests(request_bytes: bytes, status: int, headers: bytes) -> None:
-    with serving() as port, socket.create_connection(("127.0.0.1", port), timeout=10) as sock:
+    with serving() as port, socket.create_connection(("127.0.0.1", port), timeout=60) as sock:
         with contextlib.suppress(ConnectionError):
             sock.sendall(request_bytes)
         answer = b""

@@ -73,7 +73,7 @@ def test_every_request_of_a_connection_knows_it(files: Files, http: str, loop: s
         body = bytes(1 << 20)  # nobody reads it
         post = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body)
         with (
-            socket.create_connection(("127.0.0.1", server.port), timeout=20) as raw,
+            socket.create_connection(("127.0.0.1", server.port), timeout=60) as raw,
             context.wrap_socket(raw, server_hostname="localhost") as secure,
             secure.makefile("rb") as answers,
         ):

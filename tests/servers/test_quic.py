@@ -23,6 +23,7 @@ from files import Files
 from handshakes import client
 from handshakes import connect as connect_to
 from odd_certificates import Odd, OddPair, alternative_names, basic_constraints, dns
+from patience import PATIENCE
 from renewals import Site, overwritten, without_events
 from servers import Server, asgi_tls, serve
 
@@ -130,7 +131,7 @@ def test_new_connections_get_the_new_certificate(
         odd = odd_pair()
         odd.write(site.mount)
         os.kill(server.process.pid, signal.SIGHUP)
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + PATIENCE
         while "HTTP/3 keeps its certificate" not in server.text:
             async with connected(port, files) as verifying:
                 assert b'"http": "3"' in await verifying.get()

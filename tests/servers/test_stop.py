@@ -31,7 +31,7 @@ def stubborn(server: Server, *, asks: bool) -> Iterator[ssl.SSLSocket]:
     """A client that reads nothing more, and so does not answer close_notify."""
     context = client(alpn=["http/1.1"])
     with (
-        socket.create_connection(("127.0.0.1", server.port), timeout=10) as raw,
+        socket.create_connection(("127.0.0.1", server.port), timeout=60) as raw,
         context.wrap_socket(raw, server_hostname="localhost", suppress_ragged_eofs=False) as secure,
     ):
         if asks:
@@ -60,7 +60,7 @@ def test_clients_that_do_not_answer_close_notify(files: Files, launch: Launch) -
 def test_handshakes_that_are_under_way(files: Files, launch: Launch) -> None:
     with launch.start(files.ecdsa, {}) as server, contextlib.ExitStack() as stack:
         for hello in (b"", b"\x16\x03\x01\x02\x00\x01\x00", b"GET / HTTP/1.1\r\n"):
-            sock = stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=10))
+            sock = stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=60))
             sock.sendall(hello)
         with stubborn(server, asks=True):  # so the others have been accepted
             pass

@@ -16,6 +16,7 @@ import pytest
 from files import Files
 from handshakes import client, connect
 from launch import Launch, split
+from patience import PATIENCE
 from renewals import Site, without_events
 from returning import Crowd
 from servers import APP_DIRECTORY, Server, run, serve
@@ -45,7 +46,7 @@ def all_resume(crowd: Crowd, *servers: Server) -> None:
 
 
 def wait_for_certificate(server: Server, certificate: bytes) -> None:
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + PATIENCE
     fresh = 0
     while fresh < 12:  # every worker has it, most likely
         fresh = fresh + 1 if connect(server.port, client(), path=None).certificate == certificate else 0
@@ -99,7 +100,7 @@ def test_a_gunicorn_configuration_that_is_read_again(files: Files, tmp_path: Pat
         assert crowd.visit(server.port).resumed == 0
         all_resume(crowd, server)
         os.kill(server.process.pid, signal.SIGHUP)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + PATIENCE
         while server.text.count("ASGI server listening") < 4 or "Worker exiting" not in server.text:
             assert time.monotonic() < deadline, server.text
             time.sleep(0.05)
@@ -111,7 +112,7 @@ def test_a_worker_that_is_started_again(files: Files) -> None:
         crowd = Crowd(16, V13)
         first = crowd.visit(server.port)
         os.kill(first.visits[0].worker, signal.SIGKILL)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + PATIENCE
         while server.text.count("Application startup complete") < 3:
             assert time.monotonic() < deadline, server.text
             time.sleep(0.05)
@@ -131,7 +132,7 @@ def visit(
 ) -> tuple[ssl.SSLSession | None, bool | None]:
     """One request, read to the end, which the server marks by close_notify: the session, and whether it was resumed."""
     with (
-        socket.create_connection(("127.0.0.1", server.port), timeout=10) as raw,
+        socket.create_connection(("127.0.0.1", server.port), timeout=60) as raw,
         context.wrap_socket(
             raw, server_hostname="localhost", session=session, suppress_ragged_eofs=False
         ) as secure,
@@ -199,7 +200,7 @@ def test_two_hosts_with_one_secret_file_and_one_with_another(files: Files, tmp_p
             assert crowd.visit(one.port, two.port).resumed == 0
         # A new secret reaches all hosts without a restart, and ends the sessions of before.
         shared.write_bytes(os.urandom(32))
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + PATIENCE
         while not all("shared.key reloaded" in server.text for server in (one, two)):
             assert time.monotonic() < deadline, one.text + two.text
             time.sleep(0.05)

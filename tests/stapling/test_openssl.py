@@ -77,7 +77,7 @@ def openssl_responder(pki: PKI, directory: Path, by: Pair, status: str = "V") ->
 def s_client(port: int, files: Files, version: str) -> str:
     command = ["openssl", "s_client", "-connect", f"127.0.0.1:{port}", "-servername", "localhost", "-status", version]
     done = subprocess.run(
-        [*command, "-CAfile", str(files.ca)], input="", capture_output=True, text=True, timeout=20, check=False
+        [*command, "-CAfile", str(files.ca)], input="", capture_output=True, text=True, timeout=60, check=False
     )
     return done.stdout + done.stderr
 
@@ -127,7 +127,7 @@ def test_a_client_that_insists(files: Files, tmp_path: Path) -> None:
                 done = subprocess.run(
                     ["gnutls-cli", "--port", str(server.port), "--x509cafile", str(files.ca), "--sni-hostname",
                      "localhost", "--verify-hostname", "localhost", "127.0.0.1"],
-                    input="", capture_output=True, text=True, timeout=20, check=False,
+                    input="", capture_output=True, text=True, timeout=60, check=False,
                 )  # fmt: skip
                 said = done.stdout + done.stderr
                 assert ("The certificate is trusted" in said) is accepted, said

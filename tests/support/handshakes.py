@@ -64,7 +64,7 @@ def connect(
 ) -> Result:
     """Shake hands, ask for `path` (None: do not ask), and tell what came of it. Raises ssl.SSLError."""
     with (
-        socket.create_connection(("127.0.0.1", port), timeout=10) as raw,
+        socket.create_connection(("127.0.0.1", port), timeout=60) as raw,
         context.wrap_socket(raw, server_hostname=server_name) as secure,
     ):
         cipher = secure.cipher()

@@ -34,7 +34,7 @@ class Returning:
     def visit(self, port: int) -> Visit:
         """Shake hands, ask for a page, and keep the session. Raises OSError."""
         with (
-            socket.create_connection(("127.0.0.1", port), timeout=20) as raw,
+            socket.create_connection(("127.0.0.1", port), timeout=60) as raw,
             self._context.wrap_socket(raw, server_hostname="localhost", session=self.session) as secure,
         ):
             certificate = secure.getpeercert(binary_form=True)

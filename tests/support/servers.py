@@ -15,6 +15,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from patience import PATIENCE
+
 APP_DIRECTORY = Path(__file__).parent
 """Where `facts_app.py` lies: servers run with it as their working directory."""
 
@@ -125,14 +127,17 @@ def _read(server: Server, ready: re.Pattern[str], count: int, started: threading
 def _wait_until_it_listens(server: Server) -> None:
     """Servers with workers print that they are ready a moment before they listen. Asks the kernel: a connection would
     be an event."""
-    deadline = time.monotonic() + 5
-    while server.port and time.monotonic() < deadline:
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        if not server.port or server.process.poll() is not None:
+            return
         network = Path("/proc", str(server.process.pid), "net")  # that of the process, which may have one of its own
         tables = [(network / name).read_text(encoding="ascii").splitlines()[1:] for name in ("tcp", "tcp6")]
         sockets = (line.split() for table in tables for line in table)
         if any(local.endswith(f":{server.port:04X}") and state == "0A" for _, local, _, state, *_ in sockets):
             return
         time.sleep(0.005)
+    raise AssertionError(f"it does not listen on port {server.port}:\n{server.text}")
 
 
 def _stop(process: subprocess.Popen[str]) -> None:

@@ -32,7 +32,7 @@ def stapled(server: ssl.SSLContext, *, server_name: str | None = "localhost", **
 def stapled_at(port: int, **how: object) -> bytes | None:
     """What a new client gets from a server."""
     with (
-        socket.create_connection(("127.0.0.1", port), timeout=10) as raw,
+        socket.create_connection(("127.0.0.1", port), timeout=60) as raw,
         asking(**how).wrap_socket(raw, server_hostname="localhost") as secure,
     ):
         return stapled_response(secure)

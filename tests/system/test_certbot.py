@@ -79,7 +79,7 @@ def certbot(tmp_path: Path) -> Iterator[Certbot]:
 def connect(port: int) -> ssl.SSLSocket:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # pebble makes a new root at each start
-    raw = socket.create_connection(("127.0.0.1", port), timeout=10)
+    raw = socket.create_connection(("127.0.0.1", port), timeout=60)
     secure = context.wrap_socket(raw, server_hostname=NAME)
     secure.sendall(f"GET / HTTP/1.1\r\nHost: {NAME}:{port}\r\n\r\n".encode())
     return secure

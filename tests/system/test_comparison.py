@@ -181,7 +181,7 @@ def over_tls(site: Site, port: int) -> tuple[bytes, bytes]:
     trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
     with (
-        socket.create_connection(("127.0.0.1", port), timeout=10) as raw,
+        socket.create_connection(("127.0.0.1", port), timeout=60) as raw,
         trusting.wrap_socket(raw, server_hostname="localhost") as secure,
     ):
         secure.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
@@ -192,7 +192,7 @@ def over_tls(site: Site, port: int) -> tuple[bytes, bytes]:
 
 
 def as_plain_http(port: int) -> bytes:
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as raw:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as raw:
         raw.sendall(f"GET / HTTP/1.1\r\nHost: localhost:{port}\r\nConnection: close\r\n\r\n".encode())
         answer = b""
         with contextlib.suppress(OSError):
@@ -205,7 +205,7 @@ def refused_client(site: Site, port: int) -> str:
     """What a client gets that shares no suite with the server."""
     old = context(site, maximum_version=ssl.TLSVersion.TLSv1_2)
     old.set_ciphers("AES128-SHA256")
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as raw:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as raw:
         try:
             old.wrap_socket(raw, server_hostname="localhost")
         except ssl.SSLError as error:

@@ -13,6 +13,7 @@ import pytest
 from conversations import CONVERSATIONS
 from files import Files
 from launch import Launch
+from patience import PATIENCE
 
 pytestmark = pytest.mark.system
 
@@ -64,7 +65,7 @@ def nginx(files: Files, directory: Path) -> Iterator[int]:
     command = ["nginx", "-c", str(path), "-e", str(directory / "error.log")]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     try:
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + PATIENCE
         while True:
             with contextlib.suppress(OSError):
                 socket.create_connection(("127.0.0.1", port), timeout=1).close()
@@ -75,7 +76,7 @@ def nginx(files: Files, directory: Path) -> Iterator[int]:
         yield port
     finally:
         process.terminate()
-        process.communicate(timeout=10)
+        process.communicate(timeout=60)
 
 
 def test_every_difference_is_explained(files: Files, tmp_path: Path) -> None:

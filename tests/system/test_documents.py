@@ -21,6 +21,7 @@ from pathlib import Path
 import pytest
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from documents import PAGES, REPOSITORY, Command, blocks, commands, name_of
+from patience import PATIENCE
 from pki import PKI
 
 pytestmark = pytest.mark.system
@@ -282,7 +283,7 @@ def test_the_commands_of(page: Path, tmp_path: Path) -> None:
                 (shell.directory / step[0]).write_text(step[1], encoding="utf-8")
                 continue
             status, text = shell.run(step)
-            deadline = time.monotonic() + 10
+            deadline = time.monotonic() + PATIENCE
             # What a server reports of its clients takes a moment.
             while step.text.startswith("curl") and missing(step, text) and time.monotonic() < deadline:
                 time.sleep(0.1)

@@ -17,6 +17,7 @@ import pytest
 from files import Files
 from handshakes import client, connect
 from launch import Launch
+from patience import PATIENCE
 from redis import Redis
 from servers import Server
 from wire import say
@@ -42,7 +43,7 @@ def redis(directory: Path, port: int) -> Iterator[None]:
     command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(directory)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     try:
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + PATIENCE
         while True:
             with contextlib.suppress(OSError):
                 socket.create_connection(("127.0.0.1", port), timeout=1).close()
@@ -52,7 +53,7 @@ def redis(directory: Path, port: int) -> Iterator[None]:
         yield
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
 
 
 @contextlib.contextmanager
@@ -85,7 +86,7 @@ def is_blocked(server: Server) -> bool:
 
 
 def wait_for(what: str, server: Server) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE
     while what not in server.text:
         assert time.monotonic() < deadline, server.text
         time.sleep(0.05)
@@ -222,7 +223,7 @@ def test_the_thread_ends_with_the_guard() -> None:
     guard.start(lambda _: None)
     assert [each.name for each in set(threading.enumerate()) - before] == ["asgi_tls fleet"]
     del guard
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + PATIENCE
     while set(threading.enumerate()) - before:
         gc.collect()
         assert time.monotonic() < deadline

@@ -91,7 +91,7 @@ def install(directory: Path) -> str:
 
 def stop(server: Server) -> None:
     server.process.send_signal(signal.SIGTERM)
-    assert server.process.wait(20) in {0, -signal.SIGTERM}, server.text
+    assert server.process.wait(60) in {0, -signal.SIGTERM}, server.text
 
 
 def test_the_printed_commands_serve_it(project: Project) -> None:

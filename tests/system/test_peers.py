@@ -36,7 +36,7 @@ def s_client(server: Server, files: Files, *options: str) -> str:
     command = ["openssl", "s_client", "-connect", f"127.0.0.1:{server.port}", "-servername", "localhost"]
     done = subprocess.run(
         [*command, "-CAfile", str(files.ca), *options],
-        input="", capture_output=True, text=True, timeout=20, check=False,
+        input="", capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     return done.stdout + done.stderr
 
@@ -44,7 +44,7 @@ def s_client(server: Server, files: Files, *options: str) -> str:
 def node(server: Server, files: Files, minimum: str, maximum: str, groups: str) -> dict[str, object]:
     done = subprocess.run(
         ["node", "-e", NODE_CLIENT, str(server.port), str(files.ca), minimum, maximum, groups],
-        capture_output=True, text=True, timeout=20, check=False,
+        capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     answer: dict[str, object] = json.loads(done.stdout)
     return answer

@@ -19,6 +19,7 @@ import pytest
 from files import Files
 from handshakes import client, connect
 from launch import Launch
+from patience import PATIENCE
 from renewals import Site, without_events
 from returning import Crowd
 from servers import await_port
@@ -47,7 +48,7 @@ def test_200_clients_come_back_to_4_workers(files: Files, tmp_path: Path, launch
         without_events(site, pair)
         os.kill(server.process.pid, signal.SIGHUP)
         until = pair.certificate.not_valid_after_utc.strftime("until %Y-%m-%dT%H:%M:%S")
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + PATIENCE
         while server.text.count(until) < launch.workers:
             assert time.monotonic() < deadline, server.text
             time.sleep(0.02)
@@ -63,7 +64,7 @@ def test_curl_resumes_by_session_id(files: Files, launch: Launch) -> None:
     with launch.start(files.ecdsa, {"log_json": "1"}) as server:
         urls = [f"https://localhost:{server.port}/"] * 3
         command = ["curl", "--silent", "--fail", "--tls-max", "1.2", "--cacert", str(files.ca), "--http1.1"]
-        subprocess.run([*command, "--header", "Connection: close", *urls], check=True, capture_output=True, timeout=20)
+        subprocess.run([*command, "--header", "Connection: close", *urls], check=True, capture_output=True, timeout=60)
         found = events(server, name="tls_session", count=3)
         assert [(event["protocol"], event["resumed"]) for event in found] == [
             ("TLSv1.2", False),
@@ -103,7 +104,7 @@ def haproxy(directory: Path, **ports: int) -> Iterator[int]:
         yield port
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
 
 
 def test_two_hosts_behind_haproxy(files: Files, tmp_path: Path) -> None:
@@ -128,7 +129,7 @@ def test_two_hosts_behind_haproxy(files: Files, tmp_path: Path) -> None:
         wanted = [(one, "until ", one.text.count("until ") + 2), (two, "reloaded: no file has changed", 2)]
         for server in (one, two):
             os.kill(server.process.pid, signal.SIGHUP)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + PATIENCE
         while not all(server.text.count(words) >= count for server, words, count in wanted):
             assert time.monotonic() < deadline, one.text + two.text
             time.sleep(0.02)

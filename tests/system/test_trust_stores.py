@@ -142,7 +142,7 @@ def java_trusts(label: str) -> bool | None:
 PYTHON = """
 import socket, ssl, sys
 context = ssl.create_default_context()
-with socket.create_connection(("127.0.0.1", int(sys.argv[1])), timeout=20) as sock:
+with socket.create_connection(("127.0.0.1", int(sys.argv[1])), timeout=60) as sock:
     with context.wrap_socket(sock, server_hostname="localhost") as tls:
         print(tls.version())
 """

@@ -45,7 +45,7 @@ def haproxy(directory: Path, upstream: int) -> Iterator[int]:
         yield port
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
 
 
 def test_the_profile_is_the_applications_and_the_address_the_proxys(files: Files, tmp_path: Path) -> None:

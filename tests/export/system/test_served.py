@@ -59,7 +59,7 @@ def trusting(application: Any) -> Any:
 
 def said(proxy: Proxy, request: str) -> bytes:
     """Everything that the plain port answers to one request."""
-    with socket.create_connection(("127.0.0.1", proxy.plain), timeout=20) as sock:
+    with socket.create_connection(("127.0.0.1", proxy.plain), timeout=60) as sock:
         sock.sendall(request.replace("\n", "\r\n").encode())
         return b"".join(iter(lambda: sock.recv(65536), b""))
 
@@ -69,7 +69,7 @@ def s_client(proxy: Proxy, *options: str, name: str | None = "localhost", stdin:
     command = ["openssl", "s_client", "-connect", f"127.0.0.1:{proxy.tls}", *named]
     done = subprocess.run(
         [*command, "-CAfile", str(proxy.ca), *options],
-        input=stdin, capture_output=True, text=True, timeout=20, check=False,
+        input=stdin, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     return done.stdout + done.stderr
 
@@ -89,7 +89,7 @@ def proxy(request: pytest.FixtureRequest, files: Files, tmp_path_factory: pytest
 def test_the_plain_port_redirects_and_keeps_host_and_path(proxy: Proxy) -> None:
     done = subprocess.run(
         ["curl", "--silent", "--output", "-", "--dump-header", "-", f"http://localhost:{proxy.plain}/a%2Fb/c?x=1&y=%20"],
-        capture_output=True, text=True, timeout=20, check=True,
+        capture_output=True, text=True, timeout=60, check=True,
     )  # fmt: skip
     head = done.stdout.lower()
     assert head.startswith("http/1.1 308 ")
@@ -164,7 +164,7 @@ def test_http_2_and_1(proxy: Proxy, version: str) -> None:
     done = subprocess.run(
         ["curl", "--silent", "--output", "/dev/null", "--write-out", "%{http_version}", "--cacert", str(proxy.ca),
          f"--http{version}", f"https://localhost:{proxy.tls}/"],
-        capture_output=True, text=True, timeout=20, check=True,
+        capture_output=True, text=True, timeout=60, check=True,
     )  # fmt: skip
     assert done.stdout == version
 
@@ -174,7 +174,7 @@ def test_unknown_names_get_no_handshake(proxy: Proxy, files: Files, name: str | 
     stranger = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     stranger.check_hostname, stranger.verify_mode = False, ssl.CERT_NONE
     with (
-        socket.create_connection(("127.0.0.1", proxy.tls), timeout=20) as sock,
+        socket.create_connection(("127.0.0.1", proxy.tls), timeout=60) as sock,
         pytest.raises(ssl.SSLError, match="(?i)alert|unrecognized name"),
     ):
         stranger.wrap_socket(sock, server_hostname=name)
@@ -284,7 +284,7 @@ def test_a_unix_socket_and_paths_with_every_character(program: str, files: Files
             done = subprocess.run(
                 ["curl", "--silent", "--show-error", "--cacert", str(files.ca), "--interface", CLIENT,
                  "--connect-to", f"{name}:443:127.0.0.1:{proxy.tls}", f"https://{name}/"],
-                capture_output=True, text=True, timeout=20, check=False,
+                capture_output=True, text=True, timeout=60, check=False,
             )  # fmt: skip
             assert done.stdout, done.stderr
             seen = json.loads(done.stdout)

@@ -17,6 +17,7 @@ import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509 import ocsp
 from files import Files
+from patience import PATIENCE
 from proxies import running
 
 from asgi_tls import PEMFiles
@@ -69,7 +70,7 @@ def responder(files: Files) -> Iterator[str]:
 def stapled(port: int) -> bool:
     done = subprocess.run(
         ["openssl", "s_client", "-connect", f"127.0.0.1:{port}", "-servername", "localhost", "-status"],
-        input="", capture_output=True, text=True, timeout=20, check=False,
+        input="", capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert "New, TLS" in done.stdout, done.stdout + done.stderr
     return "Cert Status: good" in done.stdout
@@ -80,7 +81,7 @@ def test_a_response_is_stapled(program: str, files: Files, tmp_path: Path) -> No
     with responder(files) as url:
         pair = PEMFiles(*files.pki.leaf("localhost", ocsp=url).write(tmp_path / "pair"))
         with running(program, tmp_path, files, "--upstream=127.0.0.1:1", pair=pair) as proxy:
-            deadline = time.monotonic() + 20
+            deadline = time.monotonic() + PATIENCE
             while not stapled(proxy.tls):  # nginx asks when the first client comes
                 assert time.monotonic() < deadline, (tmp_path / "log").read_text(encoding="utf-8")
                 time.sleep(0.1)

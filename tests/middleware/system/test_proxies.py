@@ -171,7 +171,7 @@ def test_real_early_data_through_nginx(tmp_path: Path, key_pair: KeyPair) -> Non
                 input="" if early else request.read_text(),
                 capture_output=True,
                 text=True,
-                timeout=20,
+                timeout=60,
                 check=False,
             ).stdout
 

@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     )
     from asgi_tls.middleware.connection import tls_connection
     from asgi_tls.profile import INTERMEDIATE, MODERN, TLSProfile
+    from asgi_tls.renewal.acme.source import ACME
     from asgi_tls.server import ServerTLS
 
 __all__ = [
+    "ACME",
     "HSTS",
     "INTERMEDIATE",
     "MODERN",
@@ -49,6 +51,7 @@ _HOMES = {
     ),
     "middleware.connection": ("tls_connection",),
     "profile": ("INTERMEDIATE", "MODERN", "TLSProfile"),
+    "renewal.acme.source": ("ACME",),
     "server": ("ServerTLS",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}

@@ -40,6 +40,8 @@ NOTICES: Final = {
     "extra-certificate": "the file contains a certificate that clients do not need",
     "odd-certificate": "OpenSSL serves the certificate, but it is not well-formed",
     "expired-client-ca": "a CA in the client CA bundle has expired",
+    "acme-placeholder": "no certificate has been issued by ACME yet, so a self-signed one is served",
+    "acme-expired": "the stored certificate of ACME is not valid now, and served until there is a new one",
 }
 """The warnings of a server at its start, by code."""
 
@@ -169,6 +171,32 @@ class StaplingEvent(Event):
     status: StaplingStatus
     msg: str
     next_update: datetime | None
+    severity: Severity
+
+
+ACMEAction = Literal["obtaining", "obtained", "failed", "scheduled", "blocked"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ACMEEvent(Event):
+    """The state of a certificate that the server orders by ACME.
+
+    `action`: an order begins ("obtaining"), has succeeded ("obtained") or failed ("failed"); the CA has named the time
+    of the renewal ("scheduled"); an order is due, and a limit of the server's own forbids it ("blocked"). `directory`
+    is the CA's, `challenge` the type of challenge. `code` is that of the entry of `asgi-tls explain`, None if nothing
+    is wrong. Nothing is tried before `again_at`. `renew_at` is when the certificate that is there will be renewed.
+    `severity` is "critical" for a failure while no valid certificate is served, else "error", "warning" or "info".
+    """
+
+    event: ClassVar[str] = "tls_acme"
+    names: tuple[str, ...]
+    action: ACMEAction
+    directory: str
+    challenge: str | None
+    code: str | None
+    msg: str
+    again_at: datetime | None
+    renew_at: datetime | None
     severity: Severity
 
 

@@ -155,8 +155,7 @@ def locked(path: Path, timeout: float = math.inf) -> Iterator[bool]:
 
     The operating system releases it when the process dies. On Windows there is no lock.
     """
-    flags = os.O_RDWR | os.O_CREAT | sum(getattr(os, name, 0) for name in ("O_CLOEXEC", "O_NOFOLLOW", "O_NONBLOCK"))
-    descriptor = os.open(path, flags, 0o600)
+    descriptor = _lock_file(path)
     try:
         end = time.monotonic() + timeout
         while not (held := _locks(descriptor)) and time.monotonic() < end:
@@ -164,6 +163,23 @@ def locked(path: Path, timeout: float = math.inf) -> Iterator[bool]:
         yield held
     finally:
         os.close(descriptor)
+
+
+def lock_now(path: Path) -> int | None:
+    """A descriptor that holds a lock on the file until it is closed, or its process ends; None where another does.
+
+    On Windows there is no lock.
+    """
+    descriptor = _lock_file(path)
+    if _locks(descriptor):
+        return descriptor
+    os.close(descriptor)
+    return None
+
+
+def _lock_file(path: Path) -> int:
+    flags = os.O_RDWR | os.O_CREAT | sum(getattr(os, name, 0) for name in ("O_CLOEXEC", "O_NOFOLLOW", "O_NONBLOCK"))
+    return os.open(path, flags, 0o600)
 
 
 def _locks(descriptor: int) -> bool:

@@ -24,6 +24,8 @@ from asgi_tls.handshake.accept import receive_with
 from asgi_tls.handshake.plain_http import PlainHTTP
 from asgi_tls.listeners.log import log_events, log_notices
 from asgi_tls.profile import INTERMEDIATE, TLSProfile
+from asgi_tls.renewal.acme.source import ACME
+from asgi_tls.renewal.acme.start import keep_alive, prepare
 from asgi_tls.renewal.inventory import NOTHING, Inventory, Offer, Round
 from asgi_tls.renewal.parent import Parent
 from asgi_tls.renewal.reloader import Reloader, loaded_event, notices_of, running_loop
@@ -185,7 +187,9 @@ class ServerTLS:
         if watch is not False:
             stapler.start(context, tell=tell, loop=loop)
         if watch or (watch is None and loop is not None):
-            Reloader(context, inventory, tell=tell, interval=self.reload_interval, loop=loop)
+            reloader = Reloader(context, inventory, tell=tell, interval=self.reload_interval, loop=loop)
+            if ordered := self.orders:
+                keep_alive(ordered, reloader, tell=tell, loop=loop)
         return context
 
     def _outer_context(self, stapler: Stapler, alpn: Sequence[str] = ()) -> ServerContext:
@@ -207,6 +211,11 @@ class ServerTLS:
                 settings=("ticket_secret", "allow_unsupported"),
             )
         return context
+
+    @property
+    def orders(self) -> tuple[ACME, ...]:
+        """The sources whose certificates are ordered by ACME here."""
+        return tuple(one for group in self.sources.values() for one in group if isinstance(one, ACME))
 
     def _inventory(self, stapler: Stapler | None = None) -> Inventory:
         return Inventory(
@@ -240,6 +249,7 @@ class ServerTLS:
         if previous is not None and previous._parent is not None:
             known = previous._parent.good
             object.__setattr__(self, "_made_secret", previous.__dict__["_made_secret"])
+        prepare(self.orders)
         stapler = Stapler(self.stapling)
         inventory = self._inventory(stapler)
         inventory.load(time.monotonic(), known=known)

@@ -31,7 +31,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 )
 # These stand beside the layers: they may import only what is named.
 BESIDE: dict[str, set[str]] = {
-    "middleware": {"errors", "hostnames", "profile", "connection"},
+    "middleware": {"errors", "hostnames", "profile", "certificate", "connection"},
     "listeners": {"errors", "events", "files", "hostnames"},
     "dev": {"errors", "files", "hostnames", "profile", "certificate"},
     "explain": {"errors", "handshake"},
@@ -209,6 +209,7 @@ def test_only_one_room_touches_ctypes_and_no_middleware_ssl() -> None:
 
 def test_the_public_names_are_these() -> None:
     assert sorted(asgi_tls.__all__) == [
+        "ACME",
         "EarlyDataMiddleware",
         "HSTS",
         "HTTPSRedirectMiddleware",

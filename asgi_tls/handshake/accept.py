@@ -23,6 +23,7 @@ import time
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, Final
 
+from asgi_tls.certificate.challenges import challenges
 from asgi_tls.events import Listener
 from asgi_tls.handshake import outcomes
 from asgi_tls.handshake.binding import as_it_is, bound
@@ -176,6 +177,7 @@ class AcceptingServer(asyncio.AbstractServer):
             sock.setblocking(False)
             sock.listen(self._backlog)
             self._watch(sock)
+        challenges.is_served = True
 
     async def serve_forever(self) -> None:
         """Accept connections until this is cancelled or the server closed."""

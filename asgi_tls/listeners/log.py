@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
 from asgi_tls.events import (
+    ACMEEvent,
     CertificateExpiringEvent,
     CertificateLoadedEvent,
     ClientErrorEvent,
@@ -65,6 +66,7 @@ _WORDS: Final[dict[type[Event], str]] = {
     ReloadFailedEvent: "kept the old certificate: {msg}",
     CertificateExpiringEvent: "{source} expires on {not_after}: {days_left} days left",
     StaplingEvent: "OCSP response for {source}: {status}: {msg}",
+    ACMEEvent: "ACME for {names}: {msg}",
     GuardEvent: "{ip} is {action}: {failures:g} failed handshakes in {window_s:g} s, {connections} connections closed",
 }
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message"}
@@ -81,7 +83,7 @@ def log_events(event: Event, /) -> None:
     if logger.isEnabledFor(level):
         fields = fields_of(event)
         words = _of(_WORDS, event, "{event}").format_map(
-            {**fields, "ip": fields.get("ip") or "a client", "subject_alt_names": _names(fields)}
+            {**fields, "ip": fields.get("ip") or "a client", **_listed(fields)}
         )
         # In `extra` the field `msg` is called `reason`: logging keeps the name `msg` for itself.
         if "msg" in fields:
@@ -105,7 +107,7 @@ log_events.hears_sessions = _hears_sessions  # type: ignore[attr-defined]
 
 
 def _level(event: Event) -> int:
-    if isinstance(event, (CertificateExpiringEvent, StaplingEvent)):
+    if isinstance(event, (ACMEEvent, CertificateExpiringEvent, StaplingEvent)):
         return logging.getLevelNamesMapping()[event.severity.upper()]
     if isinstance(event, ClientErrorEvent) and event.code in _QUIET_CODES:
         return logging.DEBUG
@@ -152,8 +154,9 @@ def _of(table: Mapping[type[Event], T], event: Event, default: T) -> T:
     return next((table[kind] for kind in type(event).__mro__ if kind in table), default)
 
 
-def _names(fields: dict[str, Any]) -> str:
-    return ", ".join(fields.get("subject_alt_names", ()))
+def _listed(fields: dict[str, Any]) -> dict[str, str]:
+    """What is a list of names, as words."""
+    return {name: ", ".join(fields[name]) for name in ("subject_alt_names", "names") if name in fields}
 
 
 def _plain(value: object) -> object:

@@ -1,4 +1,6 @@
-"""The files of ACME's http-01 challenge (RFC 8555 section 8.3), from the webroot that certbot and others write to."""
+"""ACME's http-01 challenge (RFC 8555 section 8.3): by the account of this server, and by the files in the webroot that
+certbot and others write to.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +10,7 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from asgi_tls.certificate.challenges import challenges
 from asgi_tls.errors import ConfigurationError
 from asgi_tls.middleware.answer import Answer
 
@@ -34,8 +37,16 @@ def challenge_token(scope: Scope) -> str | None:
     return token if _TOKEN.fullmatch(token) else None
 
 
+def own_answer(scope: Scope) -> Answer | None:
+    """The answer to a validation request by this server's own ACME account, None where it has none."""
+    token = challenge_token(scope)
+    content = None if token is None else challenges.http(token)
+    return None if content is None else Answer(200, _HEADERS, content.encode("ascii"))
+
+
 class ChallengeFiles:
-    """An ASGI application that serves `WEBROOT/.well-known/acme-challenge/TOKEN`; everything else gets 404.
+    """An ASGI application that serves `WEBROOT/.well-known/acme-challenge/TOKEN`, and what has no file there by this
+    server's own ACME account; everything else gets 404.
 
     The webroot may be a symbolic link; below it none is followed, and only regular files are read. The webroot must
     exist when this is constructed; the directories below it may be created and removed later.
@@ -55,8 +66,8 @@ class ChallengeFiles:
 
         token = challenge_token(scope)
         content = None if token is None else await to_thread.run_sync(self.read, token)
-        answer = _NOT_FOUND if content is None else Answer(200, _HEADERS, content)
-        await answer(scope, receive, send)
+        answer = own_answer(scope) if content is None else Answer(200, _HEADERS, content)
+        await (answer or _NOT_FOUND)(scope, receive, send)
 
     def read(self, token: str) -> bytes | None:
         """The content of the challenge file; None when there is none that may be served. Blocks on the disk."""

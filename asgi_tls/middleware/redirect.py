@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from asgi_tls.certificate.challenges import challenges
 from asgi_tls.errors import ConfigurationError
 from asgi_tls.hostnames import Authority, bracketed, checked_host, checked_port, is_loopback, parse_authority
-from asgi_tls.middleware.acme import CHALLENGE_PATH, ChallengeFiles, challenge_token
+from asgi_tls.middleware.acme import CHALLENGE_PATH, ChallengeFiles, challenge_token, own_answer
 from asgi_tls.middleware.answer import Answer, is_secure
 from asgi_tls.middleware.forwarded import loop_of
 from asgi_tls.middleware.hosts import AllowedHosts
@@ -63,7 +64,7 @@ class HTTPSRedirectMiddleware:
     redirect_status: 308, or 301, 302, 307.
     exempt: paths that are answered on plain HTTP, such as "/health" or "/internal/*".
     webroot: the directory that ACME challenges are served from, over http and https. Without it they reach the
-        application. They are never redirected.
+        application, or are answered by the server's own ACME account. They are never redirected.
 
     development: serve plain HTTP and WebSocket requests to localhost, names below it, loopback addresses and testserver
         (the host of starlette.testclient) where they would be redirected. Requests to other hosts are redirected.
@@ -104,7 +105,7 @@ class HTTPSRedirectMiddleware:
             raise ConfigurationError(f"exempt is the string {exempt!r}", fix=f"Write exempt=[{exempt!r}].")
         self._exempt = PathTable(dict.fromkeys(exempt, True), False)
         self._challenges = None if webroot is None else ChallengeFiles(webroot)
-        self.serves_challenges = webroot is not None
+        self.serves_challenges = webroot is not None or challenges.answers_http
         self._development = development
         self._logged: set[str] = set()
 
@@ -116,8 +117,10 @@ class HTTPSRedirectMiddleware:
 
     def intercept(self, scope: Scope) -> ASGIApp | None:
         """What answers this HTTP or WebSocket request instead of the application, None where nothing does."""
-        if self._challenges is not None and CHALLENGE_PATH in scope["path"] and challenge_token(scope) is not None:
-            return self._challenges
+        if CHALLENGE_PATH in scope["path"] and challenge_token(scope) is not None:
+            answer = self._challenges or own_answer(scope)
+            if answer is not None:
+                return answer
         if is_secure(scope) or challenge_token(scope) is not None or self._exempt.find(scope):
             return None
         target = request_target(scope)

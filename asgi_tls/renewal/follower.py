@@ -85,6 +85,10 @@ class Follower:
         """Read everything at once. Safe in a signal handler; returns before it is done."""
         self._wakes.put(_NOW)
 
+    def nudge(self) -> None:
+        """Look now instead of at the next time. Returns before it is done."""
+        self._wakes.put(_CHANGED)
+
     def look(self, *, at_once: bool = False) -> None:
         """Load what has changed, serve what is good of it, and report what is not. `at_once` reads all contents, waits
         for nothing to settle, and reports without delay.

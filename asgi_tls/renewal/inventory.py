@@ -7,7 +7,6 @@ would be served, and `commit` records that it is served. Nothing here is shared:
 from __future__ import annotations
 
 import math
-import os
 import ssl
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -26,7 +25,7 @@ from asgi_tls.errors import ASGITLSError, CertificateError, ConfigurationError
 from asgi_tls.events import Notice
 from asgi_tls.profile import TLSProfile
 from asgi_tls.renewal.names import Key, Names
-from asgi_tls.renewal.stamps import NO_STAMP, Stamp, digest_of, stamp_of, status_of
+from asgi_tls.renewal.stamps import NO_STAMP, Stamp, digest_of, is_closed, stamp_of, status_of
 from asgi_tls.renewal.state import GRACE, Bad, Good, State, is_due, is_passing, is_unreported, refused, reported, took
 from asgi_tls.tickets import LoadedSecret, TicketSecret, load_secret, name_of, paths_of
 
@@ -209,7 +208,7 @@ class Inventory:
         same = [item for item in self.items if item not in other]
         for item in same:
             self._vet(item, item.value, found)
-        closed = [str(path) for item in same for path in item.files if not os.access(path, os.R_OK)]
+        closed = [str(path) for item in same for path in item.files if is_closed(path)]
         if closed:
             more = f" and {len(closed) - 3} more files" if len(closed) > 3 else ""
             text = (

@@ -54,6 +54,10 @@ class Reloader:
         """Read everything at once. Safe in a signal handler; returns before it is done."""
         self._follower.wake()
 
+    def nudge(self) -> None:
+        """Look for changed files now. Returns before it is done."""
+        self._follower.nudge()
+
     @property
     def is_over(self) -> bool:
         """Whether the context or the loop is gone."""

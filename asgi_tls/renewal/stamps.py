@@ -70,6 +70,11 @@ def status_of(paths: Iterable[Path]) -> Status:
     return tuple(found)
 
 
+def is_closed(path: Path) -> bool:
+    """Whether the file is there, or may be, and this user cannot read it."""
+    return not os.access(path, os.R_OK) and status_of([path]) != (_MISSING,)
+
+
 def digest_of(paths: Iterable[Path]) -> str | None:
     """Of the contents. What is wrong with a file counts as its content; None where that is not the file's fault."""
     digest = hashlib.sha256()

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
 from typing import Any, Final
 
 from asgi_tls.certificate import Certificate, CertificateSource, PasswordFile, PEMFiles, Purpose
 from asgi_tls.certificate.by_name import DEFAULT
+from asgi_tls.certificate.password import first_line
 from asgi_tls.certificate.sources import files_or_secret
 from asgi_tls.errors import ConfigurationError
 from asgi_tls.events import Notice
 from asgi_tls.profile import INTERMEDIATE, TLSProfile
+from asgi_tls.renewal.acme.source import ACME
 from asgi_tls.server import ServerTLS
 from asgi_tls.servers.given import Given
 from asgi_tls.servers.listening import listeners_for
@@ -75,6 +78,13 @@ def _certificates(values: Mapping[str, Any], password: str | None) -> dict[str, 
 
 def _first_certificate(values: Mapping[str, Any], password: str | None) -> CertificateSource | None:
     certfile, keyfile = values.get("certfile"), values.get("keyfile")
+    if (ordered := _ordered(values)) is not None:
+        for name in ("certfile", "letsencrypt"):
+            if values.get(name):
+                raise ConfigurationError(
+                    f"{{acme}} and {{{name}}} are both set", fix="Keep one of them.", settings=("acme", name)
+                )
+        return ordered
     if "letsencrypt" in values:
         if certfile or keyfile:
             raise ConfigurationError(
@@ -94,6 +104,35 @@ def _first_certificate(values: Mapping[str, Any], password: str | None) -> Certi
             settings=("keyfile", "certfile"),
         )
     return None
+
+
+def _ordered(values: Mapping[str, Any]) -> ACME | None:
+    """The source that the settings of ACME describe. Raises ConfigurationError for settings without a name."""
+    given = {name.removeprefix("acme_"): values[name] for name in values if name.startswith("acme_")}
+    if "acme" not in values:
+        for name in given:
+            raise ConfigurationError(
+                f"{{acme_{name}}} is set without {{acme}}",
+                fix="Set {acme} to the host names of the certificate, or remove {acme_" + name + "}.",
+                settings=("acme", f"acme_{name}"),
+            )
+        return None
+    given["challenges"] = given.pop("challenge", None) or _possible_challenges(values)
+    kid, file = given.pop("eab_kid", None), given.pop("eab_key_file", None)
+    if (kid is None) != (file is None):
+        raise ConfigurationError(
+            "{acme_eab_kid} and {acme_eab_key_file} are set one without the other",
+            fix="Set both to what the CA gives for external account binding.",
+            settings=("acme_eab_kid", "acme_eab_key_file"),
+        )
+    if file is not None:
+        given["external_account"] = kid, first_line(Path(file))[0].decode("utf-8", "replace").strip()
+    return ACME(*values["acme"], **given)
+
+
+def _possible_challenges(values: Mapping[str, Any]) -> tuple[str, ...]:
+    """By the ports: without a plain port of ours, tls-alpn-01 is tried first, since an application may have one."""
+    return ("http-01", "tls-alpn-01") if "redirect_port" in values else ("tls-alpn-01", "http-01")
 
 
 @dataclass(frozen=True)

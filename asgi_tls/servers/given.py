@@ -21,7 +21,7 @@ _HERE: Final = Path()
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
 # Two ways to say one thing: the one that is set in a higher place overrides the other in a lower one.
-_ALTERNATIVES: Final = ({"certfile", "letsencrypt"}, {"ticket_secret", "ticket_secret_file"})
+_ALTERNATIVES: Final = ({"certfile", "letsencrypt", "acme"}, {"ticket_secret", "ticket_secret_file"})
 
 
 @dataclass(frozen=True)

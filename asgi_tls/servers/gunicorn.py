@@ -85,6 +85,8 @@ class _Factory(ContextMaker):
             self._logged, self._by_worker = previous._logged, previous._by_worker
         tls.follow()
         self.tls, self._notices = tls, notices
+        if tls.orders:
+            self._order_from_the_start(config)
         self.announce(notices)
 
     def announce(self, notices: Iterable[Notice]) -> None:
@@ -94,6 +96,19 @@ class _Factory(ContextMaker):
         elif (fresh := [notice for notice in notices if notice not in self._logged]) and not self._by_worker[0]:
             self._by_worker[0] = 1
             super().announce(fresh)
+
+    def _order_from_the_start(self, config: gunicorn.config.Config) -> None:
+        """Blocking workers make their context for the first client, which must not be what an order waits for. The
+        ASGI worker makes it in its event loop.
+        """
+        theirs = config.post_worker_init
+
+        def make_context(worker: Any) -> None:
+            theirs(worker)
+            if not hasattr(worker, "loop"):
+                self(config, ssl.create_default_context)
+
+        config.set("post_worker_init", make_context)
 
     @abc.abstractmethod
     def _checked(

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from asgi_tls.certificate import LetsEncrypt, PEMFiles
 from asgi_tls.events import NOTICES
-from asgi_tls.hostnames import checked_port
+from asgi_tls.hostnames import checked_name, checked_port
 from asgi_tls.profile import INTERMEDIATE, PROFILES
+from asgi_tls.renewal.acme.source import ChallengeType, KeyType
 from asgi_tls.server import CHOICES, ServerTLS
 
 PREFIX: Final = "ASGI_TLS_"
@@ -58,6 +59,7 @@ def _named_pair(text: str, base: Path) -> tuple[str, PEMFiles]:
 
 FLAG: Final = Kind(parse=_flag, fix="Set it to 1 or 0.")
 TEXT: Final = Kind(parse=lambda text, _: text, metavar="TEXT")
+TEXT_NAME: Final = Kind(parse=lambda text, _: checked_name(text), metavar="NAME")
 LIST: Final = Kind(
     parse=lambda text, _: [part.strip() for part in text.replace(",", ":").split(":") if part.strip()], metavar="LIST"
 )
@@ -150,6 +152,52 @@ GROUPS: Final[dict[str, tuple[Setting, ...]]] = {
             "OCSP stapling: auto staples where the certificate names a responder, required refuses to serve without a "
             "good response.",
         ),
+    ),
+    "Automatic HTTPS": (
+        _of(
+            "acme",
+            TEXT_NAME,
+            "Order a certificate for this host name by ACME, and renew it for as long as the server runs. Repeatable: "
+            "all names are in one certificate.",
+            multiple=True,
+        ),
+        _of(
+            "acme_directory",
+            Kind(parse=TEXT.parse, metavar="NAME|URL"),
+            "The CA: letsencrypt, letsencrypt-staging, zerossl, google, or the URL of an ACME directory.",
+            default="letsencrypt",
+        ),
+        _of("acme_ca_file", FILE, "The CA, PEM, that the URL of an internal ACME directory is trusted by."),
+        _of(
+            "acme_fallback",
+            Kind(parse=TEXT.parse, metavar="NAME|URL"),
+            "Another CA, tried after three failures in a row. Repeatable.",
+            multiple=True,
+        ),
+        _of(
+            "acme_challenge",
+            _choice(get_args(ChallengeType), metavar="TYPE"),
+            "How the CA validates the names: http-01 on port 80 (see --tls-redirect-port), tls-alpn-01 on port 443, "
+            "dns-01 by DNS records. Repeatable; they are tried in turn.",
+            default="those that the ports allow",
+            multiple=True,
+        ),
+        _of(
+            "acme_storage",
+            DIRECTORY,
+            "Keep the account and the certificates in this directory, which must outlive the server.",
+            default="acme in $STATE_DIRECTORY, or in the user's directory for data",
+        ),
+        _of("acme_profile", Kind(parse=TEXT.parse, metavar="NAME"), "One of the CA's profiles of certificates."),
+        _of("acme_key", _choice(get_args(KeyType)), "The type of the certificate's key.", default="ecdsa"),
+        _of(
+            "acme_contact",
+            Kind(parse=TEXT.parse, metavar="EMAIL"),
+            "An e-mail address for the CA. Repeatable.",
+            multiple=True,
+        ),
+        _of("acme_eab_kid", Kind(parse=TEXT.parse, metavar="ID"), "The key ID of an external account with the CA."),
+        _of("acme_eab_key_file", FILE, "A file with the HMAC key of that account, in base64url."),
     ),
     "Client certificates": (
         _of("client_ca", FILE, "Ask clients for a certificate of a CA in this PEM file."),

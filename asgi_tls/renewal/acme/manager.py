@@ -1,0 +1,394 @@
+"""The thread in each process that keeps the certificates of its ACME sources alive.
+
+Each second it answers what others have put up, and asks the schedule. What is due is done by whoever gets the lock; the
+others see the file that results, as they see every renewed file. The order itself runs in a process of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Final
+
+from asgi_tls.certificate.challenges import challenges
+from asgi_tls.events import ACMEAction, ACMEEvent, Listener, Severity
+from asgi_tls.renewal.acme import agent
+from asgi_tls.renewal.acme.account import new_account_key
+from asgi_tls.renewal.acme.agent import Job, Presented, Result
+from asgi_tls.renewal.acme.board import MIRROR_SECONDS, Board, answer_by
+from asgi_tls.renewal.acme.ca import CA
+from asgi_tls.renewal.acme.problems import ACMEError
+from asgi_tls.renewal.acme.schedule import (
+    Record,
+    Window,
+    begun,
+    choice,
+    decide,
+    failed,
+    from_json,
+    put_off,
+    stopped,
+    succeeded,
+    to_json,
+    wants_window,
+    with_window,
+)
+from asgi_tls.renewal.acme.source import ACME
+from asgi_tls.renewal.acme.storage import Fence, StaleFenceError, Storage
+
+logger = logging.getLogger("asgi_tls")
+
+_LEASE: Final = 90.0
+_EXTEND: Final = 10.0
+_LONGEST_LOOK: Final = 5.0
+"""Seconds after which what others have stored is read again."""
+_FIRST_CONNECTION: Final = 5.0
+"""Seconds that an order waits for a server that accepts by itself, and does not say when."""
+_SAVE_AGAIN: Final = 30.0
+
+
+class Over(Exception):  # noqa: N818 -- not an error: nobody needs the certificates any more
+    pass
+
+
+@dataclass(eq=False)
+class _Watched:
+    """One source, and what this process remembers of it. `unsaved` could not be written to the storage."""
+
+    source: ACME
+    record: Record = field(default_factory=Record)
+    next_look: float = 0.0
+    blocked: str = ""
+    unsaved: tuple[bytes, Record] | None = None
+
+    @property
+    def key(self) -> str:
+        return f"certificates/{self.source.identifier}"
+
+
+class Manager:
+    """Works for these sources until `is_over`. `nudge` makes the reloader look at the files.
+
+    All sources have the same storage. `tell` takes events, in any thread.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[ACME],
+        *,
+        tell: Listener,
+        is_over: Callable[[], bool],
+        nudge: Callable[[], None],
+    ) -> None:
+        self._storage: Storage = sources[0].storage
+        self._watched = [_Watched(source) for source in dict.fromkeys(sources)]
+        self._board = Board(self._storage)
+        self._tell, self._is_over, self._nudge = tell, is_over, nudge
+        self._started = time.monotonic()
+        self._trouble = ""
+        answer_by(self._storage)
+
+    def start(self) -> None:
+        """Run in a daemon thread: it never keeps a process from ending."""
+        threading.Thread(target=self._run, name="asgi_tls-acme", daemon=True).start()
+
+    def _run(self) -> None:
+        with contextlib.suppress(Over):
+            while True:
+                self._survive(self._board.mirror)
+                for watched in self._watched:
+                    if time.monotonic() >= watched.next_look:
+                        watched.next_look = time.monotonic() + MIRROR_SECONDS
+                        self._survive(lambda watched=watched: self._look(watched))  # type: ignore[misc]
+                self._alive()
+                time.sleep(MIRROR_SECONDS)
+
+    def _survive(self, step: Callable[[], None]) -> None:
+        """Whatever goes wrong in one step must not end the renewals."""
+        try:
+            step()
+        except Over:
+            raise
+        except OSError as error:
+            if self._trouble != str(error):
+                self._trouble = str(error)
+                logger.error("the ACME storage cannot be used: %s; what is served stays in use", error)  # noqa: TRY400
+        except Exception:
+            logger.exception("ACME failed in a way that it should not; it goes on")
+
+    def _alive(self) -> None:
+        if self._is_over():
+            raise Over
+
+    def _look(self, watched: _Watched) -> None:
+        if watched.unsaved is not None:
+            self._save_again(watched, *watched.unsaved)
+            return
+        watched.record = self._read(watched)
+        now = time.time()
+        decision = decide(watched.record, now)
+        if decision.action == "order":
+            if challenges.is_served or time.monotonic() - self._started >= _FIRST_CONNECTION:
+                self._under_lock(watched, self._order)
+        elif wants_window(watched.record, now):
+            self._under_lock(watched, self._ask_for_window)
+        else:
+            if decision.action == "blocked":
+                self._block(watched, decision.why, decision.until)
+            watched.next_look = time.monotonic() + min(max(decision.until - now, 0.0), _LONGEST_LOOK)
+
+    def _read(self, watched: _Watched) -> Record:
+        return from_json(self._storage.load(f"{watched.key}.json"))
+
+    def _under_lock(self, watched: _Watched, work: Callable[[_Watched, Fence], None]) -> None:
+        """Whoever has the lock looks again: the one before may have done it."""
+        fence = self._storage.lock(watched.source.identifier, _LEASE)
+        if fence is None:
+            return
+        try:
+            watched.record = self._read(watched)
+            work(watched, fence)
+        except StaleFenceError:
+            logger.warning("another process has taken over the ACME order for %s", ", ".join(watched.source.names))
+        finally:
+            with contextlib.suppress(OSError):
+                self._storage.unlock(fence)
+
+    def _order(self, watched: _Watched, fence: Fence) -> None:
+        source, now = watched.source, time.time()
+        if decide(watched.record, now).action != "order":
+            return
+        account_key = self._account_key()
+        if account_key is None:
+            return
+        number, challenge = choice(watched.record, len(source.cas), source.challenges)
+        ca = source.cas[number]
+        self._store_record(watched, begun(watched.record, now, random.random()), fence)  # noqa: S311
+        self._report(watched, "obtaining", ca, f"ordering from {ca.name} by {challenge}", challenge=challenge)
+        try:
+            result = self._run_order(watched, fence, ca, challenge, account_key)
+        except ACMEError as error:
+            self._fail(watched, fence, ca, challenge, error)
+        except Over:
+            with contextlib.suppress(OSError, StaleFenceError):
+                self._store_record(watched, stopped(watched.record), fence)
+            raise
+        except OSError as error:
+            with contextlib.suppress(OSError, StaleFenceError):
+                record = put_off(watched.record, time.time(), random.random(), reason=str(error))  # noqa: S311
+                self._store_record(watched, record, fence)
+            raise
+        else:
+            self._take(watched, fence, ca, challenge, result)
+
+    def _run_order(self, watched: _Watched, fence: Fence, ca: CA, challenge: str, account_key: bytes) -> Result:
+        source = watched.source
+        extended = time.monotonic()
+        # A provider of the user's own may be importable in this process alone.
+        ours = source.dns is not None and type(source.dns).__module__.startswith("asgi_tls.")
+
+        def alive() -> None:
+            nonlocal extended
+            self._alive()
+            if time.monotonic() - extended >= _EXTEND:
+                extended = time.monotonic()
+                self._storage.extend(fence, _LEASE)
+            self._board.mirror()
+
+        def present(asked: Presented) -> None:
+            if asked.challenge == "dns-01" and source.dns is not None:
+                source.dns.present(asked.name, asked.challenge, asked.token, asked.key_authorization)
+                return
+            self._board.put_up(asked, fence)
+            if asked.certificate is not None:  # until every process and host has mirrored it
+                for _ in range(2):
+                    time.sleep(1.1 * MIRROR_SECONDS)
+                    alive()
+
+        def clean(asked: Presented) -> None:
+            if asked.challenge == "dns-01" and source.dns is not None:
+                source.dns.clean(asked.name, asked.challenge, asked.token, asked.key_authorization)
+            else:
+                self._board.take_down(asked, fence)
+
+        job = Job(
+            kind="order",
+            ca=ca,
+            names=source.names,
+            challenge=challenge,
+            profile=source.profile,
+            key=source.key,
+            replaces=watched.record.certificate_id if watched.record.ca == ca.url else None,
+            account_key=account_key,
+            account_url=self._account_url(ca),
+            dns=source.dns if ours and challenge == "dns-01" else None,
+        )
+        return agent.order(job, alive=alive, present=present, clean=clean)
+
+    def _take(self, watched: _Watched, fence: Fence, ca: CA, challenge: str, result: Result) -> None:
+        record = succeeded(
+            watched.record,
+            time.time(),
+            random.random(),  # noqa: S311
+            certificate_id=result.certificate_id,
+            ca=ca.url,
+            not_before=result.not_before.timestamp(),
+            not_after=result.not_after.timestamp(),
+        )
+        watched.record = record
+        for note in result.notes:
+            logger.warning("ACME for %s: %s", ", ".join(watched.source.names), note)
+        try:
+            self._save(watched, fence, result.pem, record)
+            account = json.dumps({"url": result.account_url}).encode("ascii")
+            self._storage.store(_account_of(ca), account, fence)
+        except OSError as error:
+            # Never ordered again: it is served from memory, and written as soon as that is possible.
+            watched.unsaved = result.pem, record
+            watched.source.keep(result.pem)
+            watched.next_look = time.monotonic() + _SAVE_AGAIN
+            text = f"{ca.name} has issued, and the certificate cannot be stored: {error}; it is served from memory"
+            self._report(watched, "failed", ca, text, code="acme-storage", challenge=challenge)
+        else:
+            until = f"{result.not_after:%Y-%m-%d %H:%M:%S UTC}"
+            self._report(watched, "obtained", ca, f"{ca.name} has issued until {until}", challenge=challenge)
+        self._nudge()
+
+    def _save(self, watched: _Watched, fence: Fence, pem: bytes, record: Record) -> None:
+        self._storage.store(f"{watched.key}.pem", pem, fence)  # first: a record alone would promise what is not there
+        self._store_record(watched, record, fence)
+
+    def _save_again(self, watched: _Watched, pem: bytes, record: Record) -> None:
+        watched.next_look = time.monotonic() + _SAVE_AGAIN
+        fence = self._storage.lock(watched.source.identifier, _LEASE)
+        if fence is None:
+            return
+        try:
+            self._save(watched, fence, pem, record)
+        except StaleFenceError:
+            return
+        finally:
+            with contextlib.suppress(OSError):
+                self._storage.unlock(fence)
+        watched.unsaved = None
+        watched.source.keep(None)
+        self._nudge()
+
+    def _fail(self, watched: _Watched, fence: Fence, ca: CA, challenge: str, error: ACMEError) -> None:
+        record = failed(
+            watched.record,
+            time.time(),
+            random.random(),  # noqa: S311
+            kind=error.kind,
+            reason=error.problem,
+            retry_after=error.retry_after,
+        )
+        if error.kind == "account-unknown":
+            with contextlib.suppress(OSError):
+                self._storage.delete(_account_of(ca), fence)
+        self._store_record(watched, record, fence)
+        self._report(watched, "failed", ca, f"{error} {error.more}", code=error.entry, challenge=challenge)
+
+    def _ask_for_window(self, watched: _Watched, fence: Fence) -> None:
+        record, now = watched.record, time.time()
+        ca = next((each for each in watched.source.cas if each.url == record.ca), None)
+        if ca is None or record.certificate_id is None or not wants_window(record, now):
+            watched.next_look = time.monotonic() + _LONGEST_LOOK
+            return
+        job = Job(kind="renewal-info", ca=ca, replaces=record.certificate_id, seconds=60.0)
+        try:
+            found = agent.renewal_info(job, alive=self._alive)
+        except ACMEError as error:
+            logger.debug("no renewal information from %s: %s", ca.name, error)
+            found = None
+        window = None
+        if found is not None:
+            window = Window(certificate_id=record.certificate_id, start=found.start, end=found.end)
+        wanted = None if found is None else found.retry_after
+        after = with_window(record, time.time(), random.random(), window, wanted)  # noqa: S311
+        self._store_record(watched, after, fence)
+        if after.renew_at != record.renew_at:
+            self._report(watched, "scheduled", ca, f"{ca.name} wants it to be replaced at {_shown(after.renew_at)}")
+
+    def _account_key(self) -> bytes | None:
+        """The account's key, made for the first order; None while another process makes it. Raises OSError."""
+        if (known := self._storage.load("account.pem")) is not None:
+            return known
+        fence = self._storage.lock("account", _LEASE)
+        if fence is None:
+            return None
+        try:
+            known = self._storage.load("account.pem")
+            if known is None:
+                known = new_account_key()
+                self._storage.store("account.pem", known, fence)
+        finally:
+            self._storage.unlock(fence)
+        return known
+
+    def _account_url(self, ca: CA) -> str | None:
+        data = self._storage.load(_account_of(ca))
+        with contextlib.suppress(ValueError, TypeError, LookupError):
+            return None if data is None else str(json.loads(data)["url"])
+        return None
+
+    def _store_record(self, watched: _Watched, record: Record, fence: Fence) -> None:
+        self._storage.store(f"{watched.key}.json", to_json(record), fence)
+        watched.record = record
+
+    def _block(self, watched: _Watched, why: str, until: float) -> None:
+        if watched.blocked != why:
+            watched.blocked = why
+            again = datetime.fromtimestamp(until, UTC)
+            ca = watched.source.cas[0]
+            self._report(watched, "blocked", ca, f"no order now: {why}", code="acme-blocked", again_at=again)
+
+    def _report(
+        self,
+        watched: _Watched,
+        action: ACMEAction,
+        ca: CA,
+        msg: str,
+        *,
+        code: str | None = None,
+        challenge: str | None = None,
+        again_at: datetime | None = None,
+    ) -> None:
+        record, now = watched.record, time.time()
+        severity: Severity = "info"
+        if action in {"failed", "blocked"}:
+            is_served = record.not_after is not None and now < record.not_after
+            severity = "warning" if action == "blocked" else "error" if is_served else "critical"
+        if again_at is None and action == "failed" and record.again_at > now:
+            again_at = datetime.fromtimestamp(record.again_at, UTC)
+        if action != "blocked":
+            watched.blocked = ""
+        self._tell(
+            ACMEEvent(
+                names=watched.source.names,
+                action=action,
+                directory=ca.name,
+                challenge=challenge,
+                code=code,
+                msg=msg if again_at is None else f"{msg} Next try: {again_at:%Y-%m-%d %H:%M:%S UTC}.",
+                again_at=again_at,
+                renew_at=None if record.renew_at is None else datetime.fromtimestamp(record.renew_at, UTC),
+                severity=severity,
+            )
+        )
+
+
+def _account_of(ca: CA) -> str:
+    return f"accounts/{hashlib.sha256(ca.url.encode('utf-8')).hexdigest()[:16]}.json"
+
+
+def _shown(moment: float | None) -> str:
+    return "" if moment is None else f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%d %H:%M:%S UTC}"

@@ -1,0 +1,134 @@
+"""The child of `agent.py`: it makes one order, or asks one question, and ends."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import pickle
+import sys
+import threading
+import time
+from typing import Any, BinaryIO
+
+from asgi_tls.renewal.acme.agent import Job
+from asgi_tls.renewal.acme.problems import ACMEError
+from asgi_tls.renewal.acme.validation import challenge_pair
+
+
+class _Parent:
+    """Says something to the parent, and waits until it has answered."""
+
+    def __init__(self, reading: BinaryIO, writing: BinaryIO) -> None:
+        self._writing = writing
+        self._answered = threading.Semaphore(0)
+        threading.Thread(target=self._read, args=(reading,), daemon=True).start()
+
+    def ask(self, say: str, **values: Any) -> None:
+        self.say(say, **values)
+        self._answered.acquire()
+
+    def say(self, say: str, **values: Any) -> None:
+        self._writing.write(json.dumps({"say": say, **values}).encode("ascii") + b"\n")
+        self._writing.flush()
+
+    def _read(self, reading: BinaryIO) -> None:
+        while reading.readline(16):
+            self._answered.release()
+        os._exit(1)  # whoever waits for the result is gone
+
+
+class _Solver:
+    """The provider of DNS records, and the parent for all else."""
+
+    def __init__(self, parent: _Parent, dns: Any) -> None:
+        self._parent, self._dns = parent, dns
+
+    def present(self, name: str, challenge_type: str, token: str, key_authorization: str) -> None:
+        if self._dns is not None:
+            self._dns.present(name, challenge_type, token, key_authorization)
+            return
+        pair = None
+        if challenge_type == "tls-alpn-01":
+            pair = [base64.b64encode(each).decode("ascii") for each in challenge_pair(name, key_authorization)]
+        self._ask("present", name, challenge_type, token, key_authorization, pair)
+
+    def clean(self, name: str, challenge_type: str, token: str, key_authorization: str) -> None:
+        if self._dns is not None:
+            self._dns.clean(name, challenge_type, token, key_authorization)
+        else:
+            self._ask("clean", name, challenge_type, token, key_authorization)
+
+    def _ask(
+        self, say: str, name: str, challenge: str, token: str, key_authorization: str, certificate: Any = None
+    ) -> None:
+        self._parent.ask(
+            say,
+            name=name,
+            challenge=challenge,
+            token=token,
+            key_authorization=key_authorization,
+            certificate=certificate,
+        )
+
+
+def main() -> None:
+    """Read the job, do it, say the result."""
+    writing = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # whatever else prints is not for the parent's reader
+    reading = sys.stdin.buffer
+    job: Job = pickle.load(reading)  # noqa: S301 -- of the server that started this process
+    parent = _Parent(reading, writing)
+    try:
+        parent.say("done", **(_order if job.kind == "order" else _renewal_info)(job, parent))
+    except ACMEError as error:
+        parent.say(
+            "failed",
+            problem=error.problem,
+            fix=error.fix,
+            kind=error.kind,
+            retry_after=error.retry_after,
+            problems=[[each.type, each.detail, each.name] for each in error.problems],
+        )
+
+
+def _order(job: Job, parent: _Parent) -> dict[str, Any]:
+    from asgi_tls.renewal.acme.orders import OrderRequest, obtain
+
+    request: Any = OrderRequest(
+        names=job.names,
+        challenge=job.challenge,  # type: ignore[arg-type]  # checked by the source
+        profile=job.profile,
+        key=job.key,  # type: ignore[arg-type]
+        replaces=job.replaces,
+    )
+    issued = obtain(
+        job.ca,
+        job.account_key,
+        job.account_url,
+        request,
+        _Solver(parent, job.dns),
+        deadline=time.monotonic() + job.seconds,
+        alive=lambda: parent.ask("alive"),
+    )
+    return {
+        "pem": base64.b64encode(issued.pem).decode("ascii"),
+        "account_url": issued.account_url,
+        "certificate_id": issued.certificate_id,
+        "not_before": issued.not_before.timestamp(),
+        "not_after": issued.not_after.timestamp(),
+        "notes": list(issued.notes),
+    }
+
+
+def _renewal_info(job: Job, _parent: _Parent) -> dict[str, Any]:
+    from asgi_tls.renewal.acme.orders import renewal_info
+
+    info = renewal_info(job.ca, job.replaces or "")
+    if info is None:
+        return {"start": None}
+    return {"start": info.start.timestamp(), "end": info.end.timestamp(), "retry_after": info.retry_after}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+"""What a server with ACME sources needs before it listens, and in each process that serves."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import weakref
+from collections.abc import Sequence
+from importlib.util import find_spec
+
+from asgi_tls.errors import ConfigurationError
+from asgi_tls.events import Listener
+from asgi_tls.renewal.acme.source import ACME
+from asgi_tls.renewal.reloader import Reloader
+
+
+def prepare(sources: Sequence[ACME]) -> None:
+    """Check what only settings can mend, and answer http-01 in this process. Raises ConfigurationError."""
+    if not sources:
+        return
+    if find_spec("acme") is None:
+        raise ConfigurationError("ACME needs certbot's package acme", fix="pip install 'asgi-tls[acme]'.")
+    storage = sources[0].storage
+    if any(source.storage != storage for source in sources):
+        raise ConfigurationError(
+            "the ACME sources of one server have several storages", fix="Give all of them the same storage."
+        )
+    storage.check()
+    from asgi_tls.renewal.acme.board import answer_by
+
+    answer_by(storage)
+
+
+def keep_alive(
+    sources: Sequence[ACME], reloader: Reloader, *, tell: Listener, loop: asyncio.AbstractEventLoop | None
+) -> None:
+    """Order and renew for as long as the reloader works."""
+    from asgi_tls.renewal.acme.manager import Manager
+
+    living = weakref.ref(reloader)
+
+    def is_over() -> bool:
+        found = living()
+        return found is None or found.is_over
+
+    def nudge() -> None:
+        if (found := living()) is not None:
+            found.nudge()
+
+    Manager(sources, tell=_in_loop(loop, tell), is_over=is_over, nudge=nudge).start()
+
+
+def _in_loop(loop: asyncio.AbstractEventLoop | None, tell: Listener) -> Listener:
+    """A listener for any thread, which hands over to the event loop where there is one."""
+    if loop is None:
+        return tell
+
+    def listener(event: object, /) -> None:
+        with contextlib.suppress(RuntimeError):  # it has been closed since
+            loop.call_soon_threadsafe(tell, event)  # type: ignore[arg-type]
+
+    return listener

@@ -1,0 +1,259 @@
+"""The schedule, by tables: when to order, and above all when not to."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from asgi_tls.renewal.acme.schedule import (
+    DAY,
+    HOUR,
+    MINUTE,
+    Record,
+    Window,
+    begun,
+    choice,
+    decide,
+    failed,
+    from_json,
+    pause_after,
+    succeeded,
+    to_json,
+    usual_time,
+    wants_window,
+    with_window,
+)
+
+NOW = 1_800_000_000.0
+
+
+def issued(*, life: float = 90 * DAY, at: float = NOW, chance: float = 0.5, before: Record | None = None) -> Record:
+    return succeeded(
+        before or Record(), at, chance, certificate_id="a.b", ca="https://ca.test/", not_before=at, not_after=at + life
+    )
+
+
+def test_nothing_is_there_so_it_is_ordered() -> None:
+    assert decide(Record(), NOW).action == "order"
+
+
+@pytest.mark.parametrize(
+    ("life", "chance", "share"),
+    [
+        (90 * DAY, 0.5, 2 / 3),
+        (47 * DAY, 0.5, 2 / 3),
+        (160 * HOUR, 0.5, 1 / 2),
+        (20.0, 0.5, 1 / 2),
+        (90 * DAY, 0.0, 2 / 3 - 1 / 40),
+        (90 * DAY, 1.0, 2 / 3 + 1 / 40),
+    ],
+)
+def test_the_usual_time(life: float, chance: float, share: float) -> None:
+    assert usual_time(NOW, NOW + life, chance) == pytest.approx(NOW + life * share)
+    record = issued(life=life, chance=chance)
+    assert decide(record, NOW + life * share - life / 1000).action == "wait"
+    assert decide(record, NOW + life * share + life / 1000).action == "order"
+
+
+@pytest.mark.parametrize(
+    ("window", "chance", "renew_at"),
+    [
+        ((30 * DAY, 32 * DAY), 0.0, 30 * DAY),
+        ((30 * DAY, 32 * DAY), 0.5, 31 * DAY),
+        ((89 * DAY, 90 * DAY), 0.5, 85.5 * DAY),  # never later than a twentieth of the life before the end
+        ((-2 * DAY, -DAY), 0.5, -1.5 * DAY),  # revoked
+    ],
+)
+def test_the_window_of_the_ca(window: tuple[float, float], chance: float, renew_at: float) -> None:
+    found = Window(certificate_id="a.b", start=NOW + window[0], end=NOW + window[1])
+    record = with_window(issued(), NOW, chance, found)
+    assert record.renew_at == pytest.approx(NOW + renew_at)
+
+
+def test_a_window_of_another_certificate_means_nothing() -> None:
+    past = Window(certificate_id="of.another", start=NOW - DAY, end=NOW - HOUR)
+    record = issued()
+    assert with_window(record, NOW, 0.5, past).renew_at == record.renew_at
+    # One that was read before a renewal does not outlive it.
+    revoked = with_window(record, NOW, 0.5, replace(past, certificate_id="a.b"))
+    assert decide(revoked, NOW + HOUR).action == "order"
+    renewed = succeeded(
+        revoked, NOW + HOUR, 0.5, certificate_id="c.d", ca="https://ca.test/", not_before=NOW, not_after=NOW + 90 * DAY
+    )
+    assert renewed.window is None
+    assert decide(renewed, NOW + 2 * HOUR).action == "wait"
+    assert with_window(renewed, NOW, 0.5, revoked.window).window is None
+
+
+@pytest.mark.parametrize(
+    ("retry_after", "life", "pause"),
+    [
+        (None, 90 * DAY, 6 * HOUR),
+        (2 * HOUR, 90 * DAY, 2 * HOUR),
+        (0.0, 90 * DAY, MINUTE),
+        (30 * DAY, 90 * DAY, DAY),
+        (6 * HOUR, 20.0, 1.0),
+    ],
+)
+def test_when_to_ask_again(retry_after: float | None, life: float, pause: float) -> None:
+    record = issued(life=life)
+    assert wants_window(record, NOW)
+    asked = with_window(record, NOW, 0.5, None, retry_after)
+    assert not wants_window(asked, NOW + pause * 0.99)
+    assert wants_window(asked, NOW + pause)
+    assert not wants_window(Record(), NOW)
+
+
+FAILURES = [60.0, 600.0, 1800.0, 3600.0, 7200.0, 14400.0, 21600.0, 21600.0]
+
+
+@pytest.mark.parametrize("chance", [0.0, 0.5, 1.0])
+def test_the_pauses_grow(chance: float) -> None:
+    record, now = Record(), NOW
+    for usual in FAILURES:
+        record = failed(record, now, chance, kind="unreachable", reason="down")
+        pause = record.again_at - now
+        assert usual * 0.8 <= pause <= usual * 1.2
+        assert decide(record, record.again_at - 1).action == "wait"
+        now = record.again_at
+        assert decide(record, now).action == "order"
+
+
+@pytest.mark.parametrize(
+    ("kind", "retry_after", "life", "pause"),
+    [
+        ("rate-limited", 7200.0, None, 7200.0),
+        ("rate-limited", 0.0, None, 1.0),
+        ("unavailable", 30 * DAY, 90 * DAY, 30 * DAY),  # the CA's word wins over all
+        ("caa", None, None, 6 * HOUR),
+        ("rejected", None, None, 6 * HOUR),
+        ("profile", None, None, 6 * HOUR),
+        ("account-refused", None, None, 6 * HOUR),
+        ("unreachable", None, 20.0, 1.0),  # never longer than a twentieth of the life
+        ("caa", None, 20 * HOUR, HOUR),
+    ],
+)
+def test_the_pause_by_kind(kind: str, retry_after: float | None, life: float | None, pause: float) -> None:
+    record = Record() if life is None else issued(life=life)
+    after = failed(record, NOW, 0.5, kind=kind, reason="", retry_after=retry_after)
+    assert after.again_at - NOW == pytest.approx(pause)
+
+
+def test_never_five_failed_validations_in_an_hour() -> None:
+    """Whatever pauses there are: a short life makes them short."""
+    record, now, times = issued(life=20.0), NOW + 15, []
+    end = now + 2 * HOUR
+    while now < end:
+        decision = decide(record, now)
+        if decision.action == "order":
+            record = failed(record, now, 0.5, kind="challenge-failed", reason="")
+            times.append(now)
+            now += 0.5
+        else:
+            assert decision.until > now
+            now = decision.until
+    assert len(times) > 4
+    for at in times:
+        assert sum(at <= other < at + HOUR for other in times) <= 4
+
+
+def test_another_challenge_next_and_another_ca_after_three_failures() -> None:
+    record, types, seen = Record(), ("http-01", "tls-alpn-01"), []
+    for _ in range(7):
+        seen.append(choice(record, 2, types))
+        record = failed(record, NOW, 0.5, kind="challenge-failed", reason="")
+    assert [challenge for _, challenge in seen] == ["http-01", "tls-alpn-01"] * 3 + ["http-01"]
+    assert [ca for ca, _ in seen] == [0, 0, 0, 1, 1, 1, 0]
+    # What failed for another reason is tried by the same challenge again; what succeeded is not left.
+    assert choice(failed(Record(), NOW, 0.5, kind="unreachable", reason=""), 2, types) == (0, "http-01")
+    assert choice(issued(before=record), 2, types)[0] == 0
+
+
+def loop_of_orders(life: float, seconds: float, *, asked_for: bool) -> list[float]:
+    """When certificates are issued while something makes each of them due at once."""
+    record, now, times = Record(), NOW, []
+    while now < NOW + seconds:
+        decision = decide(record, now)
+        if decision.action == "order":
+            times.append(now)
+            record = issued(life=life, at=now, before=record)
+            if asked_for:
+                record = with_window(record, now, 0.0, Window(certificate_id="a.b", start=now - 2, end=now - 1))
+            record = replace(record, renew_at=now)
+        else:
+            now = decision.until
+    return times
+
+
+@pytest.mark.parametrize(("asked_for", "most"), [(False, 4), (True, 12)])
+@pytest.mark.parametrize("life", [90 * DAY, 160 * HOUR])
+def test_no_loop_of_orders_that_succeed(life: float, asked_for: bool, most: int) -> None:
+    times = loop_of_orders(life, 30 * DAY, asked_for=asked_for)
+    assert min(later - earlier for earlier, later in itertools.pairwise(times)) >= 10 * MINUTE
+    for at in times:
+        assert sum(at <= other < at + 7 * DAY for other in times) <= most
+
+
+def test_a_short_life_is_renewed_at_its_half_without_a_break() -> None:
+    record, now, renewals = Record(), NOW, 0
+    while now < NOW + 60:
+        decision = decide(record, now)
+        assert decision.action != "blocked"
+        if decision.action == "order":
+            record, renewals = issued(life=20.0, at=now, before=record), renewals + 1
+        else:
+            now = decision.until
+    assert 5 <= renewals <= 8
+
+
+def test_a_process_that_dies_in_its_orders_is_followed_at_once_three_times_and_then_with_pauses() -> None:
+    record, now, begins = Record(), NOW, []
+    for _ in range(6):
+        while decide(record, now).action != "order":
+            now = decide(record, now).until
+        begins.append(now)
+        record = begun(record, now, 0.5)
+    assert begins[:3] == [NOW, NOW, NOW]
+    assert begins[3] - begins[2] >= 5 * MINUTE
+    assert failed(record, now, 0.5, kind="unreachable", reason="").unfinished == 0
+
+
+@pytest.mark.parametrize("jump", [-365 * DAY, 365 * DAY])
+def test_a_clock_that_was_wrong_blocks_nothing_for_ever(jump: float) -> None:
+    record = failed(Record(), NOW + jump, 0.5, kind="unreachable", reason="")
+    record = replace(record, failed_validations=(NOW + jump,) * 9, issued=(NOW + jump,) * 9)
+    assert decide(record, NOW).action == "order"
+
+
+def test_what_is_stored_is_read_again() -> None:
+    record = with_window(
+        failed(issued(), NOW, 0.5, kind="challenge-failed", reason="é"),
+        NOW,
+        0.5,
+        Window(certificate_id="a.b", start=NOW, end=NOW + 1),
+    )
+    assert from_json(to_json(record)) == record
+    assert from_json(to_json(Record())) == Record()
+    assert from_json(None) == Record()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"{}", b"[]", b"null", b"\xff", b"[" * 100_000, to_json(Record()).replace(b"0.0", b"NaN"),
+     to_json(Record()).replace(b'"failures": 0', b'"failures": -1')],
+)  # fmt: skip
+def test_what_nobody_of_us_has_stored_is_nothing(data: bytes) -> None:
+    assert from_json(data) == Record()
+
+
+@given(st.integers(1, 100), st.none() | st.floats(1, 1e9), st.floats(0, 1))
+def test_a_pause_is_never_over_six_hours_or_a_twentieth_of_the_life(
+    failures: int, life: float | None, chance: float
+) -> None:
+    pause = pause_after(failures, life, chance)
+    assert 1.0 <= pause <= 6 * HOUR * 1.2
+    assert life is None or pause <= max(life / 20, 1.0)

@@ -29,11 +29,9 @@ class Challenges:
         self._pairs: Mapping[str, ChallengePair] = MappingProxyType({})
         self._thumbprint: Callable[[], str | None] | None = None
         self.is_served = False  # set once a server of this process accepts connections
-
-    @property
-    def is_waiting(self) -> bool:
-        """Whether a tls-alpn-01 challenge is pending: only then do handshakes look at ClientHellos."""
-        return bool(self._pairs)
+        # Whether a tls-alpn-01 challenge is pending: only then do handshakes look at ClientHellos. An attribute, since
+        # each of them asks.
+        self.is_waiting = False
 
     def tls_alpn(self, name: str) -> ChallengePair | None:
         """The pair for a canonical host name or IP address."""
@@ -57,6 +55,7 @@ class Challenges:
     def use_tls_alpn(self, pairs: Mapping[str, ChallengePair]) -> None:
         """Answer these from now on, by canonical name, and no others."""
         self._pairs = MappingProxyType(dict(pairs))
+        self.is_waiting = bool(pairs)
 
     def answer_http(self, thumbprint: Callable[[], str | None]) -> None:
         """Answer http-01 by this account. It is called for each request, and must be quick."""

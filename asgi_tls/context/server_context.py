@@ -12,12 +12,13 @@ import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from asgi_tls import _openssl
 from asgi_tls.certificate import Certificate
 from asgi_tls.certificate.by_name import DEFAULT
-from asgi_tls.certificate.keyfile import load_cert_chain, load_crls
+from asgi_tls.certificate.challenges import ChallengePair, challenges
+from asgi_tls.certificate.keyfile import load_cert_chain, load_crls, load_pair
 from asgi_tls.context import proof
 from asgi_tls.context.certified import CertifiedContext, Trust, TrustedObject
 from asgi_tls.context.policy import apply_profile, enforceable, set_ciphers, settle
@@ -25,6 +26,7 @@ from asgi_tls.context.resumption import Resumption
 from asgi_tls.errors import ASGITLSError, ConfigurationError
 from asgi_tls.events import Notice
 from asgi_tls.handshake.blocking import TLSSocket
+from asgi_tls.handshake.challenge import PROTOCOL, is_validation, validated
 from asgi_tls.handshake.ssl_object import HandshakeContext, TLSObject
 from asgi_tls.profile import TLSProfile
 from asgi_tls.tickets import Rotation, ends_of
@@ -84,6 +86,7 @@ class ServerContext:
         self._alpn = tuple(alpn)
         self._client_auth: ClientAuth | None = client_auth
         self._served = Prepared()
+        self._validations: dict[ChallengePair, CertifiedContext] = {}
         context = HandshakeContext(ssl.PROTOCOL_TLS_SERVER)
         self._groups, notes = apply_profile(context, profile, allow_unsupported=allow_unsupported)
         self._allow_unsupported = allow_unsupported
@@ -247,6 +250,10 @@ class ServerContext:
         if (widen := connection.tls_widen) is not None:  # type: ignore[union-attr]
             connection.tls_widen = None  # type: ignore[union-attr]
             widen()
+        if challenges.is_waiting:
+            sent, connection.tls_hello = connection.tls_hello, None  # type: ignore[union-attr]
+            if is_validation(sent or b""):
+                return self._on_validation(connection, server_name)
         served = self._served
         asked = server_name
         if asked is None and served.has_addresses:
@@ -263,6 +270,30 @@ class ServerContext:
                 logger.error("no TLS context for the name %r: %s", server_name, error)  # noqa: TRY400 -- no traceback
                 return ssl.ALERT_DESCRIPTION_INTERNAL_ERROR
         connection.context = slot.context
+        return None
+
+    def _on_validation(self, connection: Any, server_name: str | None) -> int | None:
+        """A CA asks by tls-alpn-01. Whether clients are verified stays as it is: a session that was made without a
+        certificate would let somebody in. It ends with its handshake, by this mark and not by its protocol.
+        """
+        connection.tls_server_name = server_name
+        pair = None if server_name is None else challenges.tls_alpn(validated(server_name))
+        if pair is None:
+            connection.tls_name_refused = True
+            return ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME
+        if pair not in self._validations:
+            if len(self._validations) >= _AHEAD:
+                self._validations.clear()
+            try:
+                context = CertifiedContext(ssl.PROTOCOL_TLS_SERVER)
+                load_pair(context, pair.cert_pem, pair.key_pem)
+            except (ASGITLSError, OSError) as error:
+                logger.error("no TLS context to validate the name %r: %s", server_name, error)  # noqa: TRY400
+                return ssl.ALERT_DESCRIPTION_INTERNAL_ERROR
+            _openssl.set_protocols(context, [PROTOCOL])
+            self._validations[pair] = context
+        connection.tls_is_validation = True
+        connection.context = self._validations[pair]
         return None
 
 

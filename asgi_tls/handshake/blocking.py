@@ -16,14 +16,17 @@ from typing import Final, NoReturn
 
 from asgi_tls import _openssl
 from asgi_tls._openssl.client_hello import current
+from asgi_tls.certificate.challenges import challenges
 from asgi_tls.handshake import outcomes, plain_http
 from asgi_tls.handshake.alerts import NAMES, UNEXPECTED, alert_by_reason, alert_for_garbage, alert_in, is_stun
+from asgi_tls.handshake.challenge import hello_in
 from asgi_tls.handshake.facts import session_fields
 from asgi_tls.handshake.outcomes import Outcome
 from asgi_tls.handshake.peer import address_of, close_blocking, local_address
 from asgi_tls.handshake.reception import Reception
 
 _BEGINNING: Final = 10  # bytes, enough to recognize HTTP and STUN
+_POLL: Final = 0.01
 _receive = socket.socket.recv  # of the socket itself, below TLS
 
 
@@ -34,6 +37,8 @@ class TLSSocket(ssl.SSLSocket):
     tls_name_refused = False
     tls_group: str | None = None  # see `_openssl.client_hello`
     tls_widen: Callable[[], object] | None = None
+    tls_hello: bytes | None = b""  # see `TLSObject`
+    tls_is_validation = False
     _tls_seen = _tls_has_sent = False
 
     def do_handshake(self, block: bool = False) -> None:
@@ -61,6 +66,9 @@ class TLSSocket(ssl.SSLSocket):
                 elapsed = time.monotonic() - started
                 fields = session_fields(self, address, group=group, resumed=resumed, elapsed=elapsed)
                 reception.dispatcher.tell_session(fields)
+            if self.tls_is_validation:  # which has its certificate, and gets nothing else
+                self.close()
+                raise ConnectionResetError(errno.ECONNRESET, "an ACME CA has validated a name, and is done")
         finally:
             if self.fileno() != -1:
                 self.settimeout(before)
@@ -99,6 +107,8 @@ class TLSSocket(ssl.SSLSocket):
                 self._tls_end(UNEXPECTED, outcomes.STUN_REQUEST, NAMES[10])
             if first and plain_http.may_be_http(first):
                 self._tls_answer(reception, limit)
+            if challenges.is_waiting:
+                self._tls_collect(limit)
             limit()
             current.handshake = self
             try:
@@ -117,6 +127,15 @@ class TLSSocket(ssl.SSLSocket):
                 with contextlib.suppress(OSError):
                     socket.socket.send(self, record)
             raise _Failed(error, outcome, self._tls_alert(error, record)) from None
+
+    def _tls_collect(self, limit: Callable[[], None]) -> None:
+        """Look at the whole ClientHello, and leave it to OpenSSL. The system says nothing when more of it comes."""
+        while hello_in(first := _receive(self, 1 << 16, socket.MSG_PEEK)) is None:
+            limit()
+            if first == self.tls_hello:
+                time.sleep(_POLL)
+            self.tls_hello = first
+        self.tls_hello = first
 
     def _tls_alert(self, error: ssl.SSLError, record: bytes) -> str | None:
         if record:

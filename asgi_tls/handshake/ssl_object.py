@@ -7,6 +7,7 @@ where `accept.py` has left it, else by asking the loop to write once more before
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import socket
 import ssl
@@ -16,6 +17,7 @@ from typing import Any, Final, NoReturn
 
 from asgi_tls import _openssl
 from asgi_tls._openssl.client_hello import current
+from asgi_tls.certificate.challenges import challenges
 from asgi_tls.connection import TLSConnection
 from asgi_tls.handshake import alerts, outcomes, plain_http
 from asgi_tls.handshake.facts import describe, session_fields
@@ -93,6 +95,8 @@ class TLSObject(ssl.SSLObject):
     tls_name_refused = False
     tls_group: str | None = None  # the only one that it may use, None where it may use all
     tls_widen: Callable[[], object] | None = None  # see `_openssl.client_hello`
+    tls_hello: bytes | None = b""  # what the client has sent, while an ACME challenge is pending; None once it is read
+    tls_is_validation = False  # a CA's connection, which ends with its handshake
 
     _tls_reception: Reception | None = None
     _tls_peer: Peer | None = None
@@ -109,6 +113,8 @@ class TLSObject(ssl.SSLObject):
         """Continue it. What OpenSSL raises is reported, and its alert sent, before it goes on to the loop."""
         if not self._tls_is_tls:
             self._tls_look()
+        if challenges.is_waiting and self.tls_hello is not None:
+            self._tls_collect()
         current.handshake = self
         # `_sslobj` is what SSLObject's own methods call, since Python 3.5; these two are called for every connection.
         try:
@@ -120,6 +126,8 @@ class TLSObject(ssl.SSLObject):
             raise
         finally:
             current.handshake = None
+        if self.tls_is_validation:
+            self._tls_end_validation()
         if (why := self.tls_refusal()) is not None:
             self._tls_refuse(why)
         if self._tls_reception is not None:
@@ -184,6 +192,31 @@ class TLSObject(ssl.SSLObject):
             self._tls_answer(data)
         else:
             self._tls_head = data
+
+    def _tls_collect(self) -> None:
+        """Keep a copy of the ClientHello, which may come in pieces, for the SNI callback."""
+        if self._tls_incoming is not None and self.tls_hello is not None:
+            data = self._tls_incoming.read()
+            self._tls_incoming.write(data)
+            self.tls_hello += data
+
+    def _tls_end_validation(self) -> NoReturn:
+        """The CA has seen the certificate. Send what completes its handshake, and close_notify.
+
+        A session ticket of TLS 1.3 goes along: records are numbered, so the next one could not be read without it. It
+        resumes a session without a client certificate, which any client can have where none is required.
+        """
+        outgoing, last = self._tls_outgoing, b""
+        if self._tls_reception is not None:
+            self._tls_report_session(self._tls_reception.dispatcher)
+        if outgoing is not None:
+            with contextlib.suppress(ssl.SSLError):
+                self._sslobj.shutdown()  # type: ignore[attr-defined]
+            last = outgoing.read()
+        error = ssl.SSLError(ssl.SSL_ERROR_SSL, "an ACME CA has validated a name, and is done")
+        self._tls_is_tls = False  # `_tls_look` raises from now on
+        self._tls_send_last(last, error)
+        raise error
 
     def _tls_answer(self, request: bytes) -> None:
         reception, answer = self._tls_reception, b""

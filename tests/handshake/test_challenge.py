@@ -1,0 +1,300 @@
+"""tls-alpn-01 beside ordinary clients: a CA gets its certificate and nothing else, and nobody gets in by it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import ssl
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from files import Files
+from hypothesis import given
+from hypothesis import strategies as st
+from patience import PATIENCE
+
+from asgi_tls import ServerTLS
+from asgi_tls.certificate.challenges import ChallengePair, challenges
+from asgi_tls.events import Event, SessionEvent
+from asgi_tls.handshake.challenge import hello_in, is_validation, validated
+from asgi_tls.handshake.hello import TLS13, X25519, Offer
+from asgi_tls.renewal.acme.validation import challenge_pair
+
+NAME, ADDRESS = "www.example.test", "2001:db8::7"
+REVERSE = ".".join(reversed("20010db8000000000000000000000007")) + ".ip6.arpa"
+V12, V13 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
+AUTHORIZATION = "token.thumbprint"
+
+
+@pytest.fixture(autouse=True)
+def pending() -> Iterator[None]:
+    challenges.use_tls_alpn(
+        {name: ChallengePair(*challenge_pair(name, AUTHORIZATION)) for name in (NAME, ADDRESS, "127.0.0.1")}
+    )
+    yield
+    challenges.use_tls_alpn({})
+
+
+class Conversation:
+    """A client in memory, whose bytes go to the server in pieces."""
+
+    def __init__(self, port: int, context: ssl.SSLContext, name: str, *, piece: int = 1 << 16) -> None:
+        self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.end = context.wrap_bio(self.incoming, self.outgoing, server_hostname=name)
+        self._piece = piece
+        self.raw = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
+        self.raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def __enter__(self) -> Conversation:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.raw.close()
+
+    def shake_hands(self) -> None:
+        while True:
+            try:
+                self.end.do_handshake()
+            except ssl.SSLWantReadError:
+                self.send()
+                self.receive()
+            else:
+                self.send()
+                return
+
+    def send(self) -> None:
+        data = self.outgoing.read()
+        for at in range(0, len(data), self._piece):
+            self.raw.sendall(data[at : at + self._piece])
+
+    def receive(self) -> None:
+        data = self.raw.recv(65536)
+        if data:
+            self.incoming.write(data)
+        else:
+            self.incoming.write_eof()
+
+    def rest(self) -> bytes:
+        """What comes until the clean end. Raises ssl.SSLEOFError at any other end."""
+        data = b""
+        while True:
+            try:
+                some = self.end.read()
+            except ssl.SSLWantReadError:
+                self.receive()
+            except ssl.SSLZeroReturnError:
+                return data
+            else:
+                if not some:
+                    return data
+                data += some
+
+
+def asking(*protocols: str, version: ssl.TLSVersion = V13, certificate: Path | None = None) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.minimum_version = context.maximum_version = version
+    if protocols:
+        context.set_alpn_protocols(list(protocols))
+    if certificate is not None:
+        context.load_cert_chain(certificate)
+    return context
+
+
+async def page(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(OSError):
+        await reader.read(1)
+        writer.write(b"in")
+        await writer.drain()
+        writer.close()
+        await writer.wait_closed()
+
+
+@contextlib.asynccontextmanager
+async def serving(tls: ServerTLS) -> AsyncIterator[tuple[int, list[object]]]:
+    made: list[object] = []
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        made.append(writer)
+        await page(reader, writer)
+
+    context = tls.create_context(alpn=("h2", "http/1.1"))
+    server = await asyncio.start_server(connected, "127.0.0.1", 0, ssl=context)
+    async with server:
+        yield server.sockets[0].getsockname()[1], made
+
+
+def validate(port: int, context: ssl.SSLContext, name: str = NAME, *, piece: int = 1 << 16) -> tuple[str, bytes]:
+    """The names in the certificate, and all that comes behind the handshake."""
+    with Conversation(port, context, name, piece=piece) as client:
+        client.shake_hands()
+        assert client.end.selected_alpn_protocol() == "acme-tls/1"
+        der = client.end.getpeercert(binary_form=True)
+        assert der is not None
+        listed = x509.load_der_x509_certificate(der).extensions.get_extension_for_class(x509.SubjectAlternativeName)
+        return ", ".join(str(each.value) for each in listed.value), client.rest()
+
+
+@pytest.mark.parametrize("version", [V12, V13])
+@pytest.mark.parametrize("piece", [1, 5, 100, 1 << 16])
+def test_a_ca_gets_its_certificate_and_a_clean_end(files: Files, version: ssl.TLSVersion, piece: int) -> None:
+    events: list[Event] = []
+
+    async def main() -> None:
+        async with serving(ServerTLS(files.ecdsa, listeners=[events.append])) as (port, made):
+            names, rest = await asyncio.to_thread(validate, port, asking("acme-tls/1", version=version), piece=piece)
+            assert (names, rest, made) == (NAME, b"", [])
+
+    asyncio.run(main())
+    told = [event for event in events if isinstance(event, SessionEvent)]
+    assert [(each.alpn, each.sni) for each in told] == [("acme-tls/1", NAME)]
+    assert not [event for event in events if event.event == "tls_client_error"]
+
+
+@pytest.mark.parametrize("name", ["1.0.0.127.in-addr.arpa", REVERSE])
+def test_an_address_is_asked_for_by_its_reverse_name(files: Files, name: str) -> None:
+    async def main() -> None:
+        async with serving(ServerTLS(files.ecdsa, listeners=[])) as (port, _):
+            names, _ = await asyncio.to_thread(validate, port, asking("acme-tls/1"), name)
+            assert names in {ADDRESS, "127.0.0.1"}
+
+    asyncio.run(main())
+
+
+def test_after_a_hello_retry_request(files: Files) -> None:
+    """The client's first key share is for a group that the server does not want."""
+    context = asking("acme-tls/1")
+    context.set_ecdh_curve("secp384r1")
+
+    async def main() -> None:
+        async with serving(ServerTLS(files.ecdsa, listeners=[])) as (port, _):
+            assert (await asyncio.to_thread(validate, port, context))[0] == NAME
+
+    asyncio.run(main())
+
+
+def get(port: int, context: ssl.SSLContext, name: str = "localhost") -> tuple[bytes, ssl.SSLObject]:
+    with Conversation(port, context, name) as client:
+        client.shake_hands()
+        client.end.write(b"x")
+        client.send()
+        return client.rest(), client.end
+
+
+@pytest.mark.parametrize("protocols", [(), ("http/1.1",), ("acme-tls/1", "http/1.1"), ("h2", "acme-tls/1")])
+@pytest.mark.parametrize("name", [NAME, "localhost"])
+def test_ordinary_clients_beside_it(files: Files, protocols: tuple[str, ...], name: str) -> None:
+    async def main() -> None:
+        async with serving(ServerTLS(files.ecdsa, listeners=[])) as (port, _):
+            answer, end = await asyncio.to_thread(get, port, asking(*protocols), name)
+            assert answer == b"in"
+            assert end.selected_alpn_protocol() != "acme-tls/1"
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("waiting", [True, False])
+def test_another_name_is_refused(files: Files, waiting: bool) -> None:
+    if not waiting:
+        challenges.use_tls_alpn({})
+    alert = "unrecognized name" if waiting else "no application protocol"
+
+    async def main() -> None:
+        async with serving(ServerTLS(files.ecdsa, listeners=[])) as (port, made):
+            with pytest.raises(ssl.SSLError, match=alert):
+                await asyncio.to_thread(validate, port, asking("acme-tls/1"), "other.example.test")
+            assert made == []
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("version", [V12, V13])
+@pytest.mark.parametrize("auth", ["required", "optional"])
+def test_no_session_of_a_challenge_lets_anybody_in(files: Files, version: ssl.TLSVersion, auth: str) -> None:
+    """A client without a certificate, which keeps whatever session it can get from a challenge."""
+    settings = {"client_ca": files.ca, "client_auth": auth, "listeners": []}
+
+    def attack(port: int) -> None:
+        context = asking("acme-tls/1", version=version)
+        session = None
+        with Conversation(port, context, NAME) as client, contextlib.suppress(ssl.SSLError):
+            client.shake_hands()
+            client.rest()
+            session = client.end.session
+        if session is None:
+            return
+        with Conversation(port, context, NAME) as again, contextlib.suppress(ssl.SSLError):
+            again.end.session = session
+            again.end.context.set_alpn_protocols(["http/1.1"])
+            again.shake_hands()
+            again.end.write(b"x")
+            again.send()
+            answer = again.rest()
+            assert answer == b"" or auth == "optional"
+
+    async def main() -> None:
+        async with serving(ServerTLS(files.ecdsa, **settings)) as (port, made):  # type: ignore[arg-type]
+            await asyncio.to_thread(attack, port)
+            if auth == "required":
+                assert made == []
+
+    asyncio.run(main())
+
+
+def test_a_required_certificate_does_not_keep_a_ca_of_tls_1_3_out(files: Files) -> None:
+    """Its handshake is complete before the server learns that it has none."""
+
+    def validate_once(port: int) -> str:
+        with Conversation(port, asking("acme-tls/1"), NAME) as client:
+            client.shake_hands()
+            return str(client.end.selected_alpn_protocol())
+
+    async def main() -> None:
+        async with serving(ServerTLS(files.ecdsa, client_ca=files.ca, listeners=[])) as (port, made):
+            assert await asyncio.to_thread(validate_once, port) == "acme-tls/1"
+            assert made == []
+
+    asyncio.run(main())
+
+
+def hello(*protocols: str) -> bytes:
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    end = asking(*protocols).wrap_bio(incoming, outgoing, server_hostname=NAME)
+    with contextlib.suppress(ssl.SSLWantReadError):
+        end.do_handshake()
+    return outgoing.read()
+
+
+def split(record: bytes, size: int) -> bytes:
+    """The same message in records of at most this size."""
+    body = record[5:]
+    parts = (body[at : at + size] for at in range(0, len(body), size))
+    return b"".join(record[:3] + len(part).to_bytes(2) + part for part in parts)
+
+
+@pytest.mark.parametrize("size", [1, 7, 300])
+def test_a_hello_in_several_records(size: int) -> None:
+    assert is_validation(split(hello("acme-tls/1"), size))
+    assert not is_validation(split(hello("h2", "acme-tls/1"), size))
+    assert not is_validation(split(hello(), size))
+
+
+@pytest.mark.parametrize("cut", range(0, 200, 9))
+def test_a_hello_that_is_incomplete(cut: int) -> None:
+    assert hello_in(hello("acme-tls/1")[:cut]) is None
+    assert not is_validation(hello("acme-tls/1")[:cut])
+
+
+@given(st.binary(max_size=400), st.integers(0, 300), st.integers(0, 8))
+def test_whatever_comes(data: bytes, at: int, gone: int) -> None:
+    offer = Offer(version=TLS13, suites=[0x1301], groups=[X25519], server_name=NAME)
+    for each in (data, offer.record()[:at] + data + offer.record()[at + gone :]):
+        assert is_validation(each) in {True, False}
+
+
+@given(st.text(max_size=80))
+def test_whatever_name_is_asked_for(name: str) -> None:
+    assert isinstance(validated(name), str)

@@ -59,7 +59,7 @@ class HTTPSolver(Recording):
                 pass
 
         server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler)
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
         thread.start()
         try:
             yield solver

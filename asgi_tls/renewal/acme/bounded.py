@@ -39,7 +39,8 @@ class BoundedAdapter(HTTPAdapter):
     def __init__(self, deadline: float, ca_file: Path | None = None) -> None:
         self._deadline = deadline
         self._ca_file = ca_file
-        self._connections: weakref.WeakSet[HTTPConnection] = weakref.WeakSet()
+        self._connecting: weakref.WeakSet[HTTPConnection] = weakref.WeakSet()
+        self._connected: weakref.WeakSet[socket.socket] = weakref.WeakSet()
         super().__init__()
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
@@ -73,32 +74,37 @@ class BoundedAdapter(HTTPAdapter):
         try:
             yield
         except requests.RequestException as error:
-            if late.is_set() or isinstance(error, requests.ReadTimeout):
-                raise requests.Timeout(f"no complete answer within {seconds:.0f} s") from None
-            raise
+            if not late.is_set() and not isinstance(error, requests.ReadTimeout):
+                raise
+            late.set()
         finally:
             timer.cancel()
+        if late.is_set():  # also without an error: an answer without a length ends where the connection does
+            raise requests.Timeout(f"no complete answer within {seconds:.0f} s")
 
     def _cut(self, late: threading.Event) -> None:
         late.set()
-        for connection in list(self._connections):
-            with suppress(OSError, AttributeError):
+        # A connection drops its socket when an answer has no length, and the answer goes on to read from it.
+        for one in [*(each.sock for each in list(self._connecting)), *list(self._connected)]:
+            with suppress(OSError, TypeError):
                 # Not the method of SSLSocket, which drops its TLS object under the thread that reads.
-                socket.socket.shutdown(connection.sock, socket.SHUT_RDWR)
+                socket.socket.shutdown(one, socket.SHUT_RDWR)
 
     def _pools(self) -> dict[str, type[urllib3.HTTPConnectionPool]]:
         """The pools of urllib3 with connections that are known here from their first moment."""
-        known = self._connections
+        connecting, connected = self._connecting, self._connected
 
         class Plain(HTTPConnection):
             def connect(self) -> None:
-                known.add(self)
+                connecting.add(self)
                 super().connect()
+                connected.add(self.sock)
 
         class Secure(HTTPSConnection):
             def connect(self) -> None:
-                known.add(self)
+                connecting.add(self)
                 super().connect()
+                connected.add(self.sock)
 
         plain = type("Pool", (urllib3.HTTPConnectionPool,), {"ConnectionCls": Plain})
         secure = type("SecurePool", (urllib3.HTTPSConnectionPool,), {"ConnectionCls": Secure})

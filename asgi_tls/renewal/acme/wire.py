@@ -228,7 +228,10 @@ class Wire:
 
     def _check(self, response: requests.Response, *_args: object, **_kwargs: object) -> None:
         """Called for each response, before `acme` reads it, which drops Retry-After and the text of a conflict."""
-        document = _document(response)
+        try:
+            document = _document(response)
+        except RecursionError:
+            raise failure("invalid-answer", f"{self._who} answers with JSON that nests too deeply") from None
         if response.status_code < 400:
             return
         kind = document.get("type") if isinstance(document, dict) else None
@@ -275,7 +278,7 @@ def _document(response: requests.Response) -> object:
     """What the body is as JSON, None where it is none."""
     try:
         return json.loads(response.content)
-    except (ValueError, RecursionError):
+    except ValueError:
         return None
 
 

@@ -17,7 +17,7 @@ help:  ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
 test: $(VENV)/installed  ## run the tests that need Python packages only
-	$(BIN)/pytest -n 2 --dist worksteal -m "not system"
+	$(BIN)/pytest -n 4 --dist worksteal -m "not system"
 
 test-system: $(VENV)/installed system-packages  ## run the tests with nginx, browsers and other programs; installs Debian packages
 	$(BIN)/pytest -n 2 --dist worksteal -m system

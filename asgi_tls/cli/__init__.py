@@ -24,6 +24,7 @@ COMMANDS: Final = {
     "cert": ("development", "cert", "Make a development certificate for NAMEs."),
     "ca": ("authority", "ca", "Show the local CA, and make this machine trust it."),
     "doctor": ("doctor", "doctor", "Report what this Python and OpenSSL support."),
+    "acme": ("acme", "acme", "See and change what the server orders by ACME."),
     "ocsp": ("ocsp", "ocsp", "Ask the CA's OCSP responder about a certificate."),
     "check": ("check", "check", "Audit the server at URL, and grade it."),
     "explain": ("explain", "explain_command", "Explain a TLS error: its causes and what to do."),

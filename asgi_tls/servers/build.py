@@ -14,7 +14,8 @@ from asgi_tls.certificate.sources import files_or_secret
 from asgi_tls.errors import ConfigurationError
 from asgi_tls.events import Notice
 from asgi_tls.profile import INTERMEDIATE, TLSProfile
-from asgi_tls.renewal.acme.source import ACME
+from asgi_tls.renewal.acme.dns import DNSCommand, DNSLexicon
+from asgi_tls.renewal.acme.source import ACME, DNSProvider
 from asgi_tls.server import ServerTLS
 from asgi_tls.servers.given import Given
 from asgi_tls.servers.listening import listeners_for
@@ -78,13 +79,13 @@ def _certificates(values: Mapping[str, Any], password: str | None) -> dict[str, 
 
 def _first_certificate(values: Mapping[str, Any], password: str | None) -> CertificateSource | None:
     certfile, keyfile = values.get("certfile"), values.get("keyfile")
-    if (ordered := _ordered(values)) is not None:
+    if (by_acme := ordered(values)) is not None:
         for name in ("certfile", "letsencrypt"):
             if values.get(name):
                 raise ConfigurationError(
                     f"{{acme}} and {{{name}}} are both set", fix="Keep one of them.", settings=("acme", name)
                 )
-        return ordered
+        return by_acme
     if "letsencrypt" in values:
         if certfile or keyfile:
             raise ConfigurationError(
@@ -106,7 +107,7 @@ def _first_certificate(values: Mapping[str, Any], password: str | None) -> Certi
     return None
 
 
-def _ordered(values: Mapping[str, Any]) -> ACME | None:
+def ordered(values: Mapping[str, Any]) -> ACME | None:
     """The source that the settings of ACME describe. Raises ConfigurationError for settings without a name."""
     given = {name.removeprefix("acme_"): values[name] for name in values if name.startswith("acme_")}
     if "acme" not in values:
@@ -117,7 +118,11 @@ def _ordered(values: Mapping[str, Any]) -> ACME | None:
                 settings=("acme", f"acme_{name}"),
             )
         return None
-    given["challenges"] = given.pop("challenge", None) or _possible_challenges(values)
+    if "dns" in given:
+        given["dns"] = dns_provider(given["dns"])
+    given["challenges"] = given.pop("challenge", None) or (
+        ("dns-01",) if "dns" in given else _possible_challenges(values)
+    )
     kid, file = given.pop("eab_kid", None), given.pop("eab_key_file", None)
     if (kid is None) != (file is None):
         raise ConfigurationError(
@@ -128,6 +133,12 @@ def _ordered(values: Mapping[str, Any]) -> ACME | None:
     if file is not None:
         given["external_account"] = kid, first_line(Path(file))[0].decode("utf-8", "replace").strip()
     return ACME(*values["acme"], **given)
+
+
+def dns_provider(text: str) -> DNSProvider:
+    """A command, or `lexicon:PROVIDER` with its options in the variables that dns-lexicon reads."""
+    scheme, _, provider = text.partition(":")
+    return DNSLexicon(provider) if scheme == "lexicon" and provider else DNSCommand(text)
 
 
 def _possible_challenges(values: Mapping[str, Any]) -> tuple[str, ...]:

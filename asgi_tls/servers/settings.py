@@ -183,6 +183,11 @@ GROUPS: Final[dict[str, tuple[Setting, ...]]] = {
             multiple=True,
         ),
         _of(
+            "acme_dns",
+            Kind(parse=TEXT.parse, metavar="COMMAND"),
+            "What sets TXT records for dns-01: COMMAND present|clean NAME VALUE, or lexicon:PROVIDER.",
+        ),
+        _of(
             "acme_storage",
             DIRECTORY,
             "Keep the account and the certificates in this directory, which must outlive the server.",

@@ -112,11 +112,7 @@ class Caller:
 
     @contextmanager
     def _connected(self, family: int, sockaddr: Any) -> Iterator[TCPStream]:
-        if time.monotonic() > self._end:
-            raise UnreachableError(
-                f"{self.target} answers so slowly that the audit was stopped after {self._limit:g} seconds",
-                fix="Repeat it with a longer --timeout, from a place that is nearer to the server.",
-            )
+        self._go_on()
         with socket.socket(family, socket.SOCK_STREAM) as sock:
             with self._lock:
                 self.connections += 1
@@ -132,8 +128,16 @@ class Caller:
     def _connect(self, sock: socket.socket, sockaddr: Any) -> TCPStream:
         sock.settimeout(self.target.timeout)
         sock.connect(sockaddr)
+        self._go_on()  # `stop` cannot end what is not connected yet
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return TCPStream(sock, self.target.timeout)
+
+    def _go_on(self) -> None:
+        if time.monotonic() > self._end:
+            raise UnreachableError(
+                f"{self.target} answers so slowly that the audit was stopped after {self._limit:g} seconds",
+                fix="Repeat it with a longer --timeout, from a place that is nearer to the server.",
+            )
 
 
 def _resolve(host: str, port: int) -> list[tuple[int, Any]]:

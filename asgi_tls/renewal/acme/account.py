@@ -46,6 +46,11 @@ def thumbprint(pem: bytes) -> str:
     return base64url(hashlib.sha256(json.dumps(members, separators=(",", ":")).encode()).digest())
 
 
+def stored_as(directory: str) -> str:
+    """The key of the storage that has the URL of the account with the CA of this directory URL, in JSON."""
+    return f"accounts/{hashlib.sha256(directory.encode('utf-8')).hexdigest()[:16]}.json"
+
+
 def dns_value(key_authorization: str) -> str:
     """What the TXT record of a dns-01 challenge holds (RFC 8555 section 8.4)."""
     return base64url(hashlib.sha256(key_authorization.encode("ascii")).digest())

@@ -7,7 +7,6 @@ others see the file that results, as they see every renewed file. The order itse
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import logging
 import random
@@ -21,7 +20,7 @@ from typing import Final
 from asgi_tls.certificate.challenges import challenges
 from asgi_tls.events import ACMEAction, ACMEEvent, Listener, Severity
 from asgi_tls.renewal.acme import agent
-from asgi_tls.renewal.acme.account import new_account_key
+from asgi_tls.renewal.acme.account import dns_value, new_account_key, stored_as
 from asgi_tls.renewal.acme.agent import Job, Presented, Result
 from asgi_tls.renewal.acme.board import MIRROR_SECONDS, Board, answer_by
 from asgi_tls.renewal.acme.ca import CA
@@ -67,6 +66,7 @@ class _Watched:
     record: Record = field(default_factory=Record)
     next_look: float = 0.0
     blocked: str = ""
+    is_forced: bool = False
     unsaved: tuple[bytes, Record] | None = None
 
     @property
@@ -99,6 +99,12 @@ class Manager:
     def start(self) -> None:
         """Run in a daemon thread: it never keeps a process from ending."""
         threading.Thread(target=self._run, name="asgi_tls-acme", daemon=True).start()
+
+    def order_now(self, *, force: bool) -> None:
+        """In this thread: what is due, or with `force` everything. Nothing is reported where another process orders."""
+        for watched in self._watched:
+            watched.is_forced = force
+            self._under_lock(watched, self._order)
 
     def _run(self) -> None:
         with contextlib.suppress(Over):
@@ -164,7 +170,7 @@ class Manager:
 
     def _order(self, watched: _Watched, fence: Fence) -> None:
         source, now = watched.source, time.time()
-        if decide(watched.record, now).action != "order":
+        if not watched.is_forced and decide(watched.record, now).action != "order":
             return
         account_key = self._account_key()
         if account_key is None:
@@ -205,17 +211,16 @@ class Manager:
 
         def present(asked: Presented) -> None:
             if asked.challenge == "dns-01" and source.dns is not None:
-                source.dns.present(asked.name, asked.challenge, asked.token, asked.key_authorization)
+                source.dns.present(asked.name, dns_value(asked.key_authorization))
                 return
             self._board.put_up(asked, fence)
-            if asked.certificate is not None:  # until every process and host has mirrored it
-                for _ in range(2):
-                    time.sleep(1.1 * MIRROR_SECONDS)
-                    alive()
+            for _ in range(2 if asked.certificate else 0):  # until every process and host has mirrored it
+                time.sleep(1.1 * MIRROR_SECONDS)
+                alive()
 
         def clean(asked: Presented) -> None:
             if asked.challenge == "dns-01" and source.dns is not None:
-                source.dns.clean(asked.name, asked.challenge, asked.token, asked.key_authorization)
+                source.dns.clean(asked.name, dns_value(asked.key_authorization))
             else:
                 self._board.take_down(asked, fence)
 
@@ -249,7 +254,7 @@ class Manager:
         try:
             self._save(watched, fence, result.pem, record)
             account = json.dumps({"url": result.account_url}).encode("ascii")
-            self._storage.store(_account_of(ca), account, fence)
+            self._storage.store(stored_as(ca.url), account, fence)
         except OSError as error:
             # Never ordered again: it is served from memory, and written as soon as that is possible.
             watched.unsaved = result.pem, record
@@ -293,7 +298,7 @@ class Manager:
         )
         if error.kind == "account-unknown":
             with contextlib.suppress(OSError):
-                self._storage.delete(_account_of(ca), fence)
+                self._storage.delete(stored_as(ca.url), fence)
         self._store_record(watched, record, fence)
         self._report(watched, "failed", ca, f"{error} {error.more}", code=error.entry, challenge=challenge)
 
@@ -335,7 +340,7 @@ class Manager:
         return known
 
     def _account_url(self, ca: CA) -> str | None:
-        data = self._storage.load(_account_of(ca))
+        data = self._storage.load(stored_as(ca.url))
         with contextlib.suppress(ValueError, TypeError, LookupError):
             return None if data is None else str(json.loads(data)["url"])
         return None
@@ -384,10 +389,6 @@ class Manager:
                 severity=severity,
             )
         )
-
-
-def _account_of(ca: CA) -> str:
-    return f"accounts/{hashlib.sha256(ca.url.encode('utf-8')).hexdigest()[:16]}.json"
 
 
 def _shown(moment: float | None) -> str:

@@ -11,6 +11,7 @@ import threading
 import time
 from typing import Any, BinaryIO
 
+from asgi_tls.renewal.acme.account import dns_value
 from asgi_tls.renewal.acme.agent import Job
 from asgi_tls.renewal.acme.problems import ACMEError
 from asgi_tls.renewal.acme.validation import challenge_pair
@@ -46,7 +47,7 @@ class _Solver:
 
     def present(self, name: str, challenge_type: str, token: str, key_authorization: str) -> None:
         if self._dns is not None:
-            self._dns.present(name, challenge_type, token, key_authorization)
+            self._dns.present(name, dns_value(key_authorization))
             return
         pair = None
         if challenge_type == "tls-alpn-01":
@@ -55,7 +56,7 @@ class _Solver:
 
     def clean(self, name: str, challenge_type: str, token: str, key_authorization: str) -> None:
         if self._dns is not None:
-            self._dns.clean(name, challenge_type, token, key_authorization)
+            self._dns.clean(name, dns_value(key_authorization))
         else:
             self._ask("clean", name, challenge_type, token, key_authorization)
 

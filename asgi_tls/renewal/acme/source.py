@@ -42,10 +42,10 @@ _NEEDS_ACCOUNT: Final = frozenset({"zerossl", "google"})
 class DNSProvider(Protocol):
     """Sets TXT records for dns-01. It is copied into workers, so it must be picklable."""
 
-    def present(self, name: str, challenge_type: str, token: str, key_authorization: str) -> None:
-        """Set the record of `name`, and return when it can be seen. Raises ACMEError."""
+    def present(self, name: str, value: str) -> None:
+        """Set the record that validates `name`, and return when it can be seen. Raises ACMEError."""
 
-    def clean(self, name: str, challenge_type: str, token: str, key_authorization: str) -> None:
+    def clean(self, name: str, value: str) -> None:
         """Remove it. Raises ACMEError."""
 
 

@@ -1,0 +1,213 @@
+"""`asgi-tls acme`: what is stored about the certificates that the server orders, and the few things that one does by
+hand. Any server with the same storage answers the challenges.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from asgi_tls.cli.common import GroupedCommand, SuggestingGroup
+from asgi_tls.cli.options import options, taken
+from asgi_tls.errors import ConfigurationError
+from asgi_tls.servers.given import read
+from asgi_tls.servers.settings import GROUPS
+
+if TYPE_CHECKING:
+    from asgi_tls.events import ACMEEvent
+    from asgi_tls.renewal.acme.schedule import Record
+    from asgi_tls.renewal.acme.source import ACME
+
+_SETTINGS: Final = [setting.name for setting in GROUPS["Automatic HTTPS"]]
+_REASONS: Final = {"unspecified": 0, "key-compromise": 1, "superseded": 4, "cessation": 5}  # RFC 5280 section 5.3.1
+_CAA: Final = {
+    # What each CA's documentation says stands in a CAA record for it.
+    "letsencrypt": "letsencrypt.org",
+    "letsencrypt-staging": "letsencrypt.org",
+    "zerossl": "sectigo.com",
+    "google": "pki.goog",
+}
+
+
+@click.group(cls=SuggestingGroup)
+def acme() -> None:
+    """See and change what the server orders by ACME."""
+
+
+def _with_source(function: Callable[..., None]) -> Callable[..., None]:
+    """The settings of ACME, from wherever a server takes them: the command gets `source`.
+
+    Raises ConfigurationError.
+    """
+
+    def with_source(**parameters: Any) -> None:
+        from asgi_tls.servers.build import ordered
+
+        given = read(taken(parameters))
+        with given.spelled():
+            source = ordered(given.values)
+            if source is None:
+                raise ConfigurationError(
+                    "{acme} is not set: nothing is ordered",
+                    fix="Give the same settings as to the server, such as {acme} example.com.",
+                    settings=("acme",),
+                )
+            function(source=source, **parameters)
+
+    with_source.__name__, with_source.__doc__ = function.__name__, function.__doc__
+    own = getattr(function, "__click_params__", [])
+    with_source.__click_params__ = [*own, *reversed(options([*_SETTINGS, "config"]))]  # type: ignore[attr-defined]
+    return with_source
+
+
+@acme.command(cls=GroupedCommand)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@_with_source
+def status(source: ACME, as_json: bool) -> None:
+    """Show the certificate and the plan for the next one.
+
+    The exit status is 1 if there is no certificate that is valid now.
+    """
+    from asgi_tls.renewal.acme.schedule import decide
+
+    record, now = _record(source), time.time()
+    is_valid = (
+        record.not_before is not None and record.not_after is not None and record.not_before <= now < record.not_after
+    )
+    if as_json:
+        values = {"names": source.names, "storage": str(source.storage.local), "valid": is_valid}
+        click.echo(json.dumps({**values, **dataclasses.asdict(record)}, indent=2))
+        sys.exit(0 if is_valid else 1)
+    decision = decide(record, now)
+    rows = [
+        ("names", ", ".join(source.names)),
+        ("CA", record.ca or source.directory),
+        ("storage", str(source.storage.local)),
+        ("certificate", f"valid until {_shown(record.not_after)}" if is_valid else "none that is valid now"),
+        ("renewal", _shown(record.renew_at)),
+    ]
+    if record.window is not None:
+        rows.append(("CA's window", f"{_shown(record.window.start)} to {_shown(record.window.end)}"))
+    if record.failures:
+        rows.append(("failures", f"{record.failures} in a row; the last one: {record.reason}"))
+    if decision.action == "order":
+        rows.append(("next step", "a running server orders now"))
+    elif decision.action == "blocked":
+        rows.append(("next step", f"no order before {_shown(decision.until)}: {decision.why}"))
+    elif record.failures:
+        rows.append(("next step", f"the next try at {_shown(decision.until)}"))
+    for label, text in rows:
+        click.echo(f"{label:12}  {text}")
+    sys.exit(0 if is_valid else 1)
+
+
+@acme.command(cls=GroupedCommand)
+@click.option("--force", is_flag=True, help="Order although nothing is due, which CAs limit.")
+@_with_source
+def issue(source: ACME, force: bool) -> None:
+    """Order the certificate now, if it is due.
+
+    A running server with the same storage answers the challenges. Without one, port 80 is opened for http-01. The exit
+    status is 1 if there is no new certificate.
+    """
+    from asgi_tls.renewal.acme.manager import Manager
+    from asgi_tls.renewal.acme.start import prepare
+
+    prepare([source])
+    events: list[ACMEEvent] = []
+
+    def tell(event: Any) -> None:
+        events.append(event)
+        click.echo(event.msg)
+
+    manager = Manager([source], tell=tell, is_over=lambda: False, nudge=lambda: None)
+    with _port_80() if "http-01" in source.challenges else contextlib.nullcontext():
+        manager.order_now(force=force)
+    if not events:
+        click.echo("Nothing is due, or another process is ordering: see `asgi-tls acme status`. --force orders anyway.")
+    sys.exit(0 if any(event.action == "obtained" for event in events) else 1)
+
+
+@acme.command(cls=GroupedCommand)
+@click.option("--reason", type=click.Choice(list(_REASONS)), default="unspecified", help="Why, for the CA.")
+@click.confirmation_option(prompt="Clients will refuse the certificate. Revoke it?")
+@_with_source
+def revoke(source: ACME, reason: str) -> None:
+    """Revoke the certificate. A running server orders another one at once, with a new key."""
+    from asgi_tls.renewal.acme.orders import revoke as revoke_by
+
+    record, pem = _record(source), source.storage.load(f"certificates/{source.identifier}.pem")
+    ca = next((each for each in source.cas if each.url == record.ca), None)
+    if pem is None or ca is None:
+        raise ConfigurationError(
+            f"there is no certificate for {', '.join(source.names)} in {source.storage.local}",
+            fix="Give the same settings as to the server; `asgi-tls acme status` shows what there is.",
+        )
+    revoke_by(ca, pem, _REASONS[reason])
+    fence = source.storage.lock(source.identifier, 60.0)
+    if fence is not None:
+        renewed = dataclasses.replace(record, renew_at=0.0, again_at=0.0)
+        from asgi_tls.renewal.acme.schedule import to_json
+
+        source.storage.store(f"certificates/{source.identifier}.json", to_json(renewed), fence)
+        source.storage.unlock(fence)
+    click.echo(f"Revoked. A running server orders another certificate for {', '.join(source.names)} now.")
+
+
+@acme.command("dns-record", cls=GroupedCommand)
+@_with_source
+def dns_record(source: ACME) -> None:
+    """Print DNS records that let this account, and nobody else, get certificates for the names.
+
+    CAA records (RFC 8659) with the account and the challenges (RFC 8657); and for dns-01 where its TXT records go.
+    """
+    from asgi_tls.renewal.acme.account import stored_as
+
+    issuer = _CAA.get(source.directory)
+    if issuer is None:
+        click.echo(f"; The documentation of {source.directory} says what CAA records for it contain.")
+        issuer = "CA"
+    data = source.storage.load(stored_as(source.cas[0].url))
+    account = "" if data is None else f"; accounturi={json.loads(data)['url']}"
+    if not account:
+        click.echo("; The account is registered with the first order: then its URL is added here.")
+    methods = f"; validationmethods={','.join(source.challenges)}"
+    for name in dict.fromkeys(name.removeprefix("*.") for name in source.names):
+        kind = "issuewild" if f"*.{name}" in source.names else "issue"
+        click.echo(f'{name}. CAA 0 {kind} "{issuer}{account}{methods}"')
+        if "dns-01" in source.challenges:
+            click.echo(f"; {source.directory} looks for TXT records at _acme-challenge.{name}.")
+
+
+def _record(source: ACME) -> Record:
+    from asgi_tls.renewal.acme.schedule import from_json
+
+    return from_json(source.storage.load(f"certificates/{source.identifier}.json"))
+
+
+@contextlib.contextmanager
+def _port_80() -> Iterator[None]:
+    """Answer http-01 there, unless it is taken: then a running server does."""
+    from asgi_tls.middleware import redirect_app
+    from asgi_tls.servers import plain
+    from asgi_tls.servers.addresses import Address
+
+    try:
+        sockets = plain.listening(Address("0.0.0.0", 80))  # noqa: S104 -- a CA comes from anywhere
+    except ConfigurationError:
+        sockets = []
+    app = redirect_app(hosts=["*"])
+    with plain.in_thread([(sock, app) for sock in sockets]):
+        yield
+
+
+def _shown(moment: float | None) -> str:
+    return "not known yet" if not moment else f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%d %H:%M:%S} UTC"

@@ -217,7 +217,9 @@ class ACME:
 
         unsaved = _unsaved.get(path)
         material = read_material(path, "certificate") if unsaved is None else Material("certificate", unsaved)
-        certificate = validate(str(self), material, None, None, purpose, check_mode=True, check_validity=False)
+        certificate = validate(
+            str(self), material, None, None, purpose, check_mode=unsaved is None, check_validity=False
+        )
         now = datetime.now(UTC)
         if certificate.not_before <= now <= certificate.not_after:
             return certificate

@@ -20,6 +20,7 @@ THEMES: Final = (
     "files",
     "settings",
     "application",
+    "acme",
 )
 
 

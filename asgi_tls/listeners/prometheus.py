@@ -22,6 +22,7 @@ from typing import Any, Final
 
 from asgi_tls.errors import ConfigurationError
 from asgi_tls.events import (
+    ACMEEvent,
     CertificateLoadedEvent,
     ClientErrorEvent,
     Event,
@@ -118,6 +119,21 @@ class _Metrics:
             multiprocess_mode="mostrecent",
         )
         self._stapling = Counter("asgi_tls_stapling", "Requests for OCSP responses, by result.", ["status"])
+        self._acme = Counter(
+            "asgi_tls_acme", "Steps of ACME orders, by action and code of the failure.", ["action", "code"]
+        )
+        self._acme_success = Gauge(
+            "asgi_tls_acme_success_timestamp_seconds",
+            "When a certificate was last issued for a name.",
+            ["name"],
+            multiprocess_mode="mostrecent",
+        )
+        self._acme_renewal = Gauge(
+            "asgi_tls_acme_renewal_timestamp_seconds",
+            "When the certificate for a name will be renewed; 0 if that is not known.",
+            ["name"],
+            multiprocess_mode="mostrecent",
+        )
         self._blocks = Counter("asgi_tls_guard_blocks", "Addresses that were blocked.")
         self._refused = Counter("asgi_tls_guard_refused_connections", "Connections closed because of a block.")
 
@@ -134,6 +150,11 @@ class _Metrics:
         elif isinstance(event, StaplingEvent):
             self._stapling.labels(event.status).inc()
             self._set_by_name(self._staple, event.subject_alt_names, event.next_update)
+        elif isinstance(event, ACMEEvent):
+            self._acme.labels(event.action, event.code or "").inc()
+            self._set_by_name(self._acme_renewal, event.names, event.renew_at)
+            if event.action == "obtained":
+                self._set_by_name(self._acme_success, event.names, event.ts)
         elif isinstance(event, GuardEvent):
             self._refused.inc(event.connections)
             if event.action == "blocked":

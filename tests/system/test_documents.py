@@ -34,6 +34,11 @@ UNDER_EACH = (
 )
 TRUST = "it changes the trust of the whole machine"
 STORES = "tests/system/test_trust_stores.py::test_everybody_trusts_it_after_install_and_nobody_after_uninstall"
+CA = "it needs Let's Encrypt; the test has pebble"
+UNDER_TRAFFIC = "tests/renewal/system/test_acme_servers.py::test_the_first_certificate_under_traffic"
+WILDCARD = "tests/renewal/system/test_acme_servers.py::test_an_external_account_a_wildcard_by_a_command_and_a_profile"
+ACME_COMMANDS = "tests/renewal/system/test_acme_servers.py::test_the_commands"
+FIRST_ACME = "asgi-tls uvicorn app:app --host 0.0.0.0 --port 443 --tls-redirect-port 80 --tls-acme example.com"
 CALL = 'curl --cacert "$(.venv/bin/asgi-tls ca path)" https://localhost:8443/tls'
 
 # What the blocks marked `elsewhere` hold, why it is not run as it stands, and the tests that stand in for it.
@@ -66,6 +71,34 @@ ELSEWHERE: dict[tuple[str, str], tuple[str, str]] = {
         "demo_app/live/README.md",
         ".venv/bin/asgi-tls gunicorn app:app --bind 127.0.0.1:8443",
     ): (INSTALLS, UNDER_EACH),
+    ("README.md", FIRST_ACME): (CA, UNDER_TRAFFIC),
+    ("docs/acme.md", "pip install 'asgi-tls[uvicorn,acme]'"): (INSTALLS, NEW),
+    ("docs/acme.md", "pip install 'asgi-tls[acme-dns]'"): (INSTALLS, NEW),
+    ("docs/acme.md", FIRST_ACME + " --tls-acme www.example.com"): (CA, UNDER_TRAFFIC),
+    **{
+        ("docs/acme.md", f"asgi-tls acme {command}"): (CA, ACME_COMMANDS)
+        for command in (
+            "status --tls-acme example.com",
+            "issue --tls-acme example.com",
+            "revoke --tls-acme example.com --reason key-compromise",
+            "dns-record --tls-acme example.com",
+        )
+    },
+    (
+        "docs/acme.md",
+        "docker run -p 80:80 -p 443:443 -v acme:/var/lib/acme -e ASGI_TLS_ACME=example.com "
+        "-e ASGI_TLS_ACME_STORAGE=/var/lib/acme app",
+    ): (CA, UNDER_TRAFFIC),
+    **{
+        (
+            "docs/acme.md",
+            f"{before}asgi-tls uvicorn app:app --host 0.0.0.0 --port 443 --tls-acme '*.example.com' --tls-acme-dns {dns}",
+        ): (CA, WILDCARD)
+        for before, dns in (
+            ("", "/usr/local/bin/set-record"),
+            ("LEXICON_CLOUDFLARE_AUTH_TOKEN=… ", "lexicon:cloudflare"),
+        )
+    },
     ("docs/development.md", "asgi-tls ca install"): (TRUST, STORES),
     ("docs/development.md", "asgi-tls ca uninstall"): (TRUST, STORES),
     ("docs/development.md", "asgi-tls cert --client alice --pkcs12"): (

@@ -44,23 +44,21 @@ _FIX: Final = (
 _NAMES: Final = "the guard's Redis URL (--tls-guard-redis, ASGI_TLS_GUARD_REDIS, redis= of HandshakeGuard)"
 
 
-def check_url(url: str) -> None:
+def check_url(url: str, names: str = _NAMES) -> None:
     """Refuse what is not a Redis URL, without connecting. Nothing of the URL is repeated: it may hold a password.
 
-    Raises ConfigurationError.
+    `names` says what it is of. Raises ConfigurationError.
     """
-    problem = _problem(url)
+    problem = _problem(url, names)
     if problem is not None:
-        raise ConfigurationError(f"{_NAMES} {problem}", fix=_FIX)
+        raise ConfigurationError(f"{names} {problem}", fix=_FIX)
 
 
-def _problem(url: str) -> str | None:
+def _problem(url: str, names: str) -> str | None:
     try:
         from redis import ConnectionPool
     except ImportError:
-        raise ConfigurationError(
-            "HandshakeGuard needs the package redis for a Redis URL", fix="pip install 'asgi-tls[redis]'."
-        ) from None
+        raise ConfigurationError(f"{names} needs the package redis", fix="pip install 'asgi-tls[redis]'.") from None
     try:
         parts = urlsplit(url)
         number = parts.path.strip("/")

@@ -65,6 +65,7 @@ LIST: Final = Kind(
 )
 FILE: Final = Kind(parse=_path, metavar="FILE")
 DIRECTORY: Final = Kind(parse=_path, metavar="DIR")
+STORAGE: Final = Kind(parse=lambda text, base: text if "://" in text else _path(text, base), metavar="DIR|URL")
 SECONDS: Final = Kind(
     parse=lambda text, _: float(text), fix="Set it to a number of seconds, for example 10.", metavar="SECONDS"
 )
@@ -189,8 +190,9 @@ GROUPS: Final[dict[str, tuple[Setting, ...]]] = {
         ),
         _of(
             "acme_storage",
-            DIRECTORY,
-            "Keep the account and the certificates in this directory, which must outlive the server.",
+            STORAGE,
+            "Keep the account and the certificates in this directory, or in the Redis at this URL; it must outlive the "
+            "server.",
             default="acme in $STATE_DIRECTORY, or in the user's directory for data",
         ),
         _of("acme_profile", Kind(parse=TEXT.parse, metavar="NAME"), "One of the CA's profiles of certificates."),

@@ -72,6 +72,9 @@ ELSEWHERE: dict[tuple[str, str], tuple[str, str]] = {
         ".venv/bin/asgi-tls gunicorn app:app --bind 127.0.0.1:8443",
     ): (INSTALLS, UNDER_EACH),
     ("README.md", FIRST_ACME): (CA, UNDER_TRAFFIC),
+    ("docs/acme.md", "ASGI_TLS_ACME_STORAGE=rediss://:PASSWORD@redis.internal:6379/0 " + FIRST_ACME): (
+        CA, "tests/renewal/system/test_acme_redis.py::test_two_hosts_order_once_and_both_answer"
+    ),
     ("docs/acme.md", "pip install 'asgi-tls[uvicorn,acme]'"): (INSTALLS, NEW),
     ("docs/acme.md", "pip install 'asgi-tls[acme-dns]'"): (INSTALLS, NEW),
     ("docs/acme.md", FIRST_ACME + " --tls-acme www.example.com"): (CA, UNDER_TRAFFIC),
@@ -92,7 +95,8 @@ ELSEWHERE: dict[tuple[str, str], tuple[str, str]] = {
     **{
         (
             "docs/acme.md",
-            f"{before}asgi-tls uvicorn app:app --host 0.0.0.0 --port 443 --tls-acme '*.example.com' --tls-acme-dns {dns}",
+            f"{before}asgi-tls uvicorn app:app --host 0.0.0.0 --port 443 --tls-acme '*.example.com' "
+            f"--tls-acme-dns {dns}",
         ): (CA, WILDCARD)
         for before, dns in (
             ("", "/usr/local/bin/set-record"),

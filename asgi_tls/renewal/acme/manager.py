@@ -109,13 +109,17 @@ class Manager:
     def _run(self) -> None:
         with contextlib.suppress(Over):
             while True:
-                self._survive(self._board.mirror)
+                self._survive(self._mirror)
                 for watched in self._watched:
                     if time.monotonic() >= watched.next_look:
                         watched.next_look = time.monotonic() + MIRROR_SECONDS
                         self._survive(lambda watched=watched: self._look(watched))  # type: ignore[misc]
                 self._alive()
                 time.sleep(MIRROR_SECONDS)
+
+    def _mirror(self) -> None:
+        self._storage.refresh(["account.pem", *(f"{watched.key}.pem" for watched in self._watched)])
+        self._board.mirror()
 
     def _survive(self, step: Callable[[], None]) -> None:
         """Whatever goes wrong in one step must not end the renewals."""

@@ -36,6 +36,7 @@ _MOST_NAMES: Final = 100  # as Let's Encrypt has it
 _URL: Final = re.compile(r"https://[\x21-\x7e]+")
 _BASE64URL: Final = re.compile(r"[A-Za-z0-9_-]+={0,2}")
 _PLACEHOLDER_DAYS: Final = 90
+_REDIS: Final = ("redis://", "rediss://", "unix://")
 _NEEDS_ACCOUNT: Final = frozenset({"zerossl", "google"})
 
 
@@ -62,9 +63,9 @@ class ACME:
     server there), "tls-alpn-01" port 443. `dns` sets TXT records for "dns-01", and is used alone unless `challenges`
     says otherwise.
 
-    `storage` is where account and certificates are kept: a directory, or a `Storage`. By default `acme` in systemd's
-    STATE_DIRECTORY, else in the user's directory for data. It must outlive the server: what is lost is ordered again,
-    and CAs limit that.
+    `storage` is where account and certificates are kept: a directory, the URL of a Redis, or a `Storage`. By default
+    `acme` in systemd's STATE_DIRECTORY, else in the user's directory for data. It must outlive the server: what is lost
+    is ordered again, and CAs limit that.
 
     `contact` are e-mail addresses, `external_account` the key ID and the HMAC key (base64url) that some CAs give.
     `key` is "ecdsa" or "rsa"; each renewal has a new key.
@@ -305,6 +306,10 @@ def _account(given: tuple[str, str] | ExternalAccount | None) -> ExternalAccount
 def _storage(given: str | os.PathLike[str] | Storage | None) -> Storage:
     if given is None:
         return DirectoryStorage()
+    if isinstance(given, str) and given.startswith(_REDIS):
+        from asgi_tls.renewal.acme.redis import RedisStorage
+
+        return RedisStorage(given)
     if isinstance(given, str | os.PathLike):
         return DirectoryStorage(Path(given))
     if isinstance(given, Storage):

@@ -26,6 +26,7 @@ def prepare(sources: Sequence[ACME]) -> None:
             "the ACME sources of one server have several storages", fix="Give all of them the same storage."
         )
     storage.check()
+    storage.refresh(["account.pem", *(f"certificates/{source.identifier}.pem" for source in sources)])
     from asgi_tls.renewal.acme.board import answer_by
 
     answer_by(storage)

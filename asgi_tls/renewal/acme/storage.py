@@ -13,7 +13,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Protocol, runtime_checkable
@@ -56,6 +56,9 @@ class Storage(Protocol):
 
     def check(self) -> None:
         """Raise ConfigurationError where nothing can be stored."""
+
+    def refresh(self, keys: Sequence[str]) -> None:
+        """Bring what is stored under these keys to `local`, where that is another place. Called each second."""
 
     def load(self, key: str) -> bytes | None:
         """None where nothing is stored."""
@@ -116,6 +119,9 @@ class DirectoryStorage:
                 "the server is installed again: in a container, on a volume.",
                 settings=("acme_storage",),
             ) from None
+
+    def refresh(self, keys: Sequence[str]) -> None:
+        pass
 
     def load(self, key: str) -> bytes | None:
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
@@ -212,6 +218,11 @@ class DirectoryStorage:
         return self.path / f"locks/{name}.{number}.alive"
 
     def _path(self, key: str) -> Path:
-        if _KEY.fullmatch(key) is None:
-            raise ValueError(f"not a key of this storage: {key!r}")
-        return self.path / key
+        return self.path / checked_key(key)
+
+
+def checked_key(key: str) -> str:
+    """The key, if it is one: it becomes the name of a file. Raises ValueError."""
+    if _KEY.fullmatch(key) is None:
+        raise ValueError(f"not a key of this storage: {key!r}")
+    return key

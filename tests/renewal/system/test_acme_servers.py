@@ -5,24 +5,19 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
-import ssl
 import stat
 import subprocess
-import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from acme_servers import Traffic, issuer, launched, options, settings_for, stored, until, until_issued
 from cryptography import x509
 from launch import Launch
-from patience import PATIENCE
-from pebble import HMAC, KID, NAME, SHORT, Pebble, pebble
-from servers import Server, asgi_tls, run, serve
+from pebble import HMAC, KID, NAME, SHORT, pebble
+from servers import asgi_tls, run, serve
 
 pytestmark = pytest.mark.system
 
@@ -41,99 +36,13 @@ LAUNCHES = [
 ]
 
 
-def settings_for(ca: Pebble, storage: Path, **more: str) -> dict[str, str]:
-    return {
-        "acme": NAME,
-        "acme_directory": ca.url,
-        "acme_ca_file": str(ca.ca_file),
-        "acme_storage": str(storage),
-        "redirect_port": str(ca.http_port),
-        **more,
-    }
-
-
-@contextmanager
-def launched(launch: Launch, ca: Pebble, storage: Path, *own: str, **more: str) -> Iterator[Server]:
-    ready, count = launch.readiness()
-    command = launch.command(None, settings_for(ca, storage, **more), *own, port=ca.tls_port)
-    with serve(command, ready=ready, count=count) as server:
-        yield server
-
-
-def issuer(port: int) -> str:
-    """Who issued the certificate that is served, the placeholder included."""
-    context = ssl.create_default_context()
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    with (
-        socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as raw,
-        context.wrap_socket(raw, server_hostname=NAME) as secure,
-    ):
-        der = secure.getpeercert(binary_form=True)
-        assert der is not None
-        return x509.load_der_x509_certificate(der).issuer.rfc4514_string()
-
-
-def until(condition: object, server: Server | None = None) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():  # type: ignore[operator]
-        assert time.monotonic() < deadline, server and server.text
-        time.sleep(0.1)
-
-
-def until_issued(ca: Pebble, server: Server) -> None:
-    until(lambda: "Pebble" in issuer(ca.tls_port), server)
-
-
-@dataclass
-class Traffic:
-    """Requests one after the other, each on a connection of its own; any certificate will do."""
-
-    port: int
-    answered: int = 0
-    failed: list[str] = field(default_factory=list)
-    _over: threading.Event = field(default_factory=threading.Event)
-
-    def _run(self) -> None:
-        context = ssl.create_default_context()
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        while not self._over.is_set():
-            try:
-                with (
-                    socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE) as raw,
-                    context.wrap_socket(raw, server_hostname=NAME) as secure,
-                ):
-                    secure.sendall(f"GET / HTTP/1.1\r\nHost: {NAME}\r\nConnection: close\r\n\r\n".encode())
-                    assert secure.recv(64).startswith(b"HTTP/1.1 200")
-                self.answered += 1
-            except (OSError, AssertionError) as error:
-                self.failed.append(repr(error))
-
-    @contextmanager
-    def running(self, threads: int = 2) -> Iterator[Traffic]:
-        all_of_it = [threading.Thread(target=self._run) for _ in range(threads)]
-        for each in all_of_it:
-            each.start()
-        try:
-            yield self
-        finally:
-            self._over.set()
-            for each in all_of_it:
-                each.join(PATIENCE)
-
-
-def stored(storage: Path) -> Mapping[str, object]:
-    (found,) = (storage / "certificates").glob("*.json")
-    values: dict[str, object] = json.loads(found.read_text())
-    return values
-
-
 @pytest.mark.parametrize(("launch", "challenge"), LAUNCHES, ids=lambda value: str(value))
 def test_the_first_certificate_under_traffic(tmp_path: Path, launch: Launch, challenge: str) -> None:
     storage = tmp_path / "storage"
     with pebble(tmp_path) as ca, launched(launch, ca, storage, acme_challenge=challenge) as server:
         assert "placeholder" in issuer(ca.tls_port)
         with Traffic(ca.tls_port).running() as traffic:
-            until_issued(ca, server)
+            until_issued(ca.tls_port, server)
             until(lambda: stored(storage)["window"] is not None, server)
         assert (traffic.failed, ca.orders, len(ca.issued)) == ([], 1, 1)
         assert traffic.answered > 10
@@ -149,7 +58,7 @@ def test_nobody_orders_again_what_is_there(tmp_path: Path) -> None:
     with pebble(tmp_path) as ca:
         for _ in range(3):
             with launched(launch, ca, storage) as server:
-                until_issued(ca, server)
+                until_issued(ca.tls_port, server)
         assert ca.orders == 1
         # Also where no CA is there any more: what is stored is served from the first connection on.
         ca.stop()
@@ -161,7 +70,7 @@ def test_nobody_orders_again_what_is_there(tmp_path: Path) -> None:
 def test_20_seconds_of_life_under_load(tmp_path: Path) -> None:
     storage, launch = tmp_path / "storage", Launch("uvicorn", "uvloop", 2)
     with pebble(tmp_path, profiles=SHORT) as ca, launched(launch, ca, storage, acme_profile="seconds") as server:
-        until_issued(ca, server)
+        until_issued(ca.tls_port, server)
         with Traffic(ca.tls_port).running() as traffic:
             end = time.monotonic() + 45
             while time.monotonic() < end:
@@ -213,7 +122,7 @@ def test_a_herd_of_processes_orders_once(tmp_path: Path) -> None:
         first = herd.enter_context(launched(launch, ca, storage))
         others = [herd.enter_context(serve(launch.command(None, settings), ready=ready, count=count)) for _ in range(7)]
         for server in (first, *others):
-            until(lambda server=server: "Pebble" in issuer(server.port), server)
+            until_issued(server.port, server)
         assert (ca.orders, len(ca.issued)) == (1, 1)
 
 
@@ -228,7 +137,7 @@ def test_a_worker_that_is_killed_in_its_order_is_followed_by_another(tmp_path: P
         ours = parents & _descendants(server.process.pid)
         assert len(ours) == 1
         os.kill(ours.pop(), signal.SIGKILL)
-        until_issued(ca, server)
+        until_issued(ca.tls_port, server)
         assert ca.orders == 2
         assert len(ca.issued) == 1
         assert Path(f"/proc/{server.process.pid}").exists()
@@ -255,7 +164,7 @@ def test_a_ca_that_is_down_at_the_start(tmp_path: Path) -> None:
             (record,) = (storage / "certificates").glob("*.json")
             values = json.loads(record.read_text())
             record.write_text(json.dumps({**values, "again_at": 0}))  # as if the minute were over
-            until_issued(ca, server)
+            until_issued(ca.tls_port, server)
             assert stored(storage)["failures"] == 0
 
 
@@ -263,7 +172,7 @@ def test_a_ca_that_has_lost_the_account(tmp_path: Path) -> None:
     """pebble forgets everything when it is started again, and has another root."""
     storage, launch = tmp_path / "storage", Launch("uvicorn", "uvloop")
     with pebble(tmp_path, profiles=SHORT) as ca, launched(launch, ca, storage) as server:
-        until_issued(ca, server)
+        until_issued(ca.tls_port, server)
         before = issuer(ca.tls_port)
         ca.stop()
         ca.start()
@@ -286,7 +195,7 @@ def test_a_challenge_that_fails_is_followed_by_another_type(tmp_path: Path) -> N
             values = json.loads(record.read_text())
             assert len(values["failed_validations"]) == 1
             record.write_text(json.dumps({**values, "again_at": 0}))
-            until_issued(ca, server)
+            until_issued(ca.tls_port, server)
 
 
 def test_a_storage_that_is_full_or_gone_takes_nothing_away(tmp_path: Path) -> None:
@@ -296,7 +205,7 @@ def test_a_storage_that_is_full_or_gone_takes_nothing_away(tmp_path: Path) -> No
         until(lambda: ca.orders == 1, server)
         (storage / "certificates").rename(tmp_path / "away")
         (storage / "certificates").write_text("in the way")
-        until_issued(ca, server)
+        until_issued(ca.tls_port, server)
         assert "served from memory" in server.text
         (storage / "certificates").unlink()
         (tmp_path / "away").rename(storage / "certificates")
@@ -322,42 +231,38 @@ def test_an_external_account_a_wildcard_by_a_command_and_a_profile(tmp_path: Pat
             "acme": "*.wild.example.test", "acme_key": "rsa", "acme_profile": "default",
         }  # fmt: skip
         with launched(launch, ca, storage, **more) as server:
-            until_issued(ca, server)
+            until_issued(ca.tls_port, server)
             assert HMAC not in server.text
-        status, said = run(asgi_tls("acme", "status", *_options(settings_for(ca, storage, **more))))
+        status, said = run(asgi_tls("acme", "status", *options(settings_for(ca, storage, **more))))
         assert status == 0
         assert "*.wild.example.test" in said
         assert "valid until" in said
 
 
-def _options(settings: Mapping[str, str]) -> list[str]:
-    return [f"--tls-{name.replace('_', '-')}={value}" for name, value in settings.items() if name.startswith("acme")]
-
-
 def test_the_commands(tmp_path: Path) -> None:
     storage, launch = tmp_path / "storage", Launch("uvicorn", "uvloop")
     with pebble(tmp_path) as ca:
-        options = _options(settings_for(ca, storage))
-        status, said = run(asgi_tls("acme", "status", *options))
+        own = options(settings_for(ca, storage))
+        status, said = run(asgi_tls("acme", "status", *own))
         assert status == 1
         assert "none that is valid now" in said
         with launched(launch, ca, storage) as server:
-            until_issued(ca, server)
+            until_issued(ca.tls_port, server)
             (pem,) = (storage / "certificates").glob("*.pem")
             first = pem.read_bytes()
-            status, said = run(asgi_tls("acme", "issue", *options))
+            status, said = run(asgi_tls("acme", "issue", *own))
             assert (status, "Nothing is due" in said) == (1, True)
-            status, said = run(asgi_tls("acme", "issue", "--force", *options))
+            status, said = run(asgi_tls("acme", "issue", "--force", *own))
             assert status == 0, said
             assert pem.read_bytes() != first
             serial = x509.load_pem_x509_certificate(pem.read_bytes()).serial_number
-            status, said = run(asgi_tls("acme", "revoke", "--yes", "--reason=superseded", *options))
+            status, said = run(asgi_tls("acme", "revoke", "--yes", "--reason=superseded", *own))
             assert status == 0, said
             assert ca.status(serial) == "Revoked"
-            status, said = run(asgi_tls("acme", "dns-record", *options))
+            status, said = run(asgi_tls("acme", "dns-record", *own))
             assert f"{NAME}. CAA 0 issue" in said
             assert "accounturi=https://localhost" in said
-            status, said = run(asgi_tls("acme", "status", "--json", *options))
+            status, said = run(asgi_tls("acme", "status", "--json", *own))
             assert json.loads(said)["names"] == [NAME]
 
 
@@ -369,5 +274,5 @@ def test_an_address_and_a_name_in_unicode(tmp_path: Path) -> None:
         ready, count = launch.readiness()
         command = launch.command(None, settings, *more, port=ca.tls_port)
         with serve(command, ready=ready, count=count) as server:
-            until_issued(ca, server)
+            until_issued(ca.tls_port, server)
             assert "xn--bcher-kva.example.test, 127.0.0.1" in server.text

@@ -1,0 +1,142 @@
+"""ACME's storage in a real Redis: what the directory does, for several hosts."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from acme_servers import issuer, settings_for, until, until_issued
+from launch import Launch
+from pebble import free_ports, pebble
+from servers import await_port, serve
+
+from asgi_tls.errors import ConfigurationError
+from asgi_tls.renewal.acme.redis import RedisStorage
+from asgi_tls.renewal.acme.storage import StaleFenceError, Storage
+
+pytestmark = pytest.mark.system
+
+
+@contextmanager
+def redis(directory: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
+    command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "1 1", "--dir", str(directory)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    try:
+        await_port(port, timeout=60)
+        yield process
+    finally:
+        process.send_signal(signal.SIGCONT)
+        process.terminate()
+        process.wait(60)
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> Iterator[RedisStorage]:
+    (port,) = free_ports(1)
+    with redis(tmp_path, port):
+        yield RedisStorage(f"redis://127.0.0.1:{port}/0", directory=tmp_path / "mirror")
+
+
+def test_what_is_stored_is_listed_and_mirrored(storage: RedisStorage) -> None:
+    assert isinstance(storage, Storage)
+    storage.check()
+    fence = storage.lock("site", 60)
+    assert fence is not None
+    storage.store("certificates/a.pem", b"one", fence)
+    storage.store("certificates/a.pem", b"two", fence)
+    storage.store("challenges/b.json", b"{}", fence)
+    assert storage.load("certificates/a.pem") == b"two"
+    assert storage.load("certificates/c.pem") is None
+    assert storage.keys("challenges/") == ["challenges/b.json"]
+    assert (storage.local / "certificates/a.pem").read_bytes() == b"two"
+    assert (storage.local / "certificates/a.pem").stat().st_mode & 0o777 == 0o600
+    storage.delete("challenges/b.json", fence)
+    assert storage.keys("challenges/") == []
+    with pytest.raises(ValueError, match="not a key"):
+        storage.load("../account.pem")
+
+
+def test_a_holder_that_hangs_is_replaced_and_cannot_write(storage: RedisStorage) -> None:
+    hung = storage.lock("site", 0.2)
+    assert hung is not None
+    assert storage.lock("site", 60) is None
+    storage.extend(hung, 0.3)
+    until(lambda: storage.lock("site", 60) is not None)
+    with pytest.raises(StaleFenceError):
+        storage.store("account.pem", b"late", hung)
+    with pytest.raises(StaleFenceError):
+        storage.delete("account.pem", hung)
+    with pytest.raises(StaleFenceError):
+        storage.extend(hung, 60)
+    assert storage.load("account.pem") is None
+    storage.unlock(hung)  # late: it takes nothing from the other one
+    assert storage.lock("site", 60) is None
+
+
+def test_a_client_that_is_paused_beyond_its_lease(tmp_path: Path) -> None:
+    """The write waits in the socket of a stopped Redis, and arrives when another holder has the lock."""
+    (port,) = free_ports(1)
+    with redis(tmp_path, port) as server:
+        storage = RedisStorage(f"redis://127.0.0.1:{port}/0", directory=tmp_path / "mirror")
+        held = storage.lock("site", 0.5)
+        assert held is not None
+        server.send_signal(signal.SIGSTOP)
+        with pytest.raises(OSError, match="Redis"):
+            storage.store("account.pem", b"late", held)
+        server.send_signal(signal.SIGCONT)
+        other = None
+        deadline = time.monotonic() + 60
+        while other is None and time.monotonic() < deadline:
+            other = storage.lock("site", 60)
+            time.sleep(0.05)
+        assert other is not None
+        storage.store("account.pem", b"other", other)
+        with pytest.raises(StaleFenceError):
+            storage.store("account.pem", b"late", held)
+        assert storage.load("account.pem") == b"other"
+
+
+def test_a_redis_that_is_not_there_and_no_secret_in_the_words(tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    storage = RedisStorage(f"redis://:very-secret@127.0.0.1:{port}/0", directory=tmp_path / "mirror")
+    with pytest.raises(ConfigurationError, match="cannot be used: Redis: ConnectionError") as caught:
+        storage.check()
+    assert "very-secret" not in str(caught.value) + repr(storage) + repr(caught.value.__cause__)
+    with pytest.raises(ConfigurationError) as wrong:
+        RedisStorage("redis://:very/secret@127.0.0.1/0")
+    assert "very" not in str(wrong.value)
+
+
+def test_two_hosts_order_once_and_both_answer(tmp_path: Path) -> None:
+    """Two servers with directories of their own. The CA asks the second one, whoever orders."""
+    (port,) = free_ports(1)
+    ready, _ = Launch("uvicorn", "uvloop").readiness()
+    with pebble(tmp_path) as ca, redis(tmp_path, port) as server:
+        settings = settings_for(ca, Path("unused"), acme_storage=f"redis://127.0.0.1:{port}/0")
+        first, second = Launch("uvicorn", "uvloop", 2), Launch("hypercorn", "asyncio")
+        without = {name: value for name, value in settings.items() if name != "redirect_port"}
+        with (
+            serve(
+                first.command(None, without), ready=ready, count=3, env={"ASGI_TLS_HOME": str(tmp_path / "one")}
+            ) as one,
+            serve(
+                second.command(None, settings, port=ca.tls_port),
+                ready="Running on https",
+                env={"ASGI_TLS_HOME": str(tmp_path / "two")},
+            ) as two,
+        ):
+            for host in (one, two):
+                until_issued(host.port, host)
+            assert len(ca.issued) == 1
+            # Redis goes: both serve on.
+            server.send_signal(signal.SIGSTOP)
+            assert "Pebble" in issuer(one.port)
+            server.send_signal(signal.SIGCONT)
+            assert "Traceback" not in one.text + two.text
+    assert (tmp_path / "one/acme/redis/certificates").is_dir()
+    assert (tmp_path / "two/acme/redis/certificates").is_dir()

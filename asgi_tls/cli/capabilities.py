@@ -14,7 +14,7 @@ from importlib import metadata
 from typing import Any, Final
 
 from asgi_tls import _openssl
-from asgi_tls.cli import start_again
+from asgi_tls.cli import acme_platform, start_again
 from asgi_tls.context import proof
 from asgi_tls.context.policy import enforceable, usable_groups
 from asgi_tls.profile import PROFILES, TLSProfile
@@ -40,6 +40,7 @@ class Report:
     capabilities: dict[str, str | None]
     groups: tuple[str, ...]
     servers: dict[str, str | None]
+    acme: dict[str, str]
     profiles: dict[str, tuple[Loss, ...]]
 
     def as_json(self) -> dict[str, Any]:
@@ -64,6 +65,7 @@ def report() -> Report:
         capabilities=capabilities,
         groups=_openssl.supported_groups(),
         servers={name: _server(name) for name in SERVERS},
+        acme=acme_platform.findings(),
         profiles={name: losses(profile) for name, profile in PROFILES.items()},
     )
 

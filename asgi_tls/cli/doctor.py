@@ -57,6 +57,8 @@ def _print(found: Report) -> None:
     table.add_row("groups", ", ".join(found.groups))
     for name, version in found.servers.items():
         table.add_row(name, version or f"not installed: pip install 'asgi-tls\\[{name}]'")
+    for name, words in found.acme.items():
+        table.add_row(name, words.replace("[", "\\["))
     console.print(table)
     profiles: dict[Loss, list[str]] = {}
     for name, losses in found.profiles.items():

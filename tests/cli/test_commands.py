@@ -62,8 +62,10 @@ def test_doctor_says_what_is_there() -> None:
     assert supported is not None
     lost = {loss["what"] for loss in report["profiles"]["modern"]}
     assert lost == {f"no group {name}" for name in MODERN.groups if name not in supported}
-    status, text = run(asgi_tls("doctor"))
+    assert [*report["acme"]] == ["acme", "port 80", "port 443", "acme storage"]
+    status, text = run(asgi_tls("doctor"), env={"STATE_DIRECTORY": "/dev/shm/app"})
     assert status == 0
+    assert "/dev/shm/app/acme is in memory, and lost at the next start" in " ".join(text.split())
     assert ssl.OPENSSL_VERSION in text
     assert "uvicorn" in text
 

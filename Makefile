@@ -16,11 +16,12 @@ demo: $(VENV)/installed  ## serve the demo application on https://localhost:8443
 help:  ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
+# More processes than cores: most of what the tests do is to wait.
 test: $(VENV)/installed  ## run the tests that need Python packages only
 	$(BIN)/pytest -n 4 --dist worksteal -m "not system"
 
 test-system: $(VENV)/installed system-packages  ## run the tests with nginx, browsers and other programs; installs Debian packages
-	$(BIN)/pytest -n 2 --dist worksteal -m system
+	$(BIN)/pytest -n 3 --dist worksteal -m system
 
 check: $(VENV)/installed dist  ## run ruff, the formatter and mypy --strict, and check the built package
 	$(BIN)/ruff check .

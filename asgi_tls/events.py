@@ -26,6 +26,7 @@ NOTICES: Final = {
     "missing-groups": "this OpenSSL lacks groups of the profile",
     "unsupported": "this platform cannot enforce a part of the policy",
     "libssl": "without libssl there is no stapling, and no resumption at another worker",
+    "event-loop": "this event loop accepts connections by itself, so events name no address",
     "open-file": "other users can read or write a key, a password or a ticket secret",
     "unused-password": "a password is set for a key that is not encrypted",
     "unreadable-file": "workers of another user cannot read a file, so they do not notice its renewal",

@@ -20,7 +20,7 @@ from asgi_tls.certificate.by_name import Sources, sources_by_name
 from asgi_tls.context.server_context import ClientAuth, ServerContext
 from asgi_tls.errors import ConfigurationError, UnsupportedError
 from asgi_tls.events import Listener, Notice
-from asgi_tls.handshake.accept import receive_with
+from asgi_tls.handshake.accept import can_accept, receive_with
 from asgi_tls.handshake.plain_http import PlainHTTP
 from asgi_tls.listeners.log import log_events, log_notices
 from asgi_tls.profile import INTERMEDIATE, TLSProfile
@@ -44,6 +44,11 @@ CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
     "stapling": get_args(Stapling),
 }
 """The settings that take one of a few words, and those words."""
+
+_NO_ADDRESSES: Final = (
+    "This event loop accepts connections by itself (the proactor loop of Windows does): events of handshakes name no "
+    "address, and the guard blocks nobody. On Linux and macOS they do."
+)
 
 _SECONDS: Final = {"reload_interval": 5, "handshake_timeout": 10}
 """The settings that are a length of time, with an example each."""
@@ -182,6 +187,8 @@ class ServerTLS:
         for certificate in _each(offer):
             tell(loaded_event(certificate))
         loop = running_loop()
+        if loop is not None and not can_accept(loop):
+            context.notes.append(Notice("event-loop", _NO_ADDRESSES))
         if self.client_auth is not None and watch and loop is None:
             context.without_sessions()
         if watch is not False:

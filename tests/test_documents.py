@@ -156,3 +156,17 @@ def test_the_files_that_the_architecture_names_are_there(page: str) -> None:
     }
     assert len(named) > 10
     assert not missing
+
+
+def test_the_workflow_for_a_forge_runs_what_the_readme_says_on_each_system() -> None:
+    import yaml
+
+    workflow = yaml.safe_load((REPOSITORY / ".github/workflows/ci.yml").read_text(encoding="utf-8"))
+    jobs = workflow["jobs"]
+    assert {job["runs-on"].partition("-")[0] for job in jobs.values()} == {"ubuntu", "macos", "windows"}
+    commands = {step["run"] for job in jobs.values() for step in job["steps"] if "run" in step}
+    assert {"make check", "make test", "make test-system"} <= commands
+    floor = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["requires-python"].strip(">=")
+    assert jobs["linux"]["strategy"]["matrix"]["python"][0] == floor
+    named = {word for each in commands for word in each.split() if word.startswith("tests/")}
+    assert all((REPOSITORY / word).exists() for word in named)

@@ -31,7 +31,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 )
 # These stand beside the layers: they may import only what is named.
 BESIDE: dict[str, set[str]] = {
-    "middleware": {"errors", "hostnames", "profile", "certificate", "connection"},
+    "middleware": {"errors", "files", "hostnames", "profile", "certificate", "connection"},
     "listeners": {"errors", "events", "files", "hostnames"},
     "dev": {"errors", "files", "hostnames", "profile", "certificate"},
     "explain": {"errors", "handshake"},

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import os
 import ssl
 import struct
 import sys
@@ -122,7 +123,8 @@ def libssl() -> tuple[LibSSL | None, str | None]:
     try:
         lib = LibSSL(path)
     except (OSError, AttributeError):
-        return None, f"{path or sys.executable} does not export libssl: it is linked statically"
+        where = "it is linked statically" if os.name != "nt" else "on Windows it is in a DLL of its own"
+        return None, f"{path or sys.executable} does not export libssl: {where}"
     problem = _prove(lib)
     return (None, problem) if problem else (lib, None)
 

@@ -205,6 +205,9 @@ def _status_of_hypercorn(config: Any) -> int:
 
 
 def _gunicorn(arguments: Sequence[str], ours: dict[str, Any]) -> Any:
+    if os.name == "nt":
+        fix = "Use `asgi-tls uvicorn` or `asgi-tls hypercorn`."
+        raise UnsupportedError("gunicorn does not run on Windows", fix=fix)
     try:
         from asgi_tls.servers.gunicorn import Application
     except ImportError:

@@ -67,10 +67,18 @@ def receive_with(
         dispatcher=dispatcher, covers=covers, timeout=float(timeout), plain_http=plain_http
     )
     try:
-        _install(asyncio.get_running_loop())
+        loop = asyncio.get_running_loop()
     except RuntimeError:  # no loop: gunicorn's blocking workers, or a context made ahead of the loop
         logger.debug("no event loop runs: servers of asyncio accept on their own, and events name no address")
+    else:
+        if can_accept(loop):
+            _install(loop)
     return dispatcher.tell
+
+
+def can_accept(loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether connections can be accepted here. The proactor loop of Windows has no readers: it accepts by itself."""
+    return type(loop).add_reader is not asyncio.AbstractEventLoop.add_reader
 
 
 def _install(loop: Any) -> None:

@@ -24,6 +24,13 @@ async def bound(create: Callable[..., Any], *where: Any, options: dict[str, Any]
 
 def as_it_is(sock: socket.socket) -> socket.socket:
     """The socket under its true family: uvicorn calls every socket that it inherits by number a unix socket."""
-    if sock.getsockopt(socket.SOL_SOCKET, socket.SO_DOMAIN) == sock.family:
+    if _true_family(sock) == sock.family:
         return sock
     return socket.socket(fileno=sock.detach())
+
+
+def _true_family(sock: socket.socket) -> int:
+    if hasattr(socket, "SO_DOMAIN"):
+        return sock.getsockopt(socket.SOL_SOCKET, socket.SO_DOMAIN)
+    with socket.socket(fileno=os.dup(sock.fileno())) as same:  # macOS: Python asks the socket for its address
+        return same.family

@@ -30,6 +30,9 @@ _LINGER_LIMIT: Final = 512
 
 _lingering: set[int] = set()
 
+_UNIX: Final = getattr(socket, "AF_UNIX", None)
+_DONTWAIT: Final = getattr(socket, "MSG_DONTWAIT", 0)  # Windows has none, and nothing there gets as far as here
+
 LET_GO_AFTER: Final = 0.1
 """Seconds until the tasks of a server have seen the error that ends their connection."""
 
@@ -88,7 +91,7 @@ def accept(
         socket.close(descriptor)
         return None
     # With its protocol, so that asyncio sets TCP_NODELAY; without that, answers wait 40 ms. uvloop sets it anyway.
-    protocol = 0 if family == socket.AF_UNIX else socket.IPPROTO_TCP
+    protocol = 0 if family == _UNIX else socket.IPPROTO_TCP
     peer = Peer(family, socket.SOCK_STREAM, protocol, descriptor)
     peer.family, peer.peer_loop, peer.peer_started = family, loop, time.perf_counter()
     peer.peer_address, peer.peer_ending = found, ending
@@ -113,7 +116,7 @@ def address_of(address: object) -> Address:
 def has_left(peer: Peer) -> bool:
     """Whether a peer that can be read from has closed the connection, so that no handshake can be finished."""
     try:
-        first = peer.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        first = peer.recv(1, socket.MSG_PEEK | _DONTWAIT)
     except BlockingIOError:
         return False
     except OSError:
@@ -211,7 +214,7 @@ def close_blocking(sock: socket.socket) -> None:
         sock.shutdown(socket.SHUT_WR)
     with contextlib.suppress(OSError):
         left = _LINGER_BYTES
-        while left > 0 and (data := sock.recv(_CHUNK, socket.MSG_DONTWAIT)):
+        while left > 0 and (data := sock.recv(_CHUNK, _DONTWAIT)):
             left -= len(data)
 
 

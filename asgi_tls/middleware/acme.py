@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from asgi_tls.certificate.challenges import challenges
 from asgi_tls.errors import ConfigurationError
+from asgi_tls.files import read_regular
 from asgi_tls.middleware.answer import Answer
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ CHALLENGE_PATH = "/.well-known/acme-challenge/"
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{1,512}")
 # A key authorization is the token, a dot and 43 characters. Anything much longer is not a challenge.
 _LARGEST_FILE = 4096
+_CAN_DESCEND = all(hasattr(os, name) for name in ("O_DIRECTORY", "O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC"))
 _NOT_FOUND = Answer.text(404, "Not Found")
 _HEADERS = ((b"content-type", b"application/octet-stream"), (b"x-content-type-options", b"nosniff"))
 
@@ -71,6 +73,8 @@ class ChallengeFiles:
 
     def read(self, token: str) -> bytes | None:
         """The content of the challenge file; None when there is none that may be served. Blocks on the disk."""
+        if not _CAN_DESCEND:
+            return _read_by_path(self.webroot, token)
         try:
             directory = os.open(self.webroot, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             for name in CHALLENGE_PATH.strip("/").split("/"):
@@ -83,6 +87,21 @@ class ChallengeFiles:
                 return file.read(_LARGEST_FILE)
         except OSError:
             return None
+
+
+def _read_by_path(webroot: Path, token: str) -> bytes | None:
+    """The same on Windows, which opens no file below an open directory. A link leads nowhere here either."""
+    directory = webroot.joinpath(*CHALLENGE_PATH.strip("/").split("/"))
+    try:
+        if (
+            directory.resolve() != webroot.resolve() / directory.relative_to(webroot)
+            or (directory / token).is_symlink()
+        ):
+            return None
+        data, _ = read_regular(directory / token, _LARGEST_FILE + 1)
+    except OSError:
+        return None
+    return data if len(data) <= _LARGEST_FILE else None
 
 
 def _descend(directory: int, name: str, flags: int) -> int:

@@ -13,7 +13,8 @@ _BATCH: Final = 64
 
 _ready: Final[list[str]] = []
 # A worker that is forked must not draw what its parent or another worker draws.
-os.register_at_fork(after_in_child=_ready.clear)
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_ready.clear)
 
 
 def new_nonce() -> str:

@@ -50,6 +50,10 @@ class HandshakeContext(ssl.SSLContext):
     tls_before_each: Callable[[], None] | None = None
     tls_on_no_ticket: Callable[[], None] | None = None
 
+    # Where the user has patched the loop with `aiofastnet`: its own engine makes connections without a Python object,
+    # and CPython's SNI callback would end the process.
+    _aiofastnet_force_fallback_ssl = True
+
     @property  # type: ignore[override]  # of the type that the documented class has, not the one below it
     def options(self) -> ssl.Options:
         return super().options

@@ -49,6 +49,11 @@ class Shop:
     def port(self) -> str:
         return str(self.taken.getsockname()[1])
 
+    @property
+    def free(self) -> str:
+        """One that nobody is asked for: the mistake comes first."""
+        return "18443"
+
 
 @dataclass(frozen=True)
 class Mistake:
@@ -59,6 +64,7 @@ class Mistake:
     fix: str
     options: Callable[[Shop], Sequence[str]] = lambda _: ()
     env: Callable[[Shop], Mapping[str, str]] = lambda _: {}
+    port: Callable[[Shop], str] = lambda _: "0"
     status: int = 3
     good: bool = True
     """Whether the good pair is set as well."""
@@ -136,6 +142,10 @@ MISTAKES = [
         "a plain port that is taken", "in use", "port",
         options=lambda shop: [f"--tls-redirect-port={shop.port}", "--tls-public-port=443"],
     ),
+    Mistake(
+        "one port for both", "and so is the TLS port", "another port",
+        port=lambda shop: shop.free, **option("redirect-port", lambda shop: shop.free),
+    ),
     Mistake("a webroot without its port", "without --tls-redirect-port", "80", **option("redirect-webroot", ".")),
     Mistake("metrics at no address", "metrics", "HOST:PORT", **option("metrics", "nowhere")),
     Mistake("a Redis URL that is none", "Redis URL", "redis://", **option("guard-redis", "localhost:6379")),
@@ -190,7 +200,8 @@ def test_a_mistake(shop: Shop, mistake: Mistake) -> None:
     options = [*mistake.options(shop)]
 
     def start(server: str) -> tuple[int, str]:
-        listen = ["--port=0"] if server == "uvicorn" else ["--bind=127.0.0.1:0"]
+        port = mistake.port(shop)
+        listen = [f"--port={port}"] if server == "uvicorn" else [f"--bind=127.0.0.1:{port}"]
         return run(asgi_tls(server, "facts_app:app", *listen, *options), env=env)
 
     with ThreadPoolExecutor(3) as pool:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
+import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -242,6 +243,35 @@ def test_no_session_of_a_challenge_lets_anybody_in(files: Files, version: ssl.TL
                 assert made == []
 
     asyncio.run(main())
+
+
+def test_a_flood_of_validations_touches_no_file_and_no_network(files: Files) -> None:
+    """Of names that are pending and of others, once each pending one has its context."""
+    touched: list[tuple[str, object]] = []
+    watching = False
+
+    def watch(event: str, arguments: tuple[object, ...]) -> None:
+        if watching and event in {"open", "socket.connect", "socket.getaddrinfo", "subprocess.Popen"}:
+            touched.append((event, arguments[0]))
+
+    sys.addaudithook(watch)
+    context = asking("acme-tls/1")
+
+    async def main() -> None:
+        nonlocal watching
+        async with serving(ServerTLS(files.ecdsa, listeners=[])) as (port, made):
+            await asyncio.to_thread(validate, port, context)
+            with contextlib.ExitStack() as clients:
+                flood = [clients.enter_context(Conversation(port, context, name)) for name in (NAME, "x.test") * 50]
+                watching = True
+                for client in flood:
+                    with contextlib.suppress(ssl.SSLError):
+                        await asyncio.to_thread(client.shake_hands)
+                watching = False
+            assert made == []
+
+    asyncio.run(main())
+    assert touched == []
 
 
 def test_a_required_certificate_does_not_keep_a_ca_of_tls_1_3_out(files: Files) -> None:

@@ -39,6 +39,7 @@ from asgi_tls.connection import connected
 from asgi_tls.errors import ASGITLSError, ConfigurationError
 from asgi_tls.events import Notice
 from asgi_tls.handshake.ssl_object import TLSObject
+from asgi_tls.renewal.acme.start import hand_over
 from asgi_tls.servers import addresses, plain
 from asgi_tls.servers.build import server_tls
 from asgi_tls.servers.given import Given, read
@@ -86,6 +87,7 @@ class _Factory(ContextMaker):
         tls.follow()
         self.tls, self._notices = tls, notices
         if tls.orders:
+            hand_over(tls.orders, config.uid, config.gid)
             self._order_from_the_start(config)
         self.announce(notices)
 

@@ -154,13 +154,16 @@ class _Child:
 
     def __init__(self) -> None:
         # -P: whatever the working directory has. Not in our session: Ctrl+C is for the server.
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "asgi_tls.renewal.acme.process"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "asgi_tls.renewal.acme.process"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise failure("refused", f"{sys.executable} cannot be started for the order: {error.strerror}") from None
         self.lines = queue.SimpleQueue[bytes | None]()
         self._printed = b""
         for stream, read in ((self._process.stdout, self._read_lines), (self._process.stderr, self._read_words)):

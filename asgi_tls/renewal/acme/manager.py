@@ -52,6 +52,7 @@ _LONGEST_LOOK: Final = 5.0
 _FIRST_CONNECTION: Final = 5.0
 """Seconds that an order waits for a server that accepts by itself, and does not say when."""
 _SAVE_AGAIN: Final = 30.0
+_MOST_TROUBLES: Final = 20
 
 
 class Over(Exception):  # noqa: N818 -- not an error: nobody needs the certificates any more
@@ -93,7 +94,7 @@ class Manager:
         self._board = Board(self._storage)
         self._tell, self._is_over, self._nudge = tell, is_over, nudge
         self._started = time.monotonic()
-        self._trouble = ""
+        self._troubles: set[str] = set()  # that have been reported: each is once
         answer_by(self._storage)
 
     def start(self) -> None:
@@ -128,8 +129,8 @@ class Manager:
         except Over:
             raise
         except OSError as error:
-            if self._trouble != str(error):
-                self._trouble = str(error)
+            if str(error) not in self._troubles and len(self._troubles) < _MOST_TROUBLES:
+                self._troubles.add(str(error))
                 logger.error("the ACME storage cannot be used: %s; what is served stays in use", error)  # noqa: TRY400
         except Exception:
             logger.exception("ACME failed in a way that it should not; it goes on")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import weakref
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -30,6 +31,26 @@ def prepare(sources: Sequence[ACME]) -> None:
     from asgi_tls.renewal.acme.board import answer_by
 
     answer_by(storage)
+
+
+def hand_over(sources: Sequence[ACME], uid: int, gid: int) -> None:
+    """Before workers of another user start: an empty storage becomes theirs. Raises ConfigurationError for one with
+    contents of somebody else's.
+    """
+    if not sources or os.name != "posix" or uid == os.geteuid():
+        return
+    directory = sources[0].storage.local
+    inside = [directory, *directory.rglob("*")]
+    if all(path.stat().st_uid == uid for path in inside):
+        return
+    if any(path.is_file() and path.stat().st_size for path in inside):
+        raise ConfigurationError(
+            f"the ACME storage {directory} belongs to another user than the workers (uid {uid})",
+            fix=f"chown -R {uid}:{gid} {directory}",
+            settings=("acme_storage",),
+        )
+    for path in inside:
+        os.chown(path, uid, gid)
 
 
 def keep_alive(

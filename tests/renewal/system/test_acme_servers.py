@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import signal
 import stat
 import subprocess
+import tempfile
 import time
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime, timedelta
@@ -276,3 +278,19 @@ def test_an_address_and_a_name_in_unicode(tmp_path: Path) -> None:
         with serve(command, ready=ready, count=count) as server:
             until_issued(ca.tls_port, server)
             assert "xn--bcher-kva.example.test, 127.0.0.1" in server.text
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_workers_of_another_user(tmp_path: Path) -> None:
+    """A new storage becomes theirs; one with contents of somebody else's is refused."""
+    with tempfile.TemporaryDirectory() as open_to_all, pebble(tmp_path) as ca:
+        Path(open_to_all).chmod(0o755)
+        storage, launch = Path(open_to_all, "storage"), Launch("gunicorn", "asgi", 2)
+        own = ["--user=nobody", "--group=nogroup"]
+        user = pwd.getpwnam("nobody").pw_uid
+        with launched(launch, ca, storage, *own):  # which cannot order where this Python is root's alone
+            assert {path.stat().st_uid for path in (storage, *storage.iterdir())} == {user}
+        (storage / "account.pem").write_text("root's")
+        status, said = run(launch.command(None, settings_for(ca, storage), *own, port=ca.tls_port))
+        assert status == 3
+        assert f"chown -R {user}:" in said

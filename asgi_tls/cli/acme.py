@@ -23,7 +23,6 @@ from asgi_tls.servers.settings import GROUPS
 
 if TYPE_CHECKING:
     from asgi_tls.events import ACMEEvent
-    from asgi_tls.renewal.acme.schedule import Record
     from asgi_tls.renewal.acme.source import ACME
 
 _SETTINGS: Final = [setting.name for setting in GROUPS["Automatic HTTPS"]]
@@ -76,9 +75,10 @@ def status(source: ACME, as_json: bool) -> None:
 
     The exit status is 1 if there is no certificate that is valid now.
     """
+    from asgi_tls.renewal.acme.records import read_record
     from asgi_tls.renewal.acme.schedule import decide
 
-    record, now = _record(source), time.time()
+    record, now = read_record(source), time.time()
     is_valid = (
         record.not_before is not None and record.not_after is not None and record.not_before <= now < record.not_after
     )
@@ -143,8 +143,9 @@ def issue(source: ACME, force: bool) -> None:
 def revoke(source: ACME, reason: str) -> None:
     """Revoke the certificate. A running server orders another one at once, with a new key."""
     from asgi_tls.renewal.acme.orders import revoke as revoke_by
+    from asgi_tls.renewal.acme.records import read_record
 
-    record, pem = _record(source), source.storage.load(f"certificates/{source.identifier}.pem")
+    record, pem = read_record(source), source.storage.load(f"certificates/{source.identifier}.pem")
     ca = next((each for each in source.cas if each.url == record.ca), None)
     if pem is None or ca is None:
         raise ConfigurationError(
@@ -185,12 +186,6 @@ def dns_record(source: ACME) -> None:
         click.echo(f'{name}. CAA 0 {kind} "{issuer}{account}{methods}"')
         if "dns-01" in source.challenges:
             click.echo(f"; {source.directory} looks for TXT records at _acme-challenge.{name}.")
-
-
-def _record(source: ACME) -> Record:
-    from asgi_tls.renewal.acme.schedule import from_json
-
-    return from_json(source.storage.load(f"certificates/{source.identifier}.json"))
 
 
 @contextlib.contextmanager

@@ -98,10 +98,13 @@ def pyenv() -> Iterator[tuple[str, str]]:
 
 
 def floors() -> list[str]:
-    """Each `name>=version` of the package and its extras, pinned to that version."""
+    """Each `name>=version` of the package and its extras, pinned to that version.
+
+    ACME's are left out: certbot's `acme` needs a newer cryptography than the rest does.
+    """
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     declared = [*project["dependencies"]]
     for name, requirements in project["optional-dependencies"].items():
-        if name != "dev":
+        if name not in {"dev", "acme", "acme-dns"}:
             declared += requirements
     return [re.sub(r">=([^,;]+)[^;]*", r"==\1", line) for line in declared if not line.startswith("asgi-tls")]

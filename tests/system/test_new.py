@@ -164,7 +164,7 @@ def test_the_unit_is_one_that_systemd_takes_and_its_command_serves(
     status, said = run(["systemd-analyze", "security", "--offline=true", "--no-pager", "--threshold=20", str(unit)])
     assert status == 0, said
     settings = dict(re.findall(r"^(\w+)=(.*)$", unit.read_text(), re.MULTILINE))
-    environment = re.findall(r"ASGI_TLS_\w+", text)
+    environment = re.findall(r"^Environment=(ASGI_TLS_\w+)", text, re.MULTILINE)
     assert {"ASGI_TLS_CERTFILE", "ASGI_TLS_KEYFILE"} == {*environment}
     pair = {"ASGI_TLS_CERTFILE": str(files.ecdsa.certfile), "ASGI_TLS_KEYFILE": str(files.ecdsa.keyfile)}
     with project.serve(settings["ExecStart"], **pair) as server:

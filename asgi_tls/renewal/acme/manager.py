@@ -25,6 +25,7 @@ from asgi_tls.renewal.acme.agent import Job, Presented, Result
 from asgi_tls.renewal.acme.board import MIRROR_SECONDS, Board, answer_by
 from asgi_tls.renewal.acme.ca import CA
 from asgi_tls.renewal.acme.problems import ACMEError
+from asgi_tls.renewal.acme.records import read_record
 from asgi_tls.renewal.acme.schedule import (
     Record,
     Window,
@@ -32,7 +33,6 @@ from asgi_tls.renewal.acme.schedule import (
     choice,
     decide,
     failed,
-    from_json,
     put_off,
     stopped,
     succeeded,
@@ -143,7 +143,7 @@ class Manager:
         if watched.unsaved is not None:
             self._save_again(watched, *watched.unsaved)
             return
-        watched.record = self._read(watched)
+        watched.record = read_record(watched.source)
         now = time.time()
         decision = decide(watched.record, now)
         if decision.action == "order":
@@ -156,16 +156,13 @@ class Manager:
                 self._block(watched, decision.why, decision.until)
             watched.next_look = time.monotonic() + min(max(decision.until - now, 0.0), _LONGEST_LOOK)
 
-    def _read(self, watched: _Watched) -> Record:
-        return from_json(self._storage.load(f"{watched.key}.json"))
-
     def _under_lock(self, watched: _Watched, work: Callable[[_Watched, Fence], None]) -> None:
         """Whoever has the lock looks again: the one before may have done it."""
         fence = self._storage.lock(watched.source.identifier, _LEASE)
         if fence is None:
             return
         try:
-            watched.record = self._read(watched)
+            watched.record = read_record(watched.source)
             work(watched, fence)
         except StaleFenceError:
             logger.warning("another process has taken over the ACME order for %s", ", ".join(watched.source.names))

@@ -187,6 +187,16 @@ def failed(
     )
 
 
+def recovered(not_before: float, not_after: float) -> Record:
+    """For a certificate without a record. It was issued about when it begins to be valid."""
+    return Record(
+        not_before=not_before,
+        not_after=not_after,
+        renew_at=usual_time(not_before, not_after, 0.5),
+        issued=(not_before,),
+    )
+
+
 def stopped(record: Record) -> Record:
     """The server was stopped in an order: another one may begin at once."""
     return replace(record, unfinished=max(record.unfinished - 1, 0), again_at=0.0)

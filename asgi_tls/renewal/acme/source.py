@@ -203,6 +203,13 @@ class ACME:
         _good[path] = certificate
         return certificate
 
+    def stored(self) -> Certificate | None:
+        """The certificate that is stored, None if there is none that can be served."""
+        try:
+            return self._stored(self.path, "server")
+        except CertificateError:
+            return None
+
     def keep(self, pem: bytes | None) -> None:
         """Serve this from memory, where the storage cannot be written; None once it is stored."""
         if pem is None:

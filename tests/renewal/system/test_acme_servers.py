@@ -62,6 +62,13 @@ def test_nobody_orders_again_what_is_there(tmp_path: Path) -> None:
             with launched(launch, ca, storage) as server:
                 until_issued(ca.tls_port, server)
         assert ca.orders == 1
+        # Also where the record of it is lost.
+        for record in (storage / "certificates").glob("*.json"):
+            record.write_text("{")
+        with launched(launch, ca, storage) as server:
+            assert "Pebble" in issuer(ca.tls_port)
+            time.sleep(6)  # longer than what is stored is remembered
+        assert ca.orders == 1
         # Also where no CA is there any more: what is stored is served from the first connection on.
         ca.stop()
         with launched(launch, ca, storage) as server:
@@ -291,6 +298,7 @@ def test_workers_of_another_user(tmp_path: Path) -> None:
         with launched(launch, ca, storage, *own):  # which cannot order where this Python is root's alone
             assert {path.stat().st_uid for path in (storage, *storage.iterdir())} == {user}
         (storage / "account.pem").write_text("root's")
+        os.chown(storage / "account.pem", 0, 0)
         status, said = run(launch.command(None, settings_for(ca, storage), *own, port=ca.tls_port))
         assert status == 3
         assert f"chown -R {user}:" in said

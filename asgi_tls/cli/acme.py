@@ -155,7 +155,8 @@ def revoke(source: ACME, reason: str) -> None:
     revoke_by(ca, pem, _REASONS[reason])
     fence = source.storage.lock(source.identifier, 60.0)
     if fence is not None:
-        renewed = dataclasses.replace(record, renew_at=0.0, again_at=0.0)
+        # No break behind the last order: a person asks for this one.
+        renewed = dataclasses.replace(record, renew_at=0.0, again_at=0.0, issued=())
         from asgi_tls.renewal.acme.schedule import to_json
 
         source.storage.store(f"certificates/{source.identifier}.json", to_json(renewed), fence)

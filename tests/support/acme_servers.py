@@ -51,8 +51,8 @@ def issuer(port: int) -> str:
         return x509.load_der_x509_certificate(der).issuer.rfc4514_string()
 
 
-def until(condition: Callable[[], object], server: Server | None = None) -> None:
-    deadline = time.monotonic() + PATIENCE
+def until(condition: Callable[[], object], server: Server | None = None, *, patience: float = PATIENCE) -> None:
+    deadline = time.monotonic() + patience
     while not condition():
         assert time.monotonic() < deadline, server and server.text
         time.sleep(0.1)

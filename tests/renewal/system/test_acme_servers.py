@@ -78,17 +78,16 @@ def test_nobody_orders_again_what_is_there(tmp_path: Path) -> None:
 
 def test_20_seconds_of_life_under_load(tmp_path: Path) -> None:
     storage, launch = tmp_path / "storage", Launch("uvicorn", "uvloop", 2)
-    with pebble(tmp_path, profiles=SHORT) as ca, launched(launch, ca, storage, acme_profile="seconds") as server:
-        until_issued(ca.tls_port, server)
-        with Traffic(ca.tls_port).running() as traffic:
-            end = time.monotonic() + 45
-            while time.monotonic() < end:
-                time.sleep(0.5)
+    with pebble(tmp_path, profiles=SHORT) as ca:
+        with launched(launch, ca, storage, acme_profile="seconds") as server:
+            until_issued(ca.tls_port, server)
+            with Traffic(ca.tls_port).running() as traffic:
+                end = time.monotonic() + 60
+                until(lambda: time.monotonic() >= end and traffic.answered >= 2000, server, patience=300)
         assert traffic.failed == []
-        assert traffic.answered > 500
-        assert 3 <= len(ca.issued) <= 9
-        assert ca.replaced == len(ca.issued) - 1  # each renewal names the certificate that it replaces
-        assert len(ca.issued) == ca.orders
+        assert len(ca.issued) >= 4
+        assert ca.replaced == ca.orders - 1  # each renewal names the certificate that it replaces
+        assert ca.orders - len(ca.issued) in {0, 1}  # one may have been under way at the end
 
 
 def test_the_cas_window_brings_the_renewal_forward_once(tmp_path: Path) -> None:
@@ -268,6 +267,7 @@ def test_the_commands(tmp_path: Path) -> None:
             status, said = run(asgi_tls("acme", "revoke", "--yes", "--reason=superseded", *own))
             assert status == 0, said
             assert ca.status(serial) == "Revoked"
+            until(lambda: x509.load_pem_x509_certificate(pem.read_bytes()).serial_number != serial, server)
             status, said = run(asgi_tls("acme", "dns-record", *own))
             assert f"{NAME}. CAA 0 issue" in said
             assert "accounturi=https://localhost" in said

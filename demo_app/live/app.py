@@ -149,6 +149,9 @@ def page(request: Request) -> str:
         "used": text_of(facts.get("used_percent", 0)),
         "days": text_of(facts.get("days_left")),
         "without": "hidden" if der is None else "",
+        "order": text_of(feed.order and feed.order.msg),
+        "renewal": f"{feed.order.renew_at:%Y-%m-%d}" if feed.order and feed.order.renew_at else text_of(None),
+        "unordered": "" if feed.order else "hidden",
         "renewable": "" if live_certificate.may_renew(request) else "hidden",
     }
     rows = "".join(

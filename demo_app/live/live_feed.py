@@ -18,7 +18,15 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi.responses import StreamingResponse
 
-from asgi_tls.events import CertificateLoadedEvent, ClientErrorEvent, Event, ReloadFailedEvent, SessionEvent, listening
+from asgi_tls.events import (
+    ACMEEvent,
+    CertificateLoadedEvent,
+    ClientErrorEvent,
+    Event,
+    ReloadFailedEvent,
+    SessionEvent,
+    listening,
+)
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
@@ -39,6 +47,8 @@ class Feed:
     def __init__(self) -> None:
         self._history: deque[Event] = deque(maxlen=REMEMBERED)
         self._queues: set[Queue] = set()
+        self.order: ACMEEvent | None = None
+        """The last that was reported of automatic HTTPS."""
 
     @contextlib.contextmanager
     def open(self) -> Iterator[None]:
@@ -84,6 +94,8 @@ class Feed:
 
     def _publish(self, event: Event) -> None:
         self._history.append(event)
+        if isinstance(event, ACMEEvent):
+            self.order = event
         for queue in tuple(self._queues):
             try:
                 queue.put_nowait(event)
@@ -134,6 +146,9 @@ def message(event: Event, visitor: Visitor) -> str:
         fields["fingerprint"] = event.fingerprint_sha256
     elif isinstance(event, ReloadFailedEvent):
         fields["text"] = event.code
+    elif isinstance(event, ACMEEvent):
+        fields |= {"code": event.code, "text": event.msg, "action": event.action}
+        fields["renewal"] = None if event.renew_at is None else f"{event.renew_at:%Y-%m-%d}"
     return f"data: {json.dumps(fields)}\n\n"
 
 

@@ -18,7 +18,7 @@ import asgi_tls
 from asgi_tls import ServerTLS
 
 THEIRS = (ssl.SSLContext, ssl.SSLObject, ssl.SSLSocket, socket.socket, ssl.MemoryBIO)
-PREFIXES = ("tls_", "_tls_", "peer_")
+PREFIXES = ("tls_", "_tls_", "peer_", "_aiofastnet_")
 # What ssl and socket have beyond Python 3.11, up to 3.15.
 LATER = {
     ssl.SSLContext: {

@@ -252,7 +252,7 @@ class ServerContext:
             widen()
         if challenges.is_waiting:
             sent, connection.tls_hello = connection.tls_hello, None  # type: ignore[union-attr]
-            if is_validation(sent or b""):
+            if is_validation(bytes(sent or b"")):
                 return self._on_validation(connection, server_name)
         served = self._served
         asked = server_name

@@ -99,7 +99,9 @@ class TLSObject(ssl.SSLObject):
     tls_name_refused = False
     tls_group: str | None = None  # the only one that it may use, None where it may use all
     tls_widen: Callable[[], object] | None = None  # see `_openssl.client_hello`
-    tls_hello: bytes | None = b""  # what the client has sent, while an ACME challenge is pending; None once it is read
+    tls_hello: bytes | bytearray | None = (
+        b""  # what the client has sent, while an ACME challenge is pending; None once it is read
+    )
     tls_is_validation = False  # a CA's connection, which ends with its handshake
 
     _tls_reception: Reception | None = None
@@ -202,6 +204,8 @@ class TLSObject(ssl.SSLObject):
         if self._tls_incoming is not None and self.tls_hello is not None:
             data = self._tls_incoming.read()
             self._tls_incoming.write(data)
+            if not self.tls_hello:
+                self.tls_hello = bytearray()  # a client may send it byte by byte
             self.tls_hello += data
 
     def _tls_end_validation(self) -> NoReturn:

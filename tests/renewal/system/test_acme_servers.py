@@ -176,6 +176,26 @@ def test_a_ca_that_is_down_at_the_start(tmp_path: Path) -> None:
             assert stored(storage)["failures"] == 0
 
 
+def test_a_ca_that_is_down_past_the_expiry_and_comes_back(tmp_path: Path) -> None:
+    """The expired certificate is served, also by a server that starts meanwhile, until there is a new one."""
+    storage, launch = tmp_path / "storage", Launch("uvicorn", "uvloop")
+    with pebble(tmp_path, profiles=SHORT) as ca:
+        with launched(launch, ca, storage) as server:
+            until_issued(ca.tls_port, server)
+            (pem,) = (storage / "certificates").glob("*.pem")
+            ca.stop()
+            end = x509.load_pem_x509_certificate(pem.read_bytes()).not_valid_after_utc
+            until(lambda: datetime.now(UTC) > end + timedelta(seconds=1), server)
+            assert "Pebble" in issuer(ca.tls_port)
+            assert "cannot be reached" in server.text or "acme-unreachable" in server.text
+        expired = pem.read_bytes()
+        with launched(launch, ca, storage) as server:
+            assert "Pebble" in issuer(ca.tls_port)
+            assert "(acme-expired)" in server.text
+            ca.start()
+            until(lambda: pem.read_bytes() != expired, server)
+
+
 def test_a_ca_that_has_lost_the_account(tmp_path: Path) -> None:
     """pebble forgets everything when it is started again, and has another root."""
     storage, launch = tmp_path / "storage", Launch("uvicorn", "uvloop")

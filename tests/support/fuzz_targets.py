@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import json
 import re
 import tempfile
 from collections.abc import Callable, Sequence
@@ -23,12 +24,16 @@ from asgi_tls.errors import CertificateError, ConfigurationError
 from asgi_tls.explain import explain
 from asgi_tls.handshake import plain_http
 from asgi_tls.handshake.alerts import is_stun
+from asgi_tls.handshake.challenge import is_validation
 from asgi_tls.handshake.flight import FlightReader
 from asgi_tls.handshake.hello import TLS13, X25519, Offer, read_hello
 from asgi_tls.hostnames import checked_name, matches, parse_authority, parse_ip
 from asgi_tls.middleware import HTTPSRedirectMiddleware
 from asgi_tls.middleware.answer import Answer
 from asgi_tls.middleware.identity import client_identity
+from asgi_tls.renewal.acme.answers import Authorization, Directory, Order, RenewalInfo
+from asgi_tls.renewal.acme.problems import ACMEError, refusal
+from asgi_tls.renewal.acme.schedule import Record, decide, from_json, to_json
 from asgi_tls.servers.given import read
 from asgi_tls.stapling.cache import _parse as parse_attempt
 from asgi_tls.stapling.ocsp import Subject, judge
@@ -172,6 +177,30 @@ def cached_attempt(data: bytes) -> None:
     parse_attempt(data)
 
 
+def acme_answer(data: bytes) -> None:
+    """What a CA answers, in JSON, as each of the things that it may stand for."""
+    try:
+        document = json.loads(data)
+    except (ValueError, RecursionError):
+        return
+    for kind in (Directory, Order, Authorization, RenewalInfo):
+        with contextlib.suppress(ACMEError):
+            kind.parse("CA", document)
+    error = refusal("CA", document, status=400)
+    assert str(error).isprintable()
+    assert len(str(error)) < 3000
+
+
+def acme_record(data: bytes) -> None:
+    record = from_json(data)
+    decide(record, 1.8e9)
+    assert from_json(to_json(record)) == record
+
+
+def acme_validation(data: bytes) -> None:
+    is_validation(data)
+
+
 @functools.cache
 def _subject() -> Subject:
     from cryptography import x509
@@ -201,6 +230,16 @@ _HELLO: Final = Offer(
     version=TLS13, suites=[0x1301], groups=[X25519], server_name="example.com", shares={X25519: bytes(32)}
 ).record()
 
+_ORDER: Final = json.dumps(
+    {
+        "status": "pending",
+        "identifiers": [{"type": "dns", "value": "example.com"}],
+        "authorizations": ["https://ca/1"],
+        "finalize": "https://ca/2",
+        "suggestedWindow": {"start": "2026-01-01T00:00:00Z", "end": "2026-01-02T00:00:00Z"},
+    }
+).encode("ascii")
+
 TARGETS: Final = (
     Target("client-hello", client_hello, [_HELLO]),
     Target("server-flight", server_flight, [b"\x00" + _HELLO, b"\x05\x15\x03\x03\x00\x02\x02\x28"]),
@@ -226,5 +265,8 @@ TARGETS: Final = (
         cached_attempt,
         [b'{"status": "unreachable", "msg": "", "failures": 1, "at": 0, "again_at": 9}'],
     ),
+    Target("acme-answer", acme_answer, [_ORDER, b'{"type": "urn:ietf:params:acme:error:caa", "detail": "x"}']),
+    Target("acme-record", acme_record, [to_json(Record())]),
+    Target("acme-validation", acme_validation, [_HELLO]),
     Target("ocsp-response", ocsp_response, [b"0\x03\x0a\x01\x06"]),
 )

@@ -88,6 +88,11 @@ def toml(text: str) -> dict[str, Any]:
     return option("config", lambda shop: shop("settings.toml", text))
 
 
+def beside(shop: Shop, *more: str) -> list[str]:
+    """With a plain port."""
+    return [f"--tls-redirect-port={shop.free}", "--tls-public-port=443", *more]
+
+
 MISTAKES = [
     Mistake("a file that is not there", "gone.pem: no such file", "Check", **files(cert=lambda _: "gone.pem")),
     Mistake("a directory as a file", "is a directory", "file", **files(cert=lambda shop: shop.directory)),
@@ -100,7 +105,21 @@ MISTAKES = [
         "an encrypted key", "encrypted", "password",
         **files(key=lambda shop: shop("locked.key", shop.pair.encrypted_key_pem(b"secret"))),
     ),
-    Mistake("an empty file", "is empty", ".", **files(cert=lambda shop: shop("empty.pem", b""))),
+    Mistake(
+        "a wrong password", "password", "openssl pkey",
+        env=lambda shop: {
+            "ASGI_TLS_KEYFILE": shop("locked.key", shop.pair.encrypted_key_pem(b"secret")),
+            "ASGI_TLS_KEYFILE_PASSWORD_FILE": shop("password", "wrong"),
+        },
+    ),
+    Mistake(
+        "a webroot that is not there", "not a directory", "Create it",
+        options=lambda shop: beside(shop, "--tls-redirect-webroot=gone"),
+    ),
+    Mistake(
+        "an empty file", "is empty", "Write the certificate again",
+        **files(cert=lambda shop: shop("empty.pem", b"")),
+    ),
     Mistake(
         "a file that is cut", "truncated", "again",
         **files(cert=lambda shop: shop("cut.pem", shop.pair.cert_pem[:400])),
@@ -127,7 +146,7 @@ MISTAKES = [
     Mistake("an unknown profile", "--tls-profile is 'strong'", "modern", **option("profile", "strong")),
     Mistake("an unknown group", "X25518", "X25519", **option("groups", "X25518")),
     Mistake("an unknown suite", "TLS_AES_512", "TLS_AES_256_GCM_SHA384", **option("ciphersuites", "TLS_AES_512_GCM")),
-    Mistake("a weak suite", "RC4", ".", **option("ciphers", "RC4-SHA")),
+    Mistake("a weak suite", "RC4", "Choose from ECDHE", **option("ciphers", "RC4-SHA")),
     Mistake("a CA bundle that is not there", "cas.pem: no such file", "Check", **option("client-ca", "cas.pem")),
     Mistake(
         "a leaf as a CA", "no CA certificate", "CA",

@@ -9,11 +9,11 @@ from typing import Any, Final
 
 from asgi_tls.certificate import Certificate, CertificateSource, PasswordFile, PEMFiles, Purpose
 from asgi_tls.certificate.by_name import DEFAULT
-from asgi_tls.certificate.password import first_line
 from asgi_tls.certificate.sources import files_or_secret
 from asgi_tls.errors import ConfigurationError
 from asgi_tls.events import Notice
 from asgi_tls.profile import INTERMEDIATE, TLSProfile
+from asgi_tls.renewal.acme.ca import ExternalAccount
 from asgi_tls.renewal.acme.dns import DNSCommand, DNSLexicon
 from asgi_tls.renewal.acme.source import ACME, DNSProvider
 from asgi_tls.server import ServerTLS
@@ -131,7 +131,7 @@ def ordered(values: Mapping[str, Any]) -> ACME | None:
             settings=("acme_eab_kid", "acme_eab_key_file"),
         )
     if file is not None:
-        given["external_account"] = kid, first_line(Path(file))[0].decode("utf-8", "replace").strip()
+        given["external_account"] = ExternalAccount(kid, file=Path(file))
     return ACME(*values["acme"], **given)
 
 

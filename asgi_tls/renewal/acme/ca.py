@@ -7,6 +7,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
+from asgi_tls.certificate.password import first_line
+
 DIRECTORIES: Final = MappingProxyType(
     {
         # Each CA's own documentation of its ACME service.
@@ -21,10 +23,20 @@ DIRECTORIES: Final = MappingProxyType(
 
 @dataclass(frozen=True)
 class ExternalAccount:
-    """An account with the CA outside of ACME (RFC 8555 section 7.3.4). `hmac` is a secret, in base64url."""
+    """An account with the CA outside of ACME (RFC 8555 section 7.3.4). `hmac` is a secret, in base64url.
+
+    With a `file`, the secret is its first line, read for each registration: no copy of this object has it.
+    """
 
     kid: str
-    hmac: str = field(repr=False)
+    hmac: str = field(default="", repr=False)
+    file: Path | None = None
+
+    def secret(self) -> str:
+        """The HMAC key. Raises CertificateError for a file that cannot be read or is empty."""
+        if self.file is None:
+            return self.hmac
+        return first_line(self.file)[0].decode("utf-8", "replace").strip()
 
 
 @dataclass(frozen=True)

@@ -67,10 +67,11 @@ class ACME:
     `acme` in systemd's STATE_DIRECTORY, else in the user's directory for data. It must outlive the server: what is lost
     is ordered again, and CAs limit that.
 
-    `contact` are e-mail addresses, `external_account` the key ID and the HMAC key (base64url) that some CAs give.
+    `contact` are e-mail addresses, `external_account` the key ID and the HMAC key (base64url) that some CAs give, or
+    an `ExternalAccount`, which may name a file with the key.
     `key` is "ecdsa" or "rsa"; each renewal has a new key.
 
-    Raises ConfigurationError. Creating it reads no files.
+    Raises ConfigurationError. Creating it reads no file but that of an external account.
     """
 
     names: tuple[str, ...]
@@ -299,15 +300,15 @@ def _fallback(each: str | CA, contact: tuple[str, ...]) -> CA:
 
 
 def _account(given: tuple[str, str] | ExternalAccount | None) -> ExternalAccount | None:
-    if given is None or isinstance(given, ExternalAccount):
-        return given
-    kid, hmac = given
-    if not kid or _BASE64URL.fullmatch(hmac) is None:
+    if given is None:
+        return None
+    account = given if isinstance(given, ExternalAccount) else ExternalAccount(*given)
+    if not account.kid or _BASE64URL.fullmatch(account.secret()) is None:
         raise ConfigurationError(
             "the external account's HMAC key is not in base64url",
             fix="Copy the key ID and the HMAC key again from the CA's page, without blanks.",
         )
-    return ExternalAccount(kid, hmac)
+    return account
 
 
 def _storage(given: str | os.PathLike[str] | Storage | None) -> Storage:

@@ -23,6 +23,7 @@ from acme.client import ClientNetwork
 from cryptography import x509  # noqa: TC002 -- loaded by `acme` anyway
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
+from asgi_tls.errors import CertificateError
 from asgi_tls.renewal.acme.account import base64url, load_account_key
 from asgi_tls.renewal.acme.answers import Authorization, Challenge, Directory, Order, RenewalInfo
 from asgi_tls.renewal.acme.bounded import BoundedAdapter, TooLargeError, cause
@@ -255,7 +256,11 @@ class Wire:
         """The account outside of ACME signs for the key (RFC 8555 section 7.3.4)."""
         directory = messages.Directory({"newAccount": self.directory.new_account})
         try:
-            return messages.ExternalAccountBinding.from_data(key.public_key(), account.kid, account.hmac, directory)
+            secret = account.secret()
+        except CertificateError as error:
+            raise failure("account-refused", f"the HMAC key of the external account: {error.problem}") from None
+        try:
+            return messages.ExternalAccountBinding.from_data(key.public_key(), account.kid, secret, directory)
         except (ValueError, TypeError, jose.errors.Error):
             raise failure("account-refused", "the HMAC key of the external account is not base64url") from None
 

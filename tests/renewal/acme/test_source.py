@@ -1,0 +1,89 @@
+"""The ACME source: what it takes, and what its copies, texts and errors keep to themselves."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import pytest
+
+from asgi_tls import ACME, ServerTLS
+from asgi_tls.errors import ConfigurationError
+from asgi_tls.renewal.acme.ca import CA, ExternalAccount
+from asgi_tls.renewal.acme.dns import DNSLexicon
+from asgi_tls.renewal.acme.redis import RedisStorage
+
+SECRET = "c2VjcmV0LXNlY3JldC1zZWNyZXQ"
+
+
+def source(tmp_path: Path, *names: str, **more: object) -> ACME:
+    return ACME(*(names or ("example.com",)), **{"storage": tmp_path / "storage", **more})  # type: ignore[arg-type]
+
+
+def test_names_are_canonical_and_order_does_not_matter(tmp_path: Path) -> None:
+    one = source(tmp_path, "Straße.example", "WWW.example.com.", "192.0.2.1")
+    assert one.names == ("xn--strae-oqa.example", "www.example.com", "192.0.2.1")
+    other = source(tmp_path, "192.0.2.1", "www.example.com", "straße.example")
+    assert one.identifier.rpartition("-")[2] == other.identifier.rpartition("-")[2]
+    assert source(tmp_path, key="rsa").identifier != source(tmp_path).identifier
+
+
+BAD = {
+    "no names": ((), {}, "no names"),
+    "localhost": (("localhost",), {}, "no CA on the internet"),
+    "one label": (("intranet",), {}, "no CA on the internet"),
+    "no host": (("a b",), {}, "not a valid host name"),
+    "a wildcard by http-01": (("*.example.com",), {}, "wildcard"),
+    "an address by dns-01": (("192.0.2.1",), {"dns": DNSLexicon("x")}, "IP address"),
+    "dns-01 without a provider": (("example.com",), {"challenges": ("dns-01",)}, "nothing sets DNS records"),
+    "no challenge": (("example.com",), {"challenges": ()}, "acme_challenge"),
+    "another challenge": (("example.com",), {"challenges": ("tls-sni-01",)}, "tls-sni-01"),
+    "another key": (("example.com",), {"key": "dsa"}, "dsa"),
+    "plain http": (("example.com",), {"directory": "http://ca.example/directory"}, "http://ca.example"),
+    "a CA of its customers": (("example.com",), {"directory": "google"}, "customers"),
+    "a fallback of its customers": (("example.com",), {"fallback": ["zerossl"]}, "customers"),
+    "an HMAC key that is none": (("example.com",), {"external_account": ("kid", "a/b+c")}, "base64url"),
+    "a storage that is none": (("example.com",), {"storage": 5}, "storage is 5"),
+}
+
+
+@pytest.mark.parametrize(("names", "more", "words"), BAD.values(), ids=BAD)
+def test_what_is_refused(tmp_path: Path, names: tuple[str, ...], more: dict[str, object], words: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        ACME(*names, **{"storage": tmp_path / "storage", **more})  # type: ignore[arg-type]
+    assert words in str(caught.value)
+
+
+def test_nothing_of_it_shows_a_secret(tmp_path: Path) -> None:
+    path = tmp_path / "hmac"
+    path.write_text(SECRET + "\n")
+    path.chmod(0o600)
+    by_file = source(tmp_path, directory="zerossl", external_account=ExternalAccount("kid", file=path))
+    assert SECRET.encode() not in pickle.dumps(ServerTLS(by_file))
+    assert pickle.loads(pickle.dumps(by_file)).external_account.secret() == SECRET
+    in_python = source(
+        tmp_path,
+        directory="zerossl",
+        external_account=("kid", SECRET),
+        fallback=[CA("own", "https://ca.example/d", external_account=ExternalAccount("kid", SECRET))],
+        dns=DNSLexicon("cloudflare", {"auth_token": SECRET}),
+        storage=RedisStorage(f"redis://:{SECRET}@127.0.0.1/0", directory=tmp_path / "mirror"),
+    )
+    for each in (by_file, in_python):
+        assert SECRET not in repr(each) + str(each) + repr(each.cas) + repr(each.storage) + repr(each.dns)
+
+
+def test_a_placeholder_has_the_names_and_is_the_same_for_one_process(tmp_path: Path) -> None:
+    made = source(tmp_path, "example.com", "2001:db8::1")
+    certificate = made.load()
+    assert certificate.subject_alt_names == ("example.com", "2001:db8::1")
+    assert [each.code for each in certificate.warnings] == ["acme-placeholder"]
+    assert made.load() is certificate
+    assert made.stored() is None
+
+
+def test_a_stored_file_that_is_damaged_is_a_placeholder_and_one_that_becomes_so_is_kept(tmp_path: Path) -> None:
+    made = source(tmp_path, "example.com", "damaged.example.com")
+    made.storage.check()
+    made.path.write_text("damaged")
+    assert [each.code for each in made.load().warnings] == ["acme-placeholder"]

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from asgi_tls.renewal.acme.source import ACME
 
 _SETTINGS: Final = [setting.name for setting in GROUPS["Automatic HTTPS"]]
+_PATIENCE: Final = 100.0  # longer than a server's lease
 _REASONS: Final = {"unspecified": 0, "key-compromise": 1, "superseded": 4, "cessation": 5}  # RFC 5280 section 5.3.1
 _CAA: Final = {
     # What each CA's documentation says stands in a CAA record for it.
@@ -153,10 +154,12 @@ def revoke(source: ACME, reason: str) -> None:
             fix="Give the same settings as to the server; `asgi-tls acme status` shows what there is.",
         )
     revoke_by(ca, pem, _REASONS[reason])
-    fence = source.storage.lock(source.identifier, 60.0)
+    deadline = time.monotonic() + _PATIENCE
+    while (fence := source.storage.lock(source.identifier, 60.0)) is None and time.monotonic() < deadline:
+        time.sleep(0.2)  # a server asks the CA about this certificate at the same time
     if fence is not None:
         # No break behind the last order: a person asks for this one.
-        renewed = dataclasses.replace(record, renew_at=0.0, again_at=0.0, issued=())
+        renewed = dataclasses.replace(read_record(source), renew_at=0.0, again_at=0.0, issued=())
         from asgi_tls.renewal.acme.schedule import to_json
 
         source.storage.store(f"certificates/{source.identifier}.json", to_json(renewed), fence)

@@ -107,7 +107,7 @@ class TLSSocket(ssl.SSLSocket):
                 self._tls_end(UNEXPECTED, outcomes.STUN_REQUEST, NAMES[10])
             if first and plain_http.may_be_http(first):
                 self._tls_answer(reception, limit)
-            if challenges.is_waiting:
+            if first and challenges.is_waiting:
                 self._tls_collect(limit)
             limit()
             current.handshake = self

@@ -150,8 +150,8 @@ def test_a_ca_gets_its_certificate_and_a_clean_end(files: Files, version: ssl.TL
             assert (names, rest, made) == (NAME, b"", [])
 
     asyncio.run(main())
-    told = [event for event in events if isinstance(event, SessionEvent)]
-    assert [(each.alpn, each.sni) for each in told] == [("acme-tls/1", NAME)]
+    reported = [event for event in events if isinstance(event, SessionEvent)]
+    assert [(each.alpn, each.sni) for each in reported] == [("acme-tls/1", NAME)]
     assert not [event for event in events if event.event == "tls_client_error"]
 
 
@@ -288,6 +288,16 @@ def test_a_required_certificate_does_not_keep_a_ca_of_tls_1_3_out(files: Files) 
             assert made == []
 
     asyncio.run(main())
+
+
+def test_a_client_that_leaves_at_once_holds_no_thread(files: Files) -> None:
+    """Where the handshake blocks, as under gunicorn: what will not come is not waited for until the time limit."""
+    context = ServerTLS(files.ecdsa, listeners=[], handshake_timeout=10).create_context()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        socket.create_connection(listener.getsockname(), timeout=PATIENCE).close()
+        accepted, _ = listener.accept()
+        with accepted, pytest.raises(ssl.SSLEOFError):
+            context.wrap_socket(accepted, server_side=True)
 
 
 def hello(*protocols: str) -> bytes:

@@ -248,4 +248,5 @@ def test_progress_is_shown_on_a_terminal_alone(port: int, files: Files) -> None:
         assert json.loads(process.stdout.read())["grade"] == "A"
     os.close(ours)
     assert process.returncode == 0
-    assert b"resumption" in shown or b"suites" in shown
+    # The bar is drawn ten times a second: which probes it names is chance, and that it names one is not.
+    assert any(probe in shown for probe in (b"suites", b"groups", b"handshake", b"headers", b"resumption", b"redirect"))

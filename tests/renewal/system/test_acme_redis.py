@@ -14,6 +14,7 @@ from acme_servers import issuer, settings_for, until, until_issued
 from launch import Launch
 from pebble import free_ports, pebble
 from servers import await_port, serve
+from storages import refuses, stores_the_last
 
 from asgi_tls.errors import ConfigurationError
 from asgi_tls.renewal.acme.redis import RedisStorage
@@ -44,14 +45,8 @@ def storage(tmp_path: Path) -> Iterator[RedisStorage]:
 
 def test_what_is_stored_is_listed_and_mirrored(storage: RedisStorage) -> None:
     assert isinstance(storage, Storage)
-    storage.check()
-    fence = storage.lock("site", 60)
-    assert fence is not None
-    storage.store("certificates/a.pem", b"one", fence)
-    storage.store("certificates/a.pem", b"two", fence)
+    fence = stores_the_last(storage)
     storage.store("challenges/b.json", b"{}", fence)
-    assert storage.load("certificates/a.pem") == b"two"
-    assert storage.load("certificates/c.pem") is None
     assert storage.keys("challenges/") == ["challenges/b.json"]
     assert (storage.local / "certificates/a.pem").read_bytes() == b"two"
     assert (storage.local / "certificates/a.pem").stat().st_mode & 0o777 == 0o600
@@ -67,12 +62,7 @@ def test_a_holder_that_hangs_is_replaced_and_cannot_write(storage: RedisStorage)
     assert storage.lock("site", 60) is None
     storage.extend(hung, 0.3)
     until(lambda: storage.lock("site", 60) is not None)
-    with pytest.raises(StaleFenceError):
-        storage.store("account.pem", b"late", hung)
-    with pytest.raises(StaleFenceError):
-        storage.delete("account.pem", hung)
-    with pytest.raises(StaleFenceError):
-        storage.extend(hung, 60)
+    refuses(storage, hung)
     assert storage.load("account.pem") is None
     storage.unlock(hung)  # late: it takes nothing from the other one
     assert storage.lock("site", 60) is None

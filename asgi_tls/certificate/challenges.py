@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
 
-# RFC 8555 section 8.3: base64url without padding.
-_TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{1,512}")
+TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{1,512}")
+"""RFC 8555 section 8.3: base64url without padding. No dot, no slash, nothing that could leave a directory."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Challenges:
 
         It is the same for whoever asks, and tells nothing but the public key of the account.
         """
-        if self._thumbprint is None or _TOKEN.fullmatch(token) is None:
+        if self._thumbprint is None or TOKEN.fullmatch(token) is None:
             return None
         thumbprint = self._thumbprint()
         return None if thumbprint is None else f"{token}.{thumbprint}"

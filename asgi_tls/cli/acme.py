@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import json
 import sys
 import time
@@ -48,6 +49,7 @@ def _with_source(function: Callable[..., None]) -> Callable[..., None]:
     Raises ConfigurationError.
     """
 
+    @functools.wraps(function)
     def with_source(**parameters: Any) -> None:
         from asgi_tls.servers.build import ordered
 
@@ -62,7 +64,6 @@ def _with_source(function: Callable[..., None]) -> Callable[..., None]:
                 )
             function(source=source, **parameters)
 
-    with_source.__name__, with_source.__doc__ = function.__name__, function.__doc__
     own = getattr(function, "__click_params__", [])
     with_source.__click_params__ = [*own, *reversed(options([*_SETTINGS, "config"]))]  # type: ignore[attr-defined]
     return with_source
@@ -144,9 +145,9 @@ def issue(source: ACME, force: bool) -> None:
 def revoke(source: ACME, reason: str) -> None:
     """Revoke the certificate. A running server orders another one at once, with a new key."""
     from asgi_tls.renewal.acme.orders import revoke as revoke_by
-    from asgi_tls.renewal.acme.records import read_record
+    from asgi_tls.renewal.acme.records import read_record, store_record
 
-    record, pem = read_record(source), source.storage.load(f"certificates/{source.identifier}.pem")
+    record, pem = read_record(source), source.storage.load(source.certificate_entry)
     ca = next((each for each in source.cas if each.url == record.ca), None)
     if pem is None or ca is None:
         raise ConfigurationError(
@@ -160,9 +161,7 @@ def revoke(source: ACME, reason: str) -> None:
     if fence is not None:
         # No break behind the last order: a person asks for this one.
         renewed = dataclasses.replace(read_record(source), renew_at=0.0, again_at=0.0, issued=())
-        from asgi_tls.renewal.acme.schedule import to_json
-
-        source.storage.store(f"certificates/{source.identifier}.json", to_json(renewed), fence)
+        store_record(source, renewed, fence)
         source.storage.unlock(fence)
     click.echo(f"Revoked. A running server orders another certificate for {', '.join(source.names)} now.")
 
@@ -174,14 +173,14 @@ def dns_record(source: ACME) -> None:
 
     CAA records (RFC 8659) with the account and the challenges (RFC 8657); and for dns-01 where its TXT records go.
     """
-    from asgi_tls.renewal.acme.account import stored_as
+    from asgi_tls.renewal.acme.records import read_account
 
     issuer = _CAA.get(source.directory)
     if issuer is None:
         click.echo(f"; The documentation of {source.directory} says what CAA records for it contain.")
         issuer = "CA"
-    data = source.storage.load(stored_as(source.cas[0].url))
-    account = "" if data is None else f"; accounturi={json.loads(data)['url']}"
+    url = read_account(source.storage, source.cas[0])
+    account = "" if url is None else f"; accounturi={url}"
     if not account:
         click.echo("; The account is registered with the first order: then its URL is added here.")
     methods = f"; validationmethods={','.join(source.challenges)}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from asgi_tls.certificate.chain import extension
+from asgi_tls.certificate.self_signed import general_name
 from asgi_tls.errors import ConfigurationError
 from asgi_tls.hostnames import checked_host, checked_name, parse_ip
 
@@ -64,7 +64,7 @@ def server_leaf(names: Sequence[str]) -> Leaf:
     return Leaf(
         canonical,
         canonical[0][:_MAX_COMMON_NAME],
-        tuple(_host(name) for name in canonical),
+        tuple(general_name(name) for name in canonical),
         ExtendedKeyUsageOID.SERVER_AUTH,
         "certificates/" + canonical[0].replace("*", "_wildcard").replace(":", "_"),
     )
@@ -113,12 +113,8 @@ def _alternative(name: str) -> x509.GeneralName | None:
             )
         return x509.RFC822Name(f"{email['local']}@{checked_host(email['domain'])}")
     if parse_ip(name) is not None or (("." in name or name == "localhost") and " " not in name):
-        return _host(checked_name(name))
+        return general_name(checked_name(name))
     return None
-
-
-def _host(name: str) -> x509.GeneralName:
-    return x509.DNSName(name) if parse_ip(name) is None else x509.IPAddress(ipaddress.ip_address(name))
 
 
 def _file_name(name: str) -> str:

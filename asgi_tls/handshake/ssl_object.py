@@ -99,9 +99,8 @@ class TLSObject(ssl.SSLObject):
     tls_name_refused = False
     tls_group: str | None = None  # the only one that it may use, None where it may use all
     tls_widen: Callable[[], object] | None = None  # see `_openssl.client_hello`
-    tls_hello: bytes | bytearray | None = (
-        b""  # what the client has sent, while an ACME challenge is pending; None once it is read
-    )
+    # What the client has sent, while an ACME challenge is pending; None once it is read.
+    tls_hello: bytes | bytearray | None = b""
     tls_is_validation = False  # a CA's connection, which ends with its handshake
 
     _tls_reception: Reception | None = None

@@ -13,9 +13,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from asgi_tls.events import Event, Gate, Listener, SessionEvent, Starting, applications, notify
+
+if TYPE_CHECKING:
+    import asyncio
 
 logger = logging.getLogger("asgi_tls")
 
@@ -134,6 +137,20 @@ class Dispatcher:
             self._runs = False
             _running.discard(self)
             return True
+
+
+def in_loop(loop: asyncio.AbstractEventLoop | None, tell: Listener) -> Listener:
+    """A listener for any thread, which hands over to the event loop where there is one."""
+    if loop is None:
+        return tell
+
+    def listener(event: Event, /) -> None:
+        try:
+            loop.call_soon_threadsafe(tell, event)
+        except RuntimeError:
+            logger.debug("the event loop is closed: %s is not reported", event.event)
+
+    return listener
 
 
 _running: Final[set[Dispatcher]] = set()

@@ -5,12 +5,11 @@ certbot and others write to.
 from __future__ import annotations
 
 import os
-import re
 import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asgi_tls.certificate.challenges import challenges
+from asgi_tls.certificate.challenges import TOKEN, challenges
 from asgi_tls.errors import ConfigurationError
 from asgi_tls.files import read_regular
 from asgi_tls.middleware.answer import Answer
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
 CHALLENGE_PATH = "/.well-known/acme-challenge/"
-# RFC 8555 section 8.3: a token is base64url without padding: no dot, no slash, nothing that could leave the directory.
-_TOKEN = re.compile(r"[A-Za-z0-9_-]{1,512}")
 # A key authorization is the token, a dot and 43 characters. Anything much longer is not a challenge.
 _LARGEST_FILE = 4096
 _CAN_DESCEND = all(hasattr(os, name) for name in ("O_DIRECTORY", "O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC"))
@@ -36,7 +33,7 @@ def challenge_token(scope: Scope) -> str | None:
     # Before the prefix there may be root_path, and nothing else.
     if not found or before not in ("", (scope.get("root_path") or "").rstrip("/")):
         return None
-    return token if _TOKEN.fullmatch(token) else None
+    return token if TOKEN.fullmatch(token) else None
 
 
 def own_answer(scope: Scope) -> Answer | None:

@@ -11,7 +11,7 @@ from asgi_tls.certificate import LetsEncrypt, PEMFiles
 from asgi_tls.events import NOTICES
 from asgi_tls.hostnames import checked_name, checked_port
 from asgi_tls.profile import INTERMEDIATE, PROFILES
-from asgi_tls.renewal.acme.source import ChallengeType, KeyType
+from asgi_tls.renewal.acme.ca import ChallengeType, KeyType
 from asgi_tls.server import CHOICES, ServerTLS
 
 PREFIX: Final = "ASGI_TLS_"

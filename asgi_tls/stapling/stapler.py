@@ -20,6 +20,7 @@ from asgi_tls import _openssl
 from asgi_tls.certificate import Certificate
 from asgi_tls.context.server_context import ServerContext
 from asgi_tls.events import Event, Listener, Severity, StaplingEvent, StaplingStatus
+from asgi_tls.listeners.dispatch import in_loop
 from asgi_tls.stapling import Stapling
 from asgi_tls.stapling.cache import Attempt, Cache
 from asgi_tls.stapling.entry import Entry, entry_for, moment, without
@@ -82,7 +83,7 @@ class Stapler:
     def start(self, context: ServerContext, *, tell: Listener, loop: asyncio.AbstractEventLoop | None) -> None:
         """Refresh responses until the context is gone. `tell` is called in the event loop."""
         self._context = weakref.ref(context, lambda _: self._wake.set())
-        self._tell = tell if loop is None else _in_loop(loop, tell)
+        self._tell = in_loop(loop, tell)
         untold, self._untold = self._untold, []
         for event in untold:
             self._tell(event)
@@ -240,13 +241,3 @@ class Stapler:
             if key not in served and time.monotonic() - entry.seen > _LOADING:
                 del self._entries[key]
         return True
-
-
-def _in_loop(loop: asyncio.AbstractEventLoop, tell: Listener) -> Listener:
-    def listener(event: Event, /) -> None:
-        try:
-            loop.call_soon_threadsafe(tell, event)
-        except RuntimeError:
-            logger.debug("the event loop is closed: %s is not reported", event.event)
-
-    return listener

@@ -215,7 +215,7 @@ def ocsp_response(data: bytes) -> None:
 
 
 def _chain() -> bytes:
-    """A certificate with its key and its issuer, made anew: nothing here depends on their values."""
+    """A certificate with its key and its issuer, made for each run: nothing here depends on their values."""
     from pki import PKI
 
     made = PKI()

@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
-import logging
 import pickle
 import queue
 import subprocess
@@ -20,12 +19,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, BinaryIO, Final, Literal
+from typing import Any, BinaryIO, Final
 
-from asgi_tls.renewal.acme.ca import CA
+from asgi_tls.renewal.acme.answers import RenewalInfo
+from asgi_tls.renewal.acme.ca import CA, Issued, OrderRequest
 from asgi_tls.renewal.acme.problems import ACMEError, Problem, failure
-
-logger = logging.getLogger("asgi_tls")
 
 _SILENCE: Final = 60.0
 """Seconds within which the child says something: it does once a second, and a request takes 30 at most."""
@@ -34,34 +32,19 @@ _LARGEST: Final = 1 << 20
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """What a child is to do: an order, or a question about the certificate `replaces` ("renewal-info").
+    """What a child is to do: order what `request` says; without one, ask when the certificate with the ID `renewal_of`
+    is to be replaced.
 
     `seconds` limits it. `dns` solves dns-01 in the child; what it does not solve is presented by the parent.
     """
 
-    kind: Literal["order", "renewal-info"]
     ca: CA
-    names: tuple[str, ...] = ()
-    challenge: str = "http-01"
-    profile: str | None = None
-    key: str = "ecdsa"
-    replaces: str | None = None
+    request: OrderRequest | None = None
+    renewal_of: str = ""
     account_key: bytes = field(default=b"", repr=False)
     account_url: str | None = None
     dns: Any = field(default=None, repr=False)
     seconds: float = 600.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Result:
-    """Of an order. `pem` has the chain and the key; times are aware."""
-
-    pem: bytes = field(repr=False)
-    account_url: str
-    certificate_id: str | None
-    not_before: datetime
-    not_after: datetime
-    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,18 +53,8 @@ class Presented:
 
     name: str
     challenge: str
-    token: str
     key_authorization: str
     certificate: tuple[bytes, bytes] | None = field(default=None, repr=False)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Suggestion:
-    """When the CA wants the certificate to be replaced, in seconds since 1970, and when to ask again, in seconds."""
-
-    start: float
-    end: float
-    retry_after: float | None
 
 
 def order(
@@ -90,7 +63,7 @@ def order(
     alive: Callable[[], None],
     present: Callable[[Presented], None],
     clean: Callable[[Presented], None],
-) -> Result:
+) -> Issued:
     """Run an order. `alive` is called about once a second, and ends the order by raising.
 
     Raises ACMEError, and whatever `alive` and `present` raise.
@@ -99,33 +72,32 @@ def order(
     def answer(message: Mapping[str, Any]) -> None:
         alive()
         if message["say"] in {"present", "clean"}:
-            pair = message.get("certificate")
+            pair = message["certificate"]
             challenge = Presented(
                 name=message["name"],
                 challenge=message["challenge"],
-                token=message["token"],
                 key_authorization=message["key_authorization"],
                 certificate=None if pair is None else (_bytes(pair[0]), _bytes(pair[1])),
             )
             (present if message["say"] == "present" else clean)(challenge)
 
     last = _run(job, answer)
-    return Result(
+    return Issued(
         pem=_bytes(last["pem"]),
         account_url=last["account_url"],
         certificate_id=last["certificate_id"],
-        not_before=datetime.fromtimestamp(last["not_before"], UTC),
-        not_after=datetime.fromtimestamp(last["not_after"], UTC),
+        not_before=_moment(last["not_before"]),
+        not_after=_moment(last["not_after"]),
         notes=tuple(last["notes"]),
     )
 
 
-def renewal_info(job: Job, *, alive: Callable[[], None]) -> Suggestion | None:
+def renewal_info(job: Job, *, alive: Callable[[], None]) -> RenewalInfo | None:
     """Ask the CA; None where it has no such information. Raises ACMEError."""
     last = _run(job, lambda _message: alive())
     if last["start"] is None:
         return None
-    return Suggestion(start=last["start"], end=last["end"], retry_after=last["retry_after"])
+    return RenewalInfo(_moment(last["start"]), _moment(last["end"]), last["retry_after"])
 
 
 def _run(job: Job, answer: Callable[[Mapping[str, Any]], None]) -> Mapping[str, Any]:
@@ -223,3 +195,7 @@ def _error(message: Mapping[str, Any]) -> ACMEError:
 
 def _bytes(text: str) -> bytes:
     return base64.b64decode(text)
+
+
+def _moment(timestamp: float) -> datetime:
+    return datetime.fromtimestamp(timestamp, UTC)

@@ -9,12 +9,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from asgi_tls.hostnames import parse_ip
+from asgi_tls.renewal.acme.ca import ChallengeType
 from asgi_tls.renewal.acme.problems import failure
 
-CHALLENGES: Final = ("http-01", "tls-alpn-01", "dns-01")
+CHALLENGES: Final = get_args(ChallengeType)
 """The types that can be answered. A CA may offer others (dns-account-01, dns-persist-01), which are left out."""
 
 # RFC 8555 section 8.1: base64url, with 128 bits of entropy or more. It becomes a part of a path and of a DNS record.

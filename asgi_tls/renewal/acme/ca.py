@@ -1,13 +1,17 @@
-"""The CA that an order goes to."""
+"""The CA that an order goes to, what is ordered, and what is issued. Light: nothing of a CA's protocol is imported."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Literal
 
 from asgi_tls.certificate.password import first_line
+
+ChallengeType = Literal["http-01", "tls-alpn-01", "dns-01"]
+KeyType = Literal["ecdsa", "rsa"]
 
 DIRECTORIES: Final = MappingProxyType(
     {
@@ -51,3 +55,29 @@ class CA:
     ca_file: Path | None = None
     contact: tuple[str, ...] = ()
     external_account: ExternalAccount | None = None
+
+
+@dataclass(frozen=True)
+class OrderRequest:
+    """What to order. `names` are canonical. `replaces` is the certificate ID of the certificate that it replaces."""
+
+    names: tuple[str, ...]
+    challenge: ChallengeType
+    profile: str | None = None
+    key: KeyType = "ecdsa"
+    replaces: str | None = None
+
+
+@dataclass(frozen=True)
+class Issued:
+    """A certificate. `pem` has the chain, the leaf first, and its new private key.
+
+    `notes` are sentences about what did not matter for the order, such as a DNS record that could not be removed.
+    """
+
+    pem: bytes = field(repr=False)
+    account_url: str
+    certificate_id: str | None
+    not_before: datetime
+    not_after: datetime
+    notes: tuple[str, ...] = ()

@@ -7,7 +7,6 @@ others see the file that results, as they see every renewed file. The order itse
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import random
 import threading
@@ -20,12 +19,12 @@ from typing import Final
 from asgi_tls.certificate.challenges import challenges
 from asgi_tls.events import ACMEAction, ACMEEvent, Listener, Severity
 from asgi_tls.renewal.acme import agent
-from asgi_tls.renewal.acme.account import dns_value, new_account_key, stored_as
-from asgi_tls.renewal.acme.agent import Job, Presented, Result
+from asgi_tls.renewal.acme.account import dns_value, new_account_key
+from asgi_tls.renewal.acme.agent import Job, Presented
 from asgi_tls.renewal.acme.board import MIRROR_SECONDS, Board, answer_by
-from asgi_tls.renewal.acme.ca import CA
+from asgi_tls.renewal.acme.ca import CA, ChallengeType, Issued, OrderRequest
 from asgi_tls.renewal.acme.problems import ACMEError
-from asgi_tls.renewal.acme.records import read_record
+from asgi_tls.renewal.acme.records import forget_account, read_account, read_record, store_account, store_record
 from asgi_tls.renewal.acme.schedule import (
     Record,
     Window,
@@ -36,12 +35,11 @@ from asgi_tls.renewal.acme.schedule import (
     put_off,
     stopped,
     succeeded,
-    to_json,
     wants_window,
     with_window,
 )
 from asgi_tls.renewal.acme.source import ACME
-from asgi_tls.renewal.acme.storage import Fence, StaleFenceError, Storage
+from asgi_tls.renewal.acme.storage import Fence, StaleFenceError, Storage, holding
 
 logger = logging.getLogger("asgi_tls")
 
@@ -69,10 +67,6 @@ class _Watched:
     blocked: str = ""
     is_forced: bool = False
     unsaved: tuple[bytes, Record] | None = None
-
-    @property
-    def key(self) -> str:
-        return f"certificates/{self.source.identifier}"
 
 
 class Manager:
@@ -119,7 +113,7 @@ class Manager:
                 time.sleep(MIRROR_SECONDS)
 
     def _mirror(self) -> None:
-        self._storage.refresh(["account.pem", *(f"{watched.key}.pem" for watched in self._watched)])
+        self._storage.refresh(["account.pem", *(watched.source.certificate_entry for watched in self._watched)])
         self._board.mirror()
 
     def _survive(self, step: Callable[[], None]) -> None:
@@ -158,17 +152,14 @@ class Manager:
 
     def _under_lock(self, watched: _Watched, work: Callable[[_Watched, Fence], None]) -> None:
         """Whoever has the lock looks again: the one before may have done it."""
-        fence = self._storage.lock(watched.source.identifier, _LEASE)
-        if fence is None:
-            return
-        try:
-            watched.record = read_record(watched.source)
-            work(watched, fence)
-        except StaleFenceError:
-            logger.warning("another process has taken over the ACME order for %s", ", ".join(watched.source.names))
-        finally:
-            with contextlib.suppress(OSError):
-                self._storage.unlock(fence)
+        with holding(self._storage, watched.source.identifier, _LEASE) as fence:
+            if fence is None:
+                return
+            try:
+                watched.record = read_record(watched.source)
+                work(watched, fence)
+            except StaleFenceError:
+                logger.warning("another process has taken over the ACME order for %s", ", ".join(watched.source.names))
 
     def _order(self, watched: _Watched, fence: Fence) -> None:
         source, now = watched.source, time.time()
@@ -182,7 +173,7 @@ class Manager:
         self._store_record(watched, begun(watched.record, now, random.random()), fence)  # noqa: S311
         self._report(watched, "obtaining", ca, f"ordering from {ca.name} by {challenge}", challenge=challenge)
         try:
-            result = self._run_order(watched, fence, ca, challenge, account_key)
+            issued = self._run_order(watched, fence, ca, challenge, account_key)
         except ACMEError as error:
             self._fail(watched, fence, ca, challenge, error)
         except Over:
@@ -195,9 +186,11 @@ class Manager:
                 self._store_record(watched, record, fence)
             raise
         else:
-            self._take(watched, fence, ca, challenge, result)
+            self._take(watched, fence, ca, challenge, issued)
 
-    def _run_order(self, watched: _Watched, fence: Fence, ca: CA, challenge: str, account_key: bytes) -> Result:
+    def _run_order(
+        self, watched: _Watched, fence: Fence, ca: CA, challenge: ChallengeType, account_key: bytes
+    ) -> Issued:
         source = watched.source
         extended = time.monotonic()
         # A provider of the user's own may be importable in this process alone.
@@ -226,65 +219,65 @@ class Manager:
             else:
                 self._board.take_down(asked, fence)
 
-        job = Job(
-            kind="order",
-            ca=ca,
+        request = OrderRequest(
             names=source.names,
             challenge=challenge,
             profile=source.profile,
             key=source.key,
             replaces=watched.record.certificate_id if watched.record.ca == ca.url else None,
+        )
+        job = Job(
+            ca=ca,
+            request=request,
             account_key=account_key,
-            account_url=self._account_url(ca),
+            account_url=read_account(self._storage, ca),
             dns=source.dns if ours and challenge == "dns-01" else None,
         )
         return agent.order(job, alive=alive, present=present, clean=clean)
 
-    def _take(self, watched: _Watched, fence: Fence, ca: CA, challenge: str, result: Result) -> None:
+    def _take(self, watched: _Watched, fence: Fence, ca: CA, challenge: str, issued: Issued) -> None:
         record = succeeded(
             watched.record,
             time.time(),
             random.random(),  # noqa: S311
-            certificate_id=result.certificate_id,
+            certificate_id=issued.certificate_id,
             ca=ca.url,
-            not_before=result.not_before.timestamp(),
-            not_after=result.not_after.timestamp(),
+            not_before=issued.not_before.timestamp(),
+            not_after=issued.not_after.timestamp(),
         )
         watched.record = record
-        for note in result.notes:
+        for note in issued.notes:
             logger.warning("ACME for %s: %s", ", ".join(watched.source.names), note)
         try:
-            self._save(watched, fence, result.pem, record)
-            account = json.dumps({"url": result.account_url}).encode("ascii")
-            self._storage.store(stored_as(ca.url), account, fence)
+            self._save(watched, fence, issued.pem, record)
+            store_account(self._storage, ca, issued.account_url, fence)
         except OSError as error:
             # Never ordered again: it is served from memory, and written as soon as that is possible.
-            watched.unsaved = result.pem, record
-            watched.source.keep(result.pem)
+            watched.unsaved = issued.pem, record
+            watched.source.keep(issued.pem)
             watched.next_look = time.monotonic() + _SAVE_AGAIN
             text = f"{ca.name} has issued, and the certificate cannot be stored: {error}; it is served from memory"
             self._report(watched, "failed", ca, text, code="acme-storage", challenge=challenge)
         else:
-            until = f"{result.not_after:%Y-%m-%d %H:%M:%S UTC}"
+            until = f"{issued.not_after:%Y-%m-%d %H:%M:%S UTC}"
             self._report(watched, "obtained", ca, f"{ca.name} has issued until {until}", challenge=challenge)
         self._nudge()
 
     def _save(self, watched: _Watched, fence: Fence, pem: bytes, record: Record) -> None:
-        self._storage.store(f"{watched.key}.pem", pem, fence)  # first: a record alone would promise what is not there
+        self._storage.store(
+            watched.source.certificate_entry, pem, fence
+        )  # first: a record alone would promise what is not there
         self._store_record(watched, record, fence)
 
     def _save_again(self, watched: _Watched, pem: bytes, record: Record) -> None:
         watched.next_look = time.monotonic() + _SAVE_AGAIN
-        fence = self._storage.lock(watched.source.identifier, _LEASE)
-        if fence is None:
-            return
-        try:
-            self._save(watched, fence, pem, record)
-        except StaleFenceError:
-            return
-        finally:
-            with contextlib.suppress(OSError):
-                self._storage.unlock(fence)
+        with holding(self._storage, watched.source.identifier, _LEASE) as fence:
+            if fence is None:
+                return
+            try:
+                self._save(watched, fence, pem, record)
+            except StaleFenceError:
+                return
         watched.unsaved = None
         watched.source.keep(None)
         self._nudge()
@@ -300,7 +293,7 @@ class Manager:
         )
         if error.kind == "account-unknown":
             with contextlib.suppress(OSError):
-                self._storage.delete(stored_as(ca.url), fence)
+                forget_account(self._storage, ca, fence)
         self._store_record(watched, record, fence)
         self._report(watched, "failed", ca, f"{error} {error.more}", code=error.entry, challenge=challenge)
 
@@ -310,7 +303,7 @@ class Manager:
         if ca is None or record.certificate_id is None or not wants_window(record, now):
             watched.next_look = time.monotonic() + _LONGEST_LOOK
             return
-        job = Job(kind="renewal-info", ca=ca, replaces=record.certificate_id, seconds=60.0)
+        job = Job(ca=ca, renewal_of=record.certificate_id, seconds=60.0)
         try:
             found = agent.renewal_info(job, alive=self._alive)
         except ACMEError as error:
@@ -318,7 +311,8 @@ class Manager:
             found = None
         window = None
         if found is not None:
-            window = Window(certificate_id=record.certificate_id, start=found.start, end=found.end)
+            start, end = found.start.timestamp(), found.end.timestamp()
+            window = Window(certificate_id=record.certificate_id, start=start, end=end)
         wanted = None if found is None else found.retry_after
         after = with_window(record, time.time(), random.random(), window, wanted)  # noqa: S311
         self._store_record(watched, after, fence)
@@ -329,26 +323,17 @@ class Manager:
         """The account's key, made for the first order; None while another process makes it. Raises OSError."""
         if (known := self._storage.load("account.pem")) is not None:
             return known
-        fence = self._storage.lock("account", _LEASE)
-        if fence is None:
-            return None
-        try:
+        with holding(self._storage, "account", _LEASE) as fence:
+            if fence is None:
+                return None
             known = self._storage.load("account.pem")
             if known is None:
                 known = new_account_key()
                 self._storage.store("account.pem", known, fence)
-        finally:
-            self._storage.unlock(fence)
-        return known
-
-    def _account_url(self, ca: CA) -> str | None:
-        data = self._storage.load(stored_as(ca.url))
-        with contextlib.suppress(ValueError, TypeError, LookupError):
-            return None if data is None else str(json.loads(data)["url"])
-        return None
+            return known
 
     def _store_record(self, watched: _Watched, record: Record, fence: Fence) -> None:
-        self._storage.store(f"{watched.key}.json", to_json(record), fence)
+        store_record(watched.source, record, fence)
         watched.record = record
 
     def _block(self, watched: _Watched, why: str, until: float) -> None:

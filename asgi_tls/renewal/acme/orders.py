@@ -8,11 +8,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
-from datetime import datetime
-from ipaddress import ip_address
 from itertools import chain
-from typing import TYPE_CHECKING, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -24,10 +21,11 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
+from asgi_tls.certificate.self_signed import general_name
 from asgi_tls.hostnames import parse_ip
 from asgi_tls.renewal.acme.account import base64url, thumbprint
 from asgi_tls.renewal.acme.answers import Authorization, Challenge, Order, RenewalInfo
-from asgi_tls.renewal.acme.ca import CA
+from asgi_tls.renewal.acme.ca import CA, Issued, OrderRequest
 from asgi_tls.renewal.acme.problems import ACMEError, failure, refusal
 from asgi_tls.renewal.acme.wire import Wire
 
@@ -48,17 +46,6 @@ _ABOUT_REPLACES: Final = frozenset({"already-replaced", "refused", "unavailable"
 _PASSING: Final = frozenset({"unreachable", "unavailable", "invalid-answer"})
 
 
-@dataclass(frozen=True)
-class OrderRequest:
-    """What to order. `names` are canonical. `replaces` is the certificate ID of the certificate that it replaces."""
-
-    names: tuple[str, ...]
-    challenge: Literal["http-01", "tls-alpn-01", "dns-01"]
-    profile: str | None = None
-    key: Literal["ecdsa", "rsa"] = "ecdsa"
-    replaces: str | None = None
-
-
 class Solver(Protocol):
     """Prepares what the CA looks for. `name` has `*.` for a wildcard; both methods may raise ACMEError."""
 
@@ -67,21 +54,6 @@ class Solver(Protocol):
 
     def clean(self, name: str, challenge_type: str, token: str, key_authorization: str) -> None:
         """Called for each that was presented, also when the order failed."""
-
-
-@dataclass(frozen=True)
-class Issued:
-    """A certificate. `pem` has the chain, the leaf first, and its new private key.
-
-    `notes` are sentences about what did not matter for the order, such as a DNS record that could not be removed.
-    """
-
-    pem: bytes = field(repr=False)
-    account_url: str
-    certificate_id: str | None
-    not_before: datetime
-    not_after: datetime
-    notes: tuple[str, ...] = ()
 
 
 def obtain(
@@ -296,6 +268,6 @@ def _key_to_pem(key: PrivateKey) -> bytes:
 
 def _signing_request(key: PrivateKey, names: Sequence[str]) -> x509.CertificateSigningRequest:
     """Without a subject: CAs take the names from subjectAltName, and new profiles have no common name."""
-    listed = [x509.IPAddress(ip_address(name)) if parse_ip(name) else x509.DNSName(name) for name in names]
+    listed = [general_name(name) for name in names]
     builder = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([]))
     return builder.add_extension(x509.SubjectAlternativeName(listed), critical=True).sign(key, hashes.SHA256())

@@ -149,8 +149,8 @@ def refusal(
     problems = tuple(_problems(document))
     first = problems[0] if problems else Problem("", f"HTTP status {status}" if status else "it gives no reason")
     kind = _kind(problems, status, otherwise)
-    told = "; ".join(dict.fromkeys(_sentence(each) for each in problems if each.detail)) or first.detail
-    return failure(kind, f"{who} {asked or 'refuses'}: {told}", retry_after=retry_after, problems=problems)
+    reported = "; ".join(dict.fromkeys(_sentence(each) for each in problems if each.detail)) or first.detail
+    return failure(kind, f"{who} {asked or 'refuses'}: {reported}", retry_after=retry_after, problems=problems)
 
 
 def retry_after(value: str | None, date: str | None, now: datetime) -> float | None:

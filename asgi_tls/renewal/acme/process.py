@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 
 from asgi_tls.renewal.acme.account import dns_value
 from asgi_tls.renewal.acme.agent import Job
+from asgi_tls.renewal.acme.ca import OrderRequest
 from asgi_tls.renewal.acme.problems import ACMEError
 from asgi_tls.renewal.acme.validation import challenge_pair
 
@@ -45,31 +46,24 @@ class _Solver:
     def __init__(self, parent: _Parent, dns: Any) -> None:
         self._parent, self._dns = parent, dns
 
-    def present(self, name: str, challenge_type: str, token: str, key_authorization: str) -> None:
+    def present(self, name: str, challenge_type: str, _token: str, key_authorization: str) -> None:
         if self._dns is not None:
             self._dns.present(name, dns_value(key_authorization))
             return
         pair = None
         if challenge_type == "tls-alpn-01":
             pair = [base64.b64encode(each).decode("ascii") for each in challenge_pair(name, key_authorization)]
-        self._ask("present", name, challenge_type, token, key_authorization, pair)
+        self._ask("present", name, challenge_type, key_authorization, pair)
 
-    def clean(self, name: str, challenge_type: str, token: str, key_authorization: str) -> None:
+    def clean(self, name: str, challenge_type: str, _token: str, key_authorization: str) -> None:
         if self._dns is not None:
             self._dns.clean(name, dns_value(key_authorization))
         else:
-            self._ask("clean", name, challenge_type, token, key_authorization)
+            self._ask("clean", name, challenge_type, key_authorization)
 
-    def _ask(
-        self, say: str, name: str, challenge: str, token: str, key_authorization: str, certificate: Any = None
-    ) -> None:
+    def _ask(self, say: str, name: str, challenge: str, key_authorization: str, certificate: Any = None) -> None:
         self._parent.ask(
-            say,
-            name=name,
-            challenge=challenge,
-            token=token,
-            key_authorization=key_authorization,
-            certificate=certificate,
+            say, name=name, challenge=challenge, key_authorization=key_authorization, certificate=certificate
         )
 
 
@@ -81,7 +75,7 @@ def main() -> None:
     job: Job = pickle.load(reading)  # noqa: S301 -- of the server that started this process
     parent = _Parent(reading, writing)
     try:
-        parent.say("done", **(_order if job.kind == "order" else _renewal_info)(job, parent))
+        parent.say("done", **(_renewal_info(job) if job.request is None else _order(job, job.request, parent)))
     except ACMEError as error:
         parent.say(
             "failed",
@@ -93,16 +87,9 @@ def main() -> None:
         )
 
 
-def _order(job: Job, parent: _Parent) -> dict[str, Any]:
-    from asgi_tls.renewal.acme.orders import OrderRequest, obtain
+def _order(job: Job, request: OrderRequest, parent: _Parent) -> dict[str, Any]:
+    from asgi_tls.renewal.acme.orders import obtain
 
-    request: Any = OrderRequest(
-        names=job.names,
-        challenge=job.challenge,  # type: ignore[arg-type]  # checked by the source
-        profile=job.profile,
-        key=job.key,  # type: ignore[arg-type]
-        replaces=job.replaces,
-    )
     issued = obtain(
         job.ca,
         job.account_key,
@@ -122,10 +109,10 @@ def _order(job: Job, parent: _Parent) -> dict[str, Any]:
     }
 
 
-def _renewal_info(job: Job, _parent: _Parent) -> dict[str, Any]:
+def _renewal_info(job: Job) -> dict[str, Any]:
     from asgi_tls.renewal.acme.orders import renewal_info
 
-    info = renewal_info(job.ca, job.replaces or "")
+    info = renewal_info(job.ca, job.renewal_of)
     if info is None:
         return {"start": None}
     return {"start": info.start.timestamp(), "end": info.end.timestamp(), "retry_after": info.retry_after}

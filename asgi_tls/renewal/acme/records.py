@@ -1,9 +1,15 @@
-"""What is stored about the certificate of a source, whatever became of it."""
+"""What is stored about the certificate of a source and the account with a CA, whatever became of it."""
 
 from __future__ import annotations
 
-from asgi_tls.renewal.acme.schedule import Record, from_json, recovered
+import contextlib
+import json
+
+from asgi_tls.renewal.acme.account import stored_as
+from asgi_tls.renewal.acme.ca import CA
+from asgi_tls.renewal.acme.schedule import Record, from_json, recovered, to_json
 from asgi_tls.renewal.acme.source import ACME
+from asgi_tls.renewal.acme.storage import Fence, Storage
 
 
 def read_record(source: ACME) -> Record:
@@ -11,7 +17,30 @@ def read_record(source: ACME) -> Record:
 
     Raises OSError.
     """
-    record = from_json(source.storage.load(f"certificates/{source.identifier}.json"))
+    record = from_json(source.storage.load(source.record_entry))
     if record == Record() and (found := source.stored()) is not None:
         return recovered(found.not_before.timestamp(), found.not_after.timestamp())
     return record
+
+
+def store_record(source: ACME, record: Record, fence: Fence) -> None:
+    """Raises OSError and StaleFenceError."""
+    source.storage.store(source.record_entry, to_json(record), fence)
+
+
+def read_account(storage: Storage, ca: CA) -> str | None:
+    """The URL of the account with this CA; None where none is known. Raises OSError."""
+    data = storage.load(stored_as(ca.url))
+    with contextlib.suppress(ValueError, TypeError, LookupError):
+        return None if data is None else str(json.loads(data)["url"])
+    return None
+
+
+def store_account(storage: Storage, ca: CA, url: str, fence: Fence) -> None:
+    """Raises OSError and StaleFenceError."""
+    storage.store(stored_as(ca.url), json.dumps({"url": url}).encode("ascii"), fence)
+
+
+def forget_account(storage: Storage, ca: CA, fence: Fence) -> None:
+    """The CA does not know it any more. Raises OSError and StaleFenceError."""
+    storage.delete(stored_as(ca.url), fence)

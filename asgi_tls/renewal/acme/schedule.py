@@ -12,7 +12,9 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar
+
+T = TypeVar("T")
 
 MINUTE: Final = 60.0
 HOUR: Final = 3600.0
@@ -245,7 +247,7 @@ def pause_after(failures: int, lifetime: float | None, chance: float) -> float:
     return _limited(pause * (1 + (chance - 0.5) * 2 * _JITTER), lifetime)
 
 
-def choice(record: Record, cas: int, challenges: Sequence[str]) -> tuple[int, str]:
+def choice(record: Record, cas: int, challenges: Sequence[T]) -> tuple[int, T]:
     """The number of the CA, the first being 0, and the type of challenge of the next order."""
     return (record.failures // _FAILURES_PER_CA) % cas, challenges[record.turn % len(challenges)]
 

@@ -7,7 +7,6 @@ the first one is there, a self-signed placeholder of the same names is served: a
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import logging
 import os
 import re
@@ -15,20 +14,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Final, Literal, Protocol, get_args
+from typing import Any, Final, Protocol, get_args
 
 from asgi_tls.certificate import Certificate, Purpose
 from asgi_tls.certificate.material import Material, read_material
 from asgi_tls.errors import CertificateError, ConfigurationError, MissingFileError
 from asgi_tls.events import Notice
 from asgi_tls.hostnames import checked_name, is_loopback, parse_ip
-from asgi_tls.renewal.acme.ca import CA, DIRECTORIES, ExternalAccount
+from asgi_tls.renewal.acme.ca import CA, DIRECTORIES, ChallengeType, ExternalAccount, KeyType
 from asgi_tls.renewal.acme.storage import DirectoryStorage, Storage
 
 logger = logging.getLogger("asgi_tls")
-
-ChallengeType = Literal["http-01", "tls-alpn-01", "dns-01"]
-KeyType = Literal["ecdsa", "rsa"]
 
 _CHALLENGES: Final[tuple[ChallengeType, ...]] = get_args(ChallengeType)
 _USUAL: Final[tuple[ChallengeType, ...]] = ("http-01", "tls-alpn-01")
@@ -168,6 +164,16 @@ class ACME:
         return f"{readable}-{digest[:12]}"
 
     @property
+    def certificate_entry(self) -> str:
+        """The storage's key for the certificate and its private key, PEM."""
+        return f"certificates/{self.identifier}.pem"
+
+    @property
+    def record_entry(self) -> str:
+        """The storage's key for what is known about the certificate, JSON."""
+        return f"certificates/{self.identifier}.json"
+
+    @property
     def cas(self) -> tuple[CA, ...]:
         """The CA, and those to fall back to."""
         first = CA(
@@ -182,7 +188,7 @@ class ACME:
     @property
     def path(self) -> Path:
         """The file that it is served from."""
-        return self.storage.local / "certificates" / f"{self.identifier}.pem"
+        return self.storage.local / self.certificate_entry
 
     @property
     def paths(self) -> tuple[Path, ...]:
@@ -247,11 +253,6 @@ class ACME:
 _good: Final[dict[Path, Certificate]] = {}
 _unsaved: Final[dict[Path, bytes]] = {}
 _placeholders: Final[dict[tuple[tuple[str, ...], str], Certificate]] = {}
-
-
-def is_placeholder(certificate: Certificate) -> bool:
-    """Whether it stands in for one that has not been issued yet."""
-    return any(each.code == "acme-placeholder" for each in certificate.warnings)
 
 
 def _names(names: tuple[str, ...], *, is_public: bool) -> tuple[str, ...]:
@@ -323,36 +324,18 @@ def _storage(given: str | os.PathLike[str] | Storage | None) -> Storage:
     if isinstance(given, Storage):
         return given
     raise ConfigurationError(
-        f"storage is {given!r}", fix="Give a directory, or an object with the methods of asgi_tls.renewal.acme.Storage."
+        f"storage is {given!r}",
+        fix="Give a directory, or an object with the methods of asgi_tls.renewal.acme.storage.Storage.",
     )
 
 
 def _self_signed(source: ACME) -> Certificate:
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes
-    from cryptography.hazmat.primitives.asymmetric import ec
-    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-    from cryptography.x509.oid import NameOID
-
+    from asgi_tls.certificate.self_signed import self_signed
     from asgi_tls.certificate.validation import validate
 
-    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "placeholder until ACME issues")])
-    listed = [
-        x509.IPAddress(ipaddress.ip_address(each)) if parse_ip(each) else x509.DNSName(each) for each in source.names
-    ]
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(days=_PLACEHOLDER_DAYS))
-        .add_extension(x509.SubjectAlternativeName(listed), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    pem = made.public_bytes(Encoding.PEM) + key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    certificate = validate(str(source), Material("certificate", pem), None, None, "server")
+    now = datetime.now(UTC)
+    until = now + timedelta(days=_PLACEHOLDER_DAYS)
+    made = self_signed("placeholder until ACME issues", source.names, now - timedelta(hours=1), until)
+    certificate = validate(str(source), Material("certificate", b"".join(made)), None, None, "server")
     text = "no certificate has been issued yet; a self-signed placeholder, which clients refuse, is served until then"
     return replace(certificate, warnings=(Notice("acme-placeholder", text),))

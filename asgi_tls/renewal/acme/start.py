@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import weakref
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from importlib.util import find_spec
 
 from asgi_tls.errors import ConfigurationError
 from asgi_tls.events import Listener
+from asgi_tls.listeners.dispatch import in_loop
 from asgi_tls.renewal.acme.source import ACME
 from asgi_tls.renewal.reloader import Reloader
 
@@ -27,7 +27,7 @@ def prepare(sources: Sequence[ACME]) -> None:
             "the ACME sources of one server have several storages", fix="Give all of them the same storage."
         )
     storage.check()
-    storage.refresh(["account.pem", *(f"certificates/{source.identifier}.pem" for source in sources)])
+    storage.refresh(["account.pem", *(source.certificate_entry for source in sources)])
     from asgi_tls.renewal.acme.board import answer_by
 
     answer_by(storage)
@@ -69,16 +69,4 @@ def keep_alive(
         if (found := living()) is not None:
             found.nudge()
 
-    Manager(sources, tell=_in_loop(loop, tell), is_over=is_over, nudge=nudge).start()
-
-
-def _in_loop(loop: asyncio.AbstractEventLoop | None, tell: Listener) -> Listener:
-    """A listener for any thread, which hands over to the event loop where there is one."""
-    if loop is None:
-        return tell
-
-    def listener(event: object, /) -> None:
-        with contextlib.suppress(RuntimeError):  # it has been closed since
-            loop.call_soon_threadsafe(tell, event)  # type: ignore[arg-type]
-
-    return listener
+    Manager(sources, tell=in_loop(loop, tell), is_over=is_over, nudge=nudge).start()

@@ -46,7 +46,7 @@ class Storage(Protocol):
     """All methods raise OSError where the storage cannot be reached or is full. Values are at most 1 MiB.
 
     Keys are `account.pem`, `accounts/NAME.json`, `certificates/NAME.pem`, `certificates/NAME.json` and
-    `challenges/NAME.pem`. Certificates and challenges lie in `local` as well, in files of these names, from which this
+    `challenges/NAME.json`. Certificates and challenges lie in `local` as well, in files of these names, from which this
     host serves them.
     """
 
@@ -80,6 +80,18 @@ class Storage(Protocol):
 
     def unlock(self, fence: Fence) -> None:
         """Release it, unless somebody else holds it by now."""
+
+
+@contextlib.contextmanager
+def holding(storage: Storage, name: str, lease: float) -> Iterator[Fence | None]:
+    """Hold a lock meanwhile; None where somebody else does. One that cannot be released ends with its lease."""
+    fence = storage.lock(name, lease)
+    try:
+        yield fence
+    finally:
+        if fence is not None:
+            with contextlib.suppress(OSError):
+                storage.unlock(fence)
 
 
 def default_directory() -> Path:

@@ -17,8 +17,8 @@ from fake_ca import HTML, Answer, FakeCA, page, refused
 from solvers import Recording
 
 from asgi_tls.renewal.acme.account import new_account_key
-from asgi_tls.renewal.acme.ca import CA, ExternalAccount
-from asgi_tls.renewal.acme.orders import Issued, OrderRequest, Solver, certificate_id, obtain, renewal_info, revoke
+from asgi_tls.renewal.acme.ca import CA, ExternalAccount, Issued, OrderRequest
+from asgi_tls.renewal.acme.orders import Solver, certificate_id, obtain, renewal_info, revoke
 from asgi_tls.renewal.acme.problems import ACMEError
 
 NAME = "www.example.test"

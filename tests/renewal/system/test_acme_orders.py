@@ -18,8 +18,8 @@ from pebble import HMAC, KID, Pebble, pebble
 from solvers import DNSSolver, HTTPSolver, Recording, TLSALPNSolver
 
 from asgi_tls.renewal.acme.account import new_account_key, thumbprint
-from asgi_tls.renewal.acme.ca import CA, ExternalAccount
-from asgi_tls.renewal.acme.orders import Issued, OrderRequest, Solver, obtain, renewal_info, revoke
+from asgi_tls.renewal.acme.ca import CA, ExternalAccount, Issued, OrderRequest
+from asgi_tls.renewal.acme.orders import Solver, obtain, renewal_info, revoke
 from asgi_tls.renewal.acme.problems import ACMEError
 
 pytestmark = pytest.mark.system

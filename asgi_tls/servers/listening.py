@@ -5,7 +5,9 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
+import signal
 import tempfile
+import threading
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -39,10 +41,22 @@ def _share_metrics() -> None:
         return
     directory = tempfile.mkdtemp(prefix="asgi-tls-metrics-")
     os.environ[_MULTIPROCESS] = directory
+    _remove_at_the_end(directory)
+
+
+def _remove_at_the_end(directory: str) -> None:
+    """When this process ends, also by SIGTERM: uvicorn stops, and then lets the signal do what it did before."""
     owner = os.getpid()
 
     def remove() -> None:
         if os.getpid() == owner:  # not in a forked worker
             shutil.rmtree(directory, ignore_errors=True)
 
+    def end(number: int, _frame: object) -> None:
+        remove()
+        signal.signal(number, signal.SIG_DFL)
+        signal.raise_signal(number)
+
     atexit.register(remove)
+    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, end)

@@ -9,8 +9,10 @@ from __future__ import annotations
 import argparse
 import hashlib
 import importlib.metadata
+import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Final
 
@@ -42,7 +44,9 @@ def main() -> int:
 def watch(name: str, seconds: int) -> int:
     """Fuzz one target in a process of its own, and print a line about it."""
     command = [sys.executable, "-P", __file__, "--inside", name, "--seconds", str(seconds)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, errors="replace")
+    with tempfile.TemporaryDirectory() as scratch:  # an input that ends the process leaves its file there
+        environment = {**os.environ, "TMPDIR": scratch}
+        done = subprocess.run(command, capture_output=True, text=True, check=False, errors="replace", env=environment)
     runs = next((line.split()[1] for line in done.stderr.splitlines() if line.startswith("Done ")), "?")
     if done.returncode == 0:
         print(f"{name:20} {runs:>10} inputs in {seconds} s", flush=True)

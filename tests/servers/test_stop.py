@@ -7,6 +7,7 @@ import socket
 import ssl
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from files import Files
@@ -57,14 +58,20 @@ def test_clients_that_do_not_answer_close_notify(files: Files, launch: Launch) -
 
 
 @pytest.mark.parametrize("launch", split(LAUNCHES, QUICK), ids=str)
-def test_handshakes_that_are_under_way(files: Files, launch: Launch) -> None:
-    with launch.start(files.ecdsa, {}) as server, contextlib.ExitStack() as stack:
+def test_handshakes_that_are_under_way(
+    files: Files, launch: Launch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They hold nothing up, and nothing is left behind: neither of them nor of the metrics."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    with launch.start(files.ecdsa, {"metrics": "127.0.0.1:9"}) as server, contextlib.ExitStack() as stack:
+        assert list(tmp_path.iterdir())
         for hello in (b"", b"\x16\x03\x01\x02\x00\x01\x00", b"GET / HTTP/1.1\r\n"):
             sock = stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=60))
             sock.sendall(hello)
         with stubborn(server, asks=True):  # so the others have been accepted
             pass
         stopped(server)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("launch", [Launch("uvicorn", "asyncio"), Launch("hypercorn", "uvloop")], ids=str)

@@ -9,7 +9,7 @@ import functools
 import json
 import re
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -150,23 +150,23 @@ def pem(data: bytes) -> None:
         PEMData(data).load()
 
 
-@functools.cache
-def _scratch() -> Path:
-    return Path(tempfile.mkdtemp(prefix="asgi-tls-fuzz-"))
+@contextlib.contextmanager
+def _file(data: bytes, suffix: str) -> Iterator[str]:
+    """For what reads files only. A process that is killed leaves at most one."""
+    with tempfile.NamedTemporaryFile(prefix="asgi-tls-fuzz-", suffix=suffix) as file:
+        file.write(data)
+        file.flush()
+        yield file.name
 
 
 def ca_bundle(data: bytes) -> None:
-    path = _scratch() / "bundle.pem"
-    path.write_bytes(data)
-    with contextlib.suppress(CertificateError):
-        load_ca_bundle(path)
+    with _file(data, ".pem") as path, contextlib.suppress(CertificateError):
+        load_ca_bundle(Path(path))
 
 
 def settings_file(data: bytes) -> None:
-    path = _scratch() / "asgi-tls.toml"
-    path.write_bytes(data)
-    with contextlib.suppress(ConfigurationError):
-        read({"config": str(path)}, environ={})
+    with _file(data, ".toml") as path, contextlib.suppress(ConfigurationError):
+        read({"config": path}, environ={})
 
 
 def pasted_text(data: bytes) -> None:

@@ -6,7 +6,7 @@ SECONDS ?= 300
 BIN := $(VENV)/bin
 SOURCES := $(shell find asgi_tls demo_app -type f ! -name '*.pyc') pyproject.toml README.md
 
-.PHONY: demo help test test-system system-packages check dist docs fuzz matrix bench clean
+.PHONY: demo help test test-system test-again system-packages check dist docs fuzz matrix bench clean
 
 demo: $(VENV)/installed  ## serve the demo application on https://localhost:8443
 	@echo "Serving https://localhost:8443 (Ctrl+C stops it). Try it with:"
@@ -22,6 +22,10 @@ test: $(VENV)/installed  ## run the tests that need Python packages only
 
 test-system: $(VENV)/installed system-packages  ## run the tests with nginx, browsers and other programs; installs Debian packages
 	$(BIN)/pytest -n 3 --dist worksteal -m system
+
+test-again:  ## run once more, one at a time, the tests that failed, if they are five at most
+	@test $$(grep -c true .pytest_cache/v/cache/lastfailed) -le 5
+	$(BIN)/pytest --last-failed --last-failed-no-failures none
 
 check: $(VENV)/installed dist  ## run ruff, the formatter and mypy --strict, and check the built package
 	$(BIN)/ruff check .

@@ -69,5 +69,7 @@ def test_nginx_and_uvicorn(options: list[str], files: Files, tmp_path: Path) -> 
     # This nginx cannot rotate the keys of tickets, so that its sessions resume from the cache, as the export says.
     tickets, cache = ours.pop("session_resumption"), theirs.pop("session_resumption")
     if "modern" not in options[0]:
-        assert tickets["tls_ticket_resumption_result"] == cache["session_id_resumption_result"] == "FULLY_SUPPORTED"
+        assert tickets["tls_ticket_resumption_result"] == "FULLY_SUPPORTED"
+        # OpenSSL stores a session after it has sent Finished: another worker of nginx may be asked for it too early.
+        assert cache["session_id_resumption_result"] in {"FULLY_SUPPORTED", "PARTIALLY_SUPPORTED"}
     assert ours == theirs

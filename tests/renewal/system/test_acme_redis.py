@@ -57,10 +57,10 @@ def test_what_is_stored_is_listed_and_mirrored(storage: RedisStorage) -> None:
 
 
 def test_a_holder_that_hangs_is_replaced_and_cannot_write(storage: RedisStorage) -> None:
-    hung = storage.lock("site", 0.2)
+    hung = storage.lock("site", 1)
     assert hung is not None
     assert storage.lock("site", 60) is None
-    storage.extend(hung, 0.3)
+    storage.extend(hung, 1)
     until(lambda: storage.lock("site", 60) is not None)
     refuses(storage, hung)
     assert storage.load("account.pem") is None

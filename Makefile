@@ -20,7 +20,7 @@ help:  ## list these targets
 test: $(VENV)/installed  ## run the tests that need Python packages only
 	$(BIN)/pytest -n 4 --dist worksteal -m "not system"
 
-test-system: $(VENV)/installed system-packages  ## run the tests with nginx, browsers and other programs; installs Debian packages
+test-system: $(VENV)/installed $(VENV)/site-installed system-packages  ## run the tests with nginx, browsers and other programs; installs Debian packages
 	$(BIN)/pytest -n 3 --dist worksteal -m system
 
 test-again:  ## run once more, one at a time, the tests that failed, if they are five at most
@@ -37,10 +37,20 @@ dist: $(VENV)/installed  ## build the source archive and the wheel, and check ho
 	@$(BIN)/python -m build --no-isolation --outdir dist . > /dev/null
 	@$(BIN)/twine check --strict dist/*
 
-docs:  ## generate docs/api.md, docs/errors.md and docs/settings.md from the sources
+docs:  ## generate the reference pages in docs/ from the sources
 	$(PYTHON) docs/make_api.py > docs/api.md
 	PYTHONPATH=. $(PYTHON) tests/support/error_page.py > docs/errors.md
 	PYTHONPATH=. $(PYTHON) docs/make_settings.py > docs/settings.md
+	PYTHONPATH=. $(PYTHON) docs/make_commands.py > docs/commands.md
+
+diagrams:  ## draw docs/assets/*.svg from the diagrams of the architecture; needs graphviz
+	$(PYTHON) docs/make_diagrams.py
+
+site: $(VENV)/site-installed  ## build the documentation site into build/site
+	$(BIN)/mkdocs build --strict --quiet
+
+site-serve: $(VENV)/site-installed  ## serve it on http://localhost:8000, and build it again at each change
+	$(BIN)/mkdocs serve --strict --dev-addr localhost:8000
 
 fuzz: $(VENV)/installed  ## fuzz what parses bytes from outside, for SECONDS=300
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check atheris
@@ -57,6 +67,11 @@ $(VENV)/installed: $(SOURCES)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check ".[dev]"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall .
+	touch $@
+
+$(VENV)/site-installed: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check ".[site]"
 	touch $@
 
 system-packages:

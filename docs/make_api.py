@@ -164,8 +164,12 @@ def constant(tree: ast.Module, name: str) -> str:
 
 
 def prose(node: ast.AST) -> str:
-    """The docstring: lists of parameters as lists, examples in fences."""
-    text = ast.get_docstring(node) or ""  # type: ignore[arg-type]  # only definitions come here
+    """The docstring as Markdown."""
+    return markdown(ast.get_docstring(node) or "")  # type: ignore[arg-type]  # only definitions come here
+
+
+def markdown(text: str) -> str:
+    """A docstring's text: lists of parameters as lists, examples in fences."""
     text = re.sub(r"(?m)^([a-z_]+(?:, [a-z_]+)*): (.*(?:\n {4}.*)*)", parameters, text)
     return re.sub(r"(?m)(?<=\n\n)(?:^ {4}.*\n?)+", lambda found: fence(inspect.cleandoc(found[0])) + "\n", text)
 
@@ -179,4 +183,5 @@ def fence(text: str) -> str:
     return f"```text\n{text}\n```"
 
 
-main()
+if __name__ == "__main__":
+    main()

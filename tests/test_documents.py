@@ -44,8 +44,8 @@ def test_a_page_keeps_the_convention(page: Path) -> None:
 def test_python_compiles_and_uses_what_is_there(page: Path, block: Block) -> None:
     tree = compile(block.text, f"{page}:{block.line}", "exec", ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
     known: dict[str, Any] = {}
-    # Modules that are blocks of the page themselves.
-    own = {found[1] for each in blocks(page) if (found := re.match(r"# (\w+)\.py\n", each.text))}
+    # Modules that are blocks of the page themselves, and the application that most pages take for granted.
+    own = {"app"} | {found[1] for each in blocks(page) if (found := re.match(r"# (\w+)\.py\n", each.text))}
     for earlier in blocks(page):  # names that an earlier block of the page has imported
         if earlier.info[:1] == ("python",) and earlier.line <= block.line:
             known |= imports(ast.parse(earlier.text), own)
@@ -135,14 +135,17 @@ def test_the_index_names_every_page() -> None:
     assert {*re.findall(r"\(([\w-]+\.md)\)", index)} == pages
 
 
-@pytest.mark.parametrize(("maker", "page"), [("make_api.py", "api.md"), ("make_settings.py", "settings.md")])
+@pytest.mark.parametrize(
+    ("maker", "page"),
+    [("make_api.py", "api.md"), ("make_settings.py", "settings.md"), ("make_commands.py", "commands.md")],
+)
 def test_the_reference_is_that_of_the_sources(maker: str, page: str) -> None:
     command = [sys.executable, "-P", str(REPOSITORY / "docs" / maker)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert (REPOSITORY / "docs" / page).read_text(encoding="utf-8") == done.stdout, "run `make docs`"
 
 
-@pytest.mark.parametrize("page", ["architecture.md", "changing.md"])
+@pytest.mark.parametrize("page", ["architecture.md", "changing.md", "internals.md"])
 def test_the_files_that_the_architecture_names_are_there(page: str) -> None:
     text = (REPOSITORY / "docs" / page).read_text(encoding="utf-8")
     named = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import html
 import re
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 
+import make_diagrams
 import pytest
 
 import asgi_tls
@@ -188,6 +190,17 @@ def test_the_diagram_of_the_architecture_is_that_of_the_imports() -> None:
         for target in targets
         if not any(target in reached(arrows, other) for other in targets)
     }
+
+
+def test_the_drawings_are_those_of_the_diagrams() -> None:
+    page = (make_diagrams.DOCS / "architecture.md").read_text(encoding="utf-8")
+    for (name, title), mermaid in zip(make_diagrams.DIAGRAMS.items(), make_diagrams.FENCE.findall(page), strict=True):
+        source = make_diagrams.dot(mermaid, title)
+        drawn = html.unescape((make_diagrams.DOCS / f"assets/{name}.svg").read_text(encoding="utf-8"))
+        arrows = {f"{one}->{other}" for one, other in re.findall(r"^(\w+) -> (\w+)", source, re.MULTILINE)}
+        assert {*re.findall(r"<title>(\w+->\w+)</title>", drawn)} == arrows, "run `make diagrams`"
+        words = {word for label in re.findall(r"label=<(.*?)>,", source) for word in re.split(r"<[^>]*>", label)}
+        assert words - {""} <= {*re.findall(r">([^<>]+)</text>", drawn)}, "run `make diagrams`"
 
 
 def test_the_top_holds_what_users_import_and_what_everything_rests_on() -> None:

@@ -105,6 +105,6 @@ def floors() -> list[str]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     declared = [*project["dependencies"]]
     for name, requirements in project["optional-dependencies"].items():
-        if name not in {"dev", "acme", "acme-dns"}:
+        if name not in {"dev", "site", "acme", "acme-dns"}:
             declared += requirements
     return [re.sub(r">=([^,;]+)[^;]*", r"==\1", line) for line in declared if not line.startswith("asgi-tls")]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from asgi_tls.explain import CATALOGUE, Trouble
 
 _HEAD = """\
@@ -43,7 +45,8 @@ def _section(trouble: Trouble) -> str:
     lines += ["", "To verify:", "", "```text", *trouble.commands, "```"]
     if known := _known_as(trouble):
         lines += ["", f"Known as {', '.join(known)}."]
-    return "\n".join([*lines, "", f"Reference: {trouble.reference}.", ""])
+    reference = re.sub(r"docs/((\w+)\.md)", r"[\2](\1)", trouble.reference)
+    return "\n".join([*lines, "", f"Reference: {reference}.", ""])
 
 
 def _known_as(trouble: Trouble) -> list[str]:

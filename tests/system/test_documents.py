@@ -76,6 +76,8 @@ ELSEWHERE: dict[tuple[str, str], tuple[str, str]] = {
         CA, "tests/renewal/system/test_acme_redis.py::test_two_hosts_order_once_and_both_answer"
     ),
     ("docs/acme.md", "pip install 'asgi-tls[uvicorn,acme]'"): (INSTALLS, NEW),
+    ("docs/production.md", "pip install 'asgi-tls[uvicorn,acme]'"): (INSTALLS, NEW),
+    ("docs/production.md", FIRST_ACME.replace("app:app", "public:app")): (CA, UNDER_TRAFFIC),
     ("docs/acme.md", "pip install 'asgi-tls[acme-dns]'"): (INSTALLS, NEW),
     ("docs/acme.md", FIRST_ACME + " --tls-acme www.example.com"): (CA, UNDER_TRAFFIC),
     **{
@@ -105,7 +107,7 @@ ELSEWHERE: dict[tuple[str, str], tuple[str, str]] = {
     },
     ("docs/development.md", "asgi-tls ca install"): (TRUST, STORES),
     ("docs/development.md", "asgi-tls ca uninstall"): (TRUST, STORES),
-    ("docs/development.md", "asgi-tls cert --client alice --pkcs12"): (
+    ("docs/mtls.md", "asgi-tls cert --client alice --pkcs12"): (
         "it asks for a password at a terminal",
         "tests/cli/test_client_certificates.py::test_the_password_is_asked_for_and_not_shown",
     ),

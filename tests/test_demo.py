@@ -33,8 +33,8 @@ import live_feed as demo_feed  # isort: skip
 
 REPOSITORY = Path(__file__).parents[1]
 
-PROMPT = 8.0
-"""Seconds in which a server with an open feed ends. hypercorn's own patience is 3 s, and the machine may be busy."""
+PROMPT = 25
+"""Seconds in which a server with an open feed ends: less than the 30 that gunicorn gives a worker."""
 
 
 def browser(server: Server, ca: Path) -> httpx.Client:
@@ -100,14 +100,12 @@ def test_under_each_server_it_tells_the_connection_and_its_handshake_and_ends_wi
                 failure = next(event for event in events if event["event"] == "tls_client_error")
                 assert (failure["code"], failure["text"]) == ("NO_SHARED_CIPHER", "alert sent: handshake_failure")
                 assert "no cipher suite in common" in http.get(f"/explain/{failure['code']}").text.lower()
-            asked = time.monotonic()
             server.process.send_signal(signal.SIGTERM)
             with suppress(*([httpx.RemoteProtocolError] if cuts(launch) else [])):
                 for _ in events:  # until the server ends it; a browser then closes as well
                     pass
         http.close()
-        server.process.wait(60)
-        assert time.monotonic() - asked < PROMPT
+        server.process.wait(PROMPT)
     assert cuts(launch) or "Traceback" not in server.text
 
 

@@ -53,7 +53,6 @@ def test_the_demo_gets_an_a_plus(files: Files, tmp_path: Path, launch: Launch) -
     assert report.grade == "A+"
     assert ids(report) <= {"profile-lacks"}  # X25519MLKEM768, where OpenSSL is older than 3.5
     assert report.seen.refusals.without_alert == 0
-    assert report.seen.seconds < 5  # 0.1 on an idle machine
 
 
 def test_plain_uvicorn(files: Files, tmp_path: Path) -> None:
@@ -283,7 +282,5 @@ def _garbage(plain: socket.socket) -> None:
 
 @pytest.mark.parametrize("misbehave", [_silence, _drip, _http, _garbage, socket.socket.close])
 def test_what_is_no_tls_ends_soon_and_in_words(misbehave: Callable[[socket.socket], None]) -> None:
-    started = time.monotonic()
     with listening(misbehave) as port, pytest.raises(UnreachableError, match="does not speak TLS"):
         audit(parse_target(f"https://localhost:{port}", connect=f"127.0.0.1:{port}", http_port=port, timeout=0.5))
-    assert time.monotonic() - started < 20

@@ -6,7 +6,6 @@ import io
 import json
 import logging
 import threading
-import time
 
 import pytest
 
@@ -23,16 +22,15 @@ def test_a_slow_listener_does_not_hold_up_whoever_tells() -> None:
     go, seen = threading.Event(), []
 
     def slow(event: Event) -> None:
-        go.wait(10)
+        go.wait(60)
         seen.append(event)
 
     dispatcher = Dispatcher([slow])
-    started = time.monotonic()
     told = [failure(number) for number in range(100)]
     for event in told:
         dispatcher.tell(event)
-    assert time.monotonic() - started < 1
     assert not dispatcher.flush(0.1)
+    assert seen == []
     go.set()
     assert dispatcher.flush(10)
     assert seen == told

@@ -8,6 +8,7 @@ import ssl
 import subprocess
 import warnings
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from files import Files
 from handshakes import client, connect
 from launch import Launch, split
 from servers import Server
-from wire import Said, events, hello, say
+from wire import events, hello, say
 
 from asgi_tls.handshake import plain_http
 
@@ -24,8 +25,7 @@ LAUNCHES = [
     *(Launch("gunicorn", kind) for kind in ("asgi", "gthread", "sync")),
 ]
 ALL = split(LAUNCHES, {"uvicorn-uvloop-1", "hypercorn-asyncio-1"})
-TIMEOUT = 1.0
-SLACK = 1.5
+TIMEOUT = 2.0
 
 
 @pytest.fixture(scope="module", params=ALL, ids=str)
@@ -213,48 +213,35 @@ GARBAGE = [
 def test_garbage(modern: Server, launch: Launch, data: bytes, alerts: list[int]) -> None:
     said = say(modern.port, data)
     assert said.ending == "end"
-    assert said.seconds < SLACK
     assert said.alerts
     assert said.alerts[-1] in alerts
     event = told(modern, said.port, launch)
     assert event["code"].isupper()
+    assert event["code"] != "HANDSHAKE_TIMEOUT"
 
 
-def expect_timeout(server: Server, said: Said, launch: Launch) -> None:
-    assert said.ending == "end"
-    assert said.data == b""
-    assert TIMEOUT - 0.1 <= said.seconds < TIMEOUT + SLACK
-    assert told(server, said.port, launch)["code"] == "HANDSHAKE_TIMEOUT"
-
-
-def test_silence(modern: Server, launch: Launch) -> None:
-    if launch.kind == "gthread":  # takes a connection up when it speaks, and closes it by itself when it does not
-        return
-    expect_timeout(modern, say(modern.port), launch)
-
-
-def test_half_a_client_hello_then_silence(modern: Server, launch: Launch) -> None:
-    expect_timeout(modern, say(modern.port, hello()[:100]), launch)
-
-
-def test_a_byte_every_tenth_of_a_second(modern: Server, launch: Launch) -> None:
+def test_who_does_not_finish_a_client_hello(modern: Server, launch: Launch) -> None:
     first = hello()
-    chunks = [first[at : at + 1] for at in range(40)]
-    said = say(modern.port, *chunks, pause=0.1)
-    assert said.ending in {"end", "reset"}
-    assert said.data == b""
-    assert told(modern, said.port, launch)["code"] == "HANDSHAKE_TIMEOUT"
+    waiting = {"half of it": [first[:100]], "a byte every tenth of a second": [first[at : at + 1] for at in range(40)]}
+    if launch.kind != "gthread":  # takes a connection up when it speaks, and closes it by itself when it does not
+        waiting["silence"] = []
+    with ThreadPoolExecutor() as clients:
+        asked = {name: clients.submit(say, modern.port, *chunks, pause=0.1) for name, chunks in waiting.items()}
+    for name, answer in asked.items():
+        said = answer.result()
+        assert said.data == b"", name
+        assert said.ending in ({"end", "reset"} if len(waiting[name]) > 1 else {"end"}), name
+        assert said.seconds >= TIMEOUT - 0.1, name
+        assert told(modern, said.port, launch)["code"] == "HANDSHAKE_TIMEOUT", name
 
 
 def test_half_a_client_hello_then_the_end(modern: Server, launch: Launch) -> None:
     said = say(modern.port, hello()[:100], finish=True)
-    assert said.seconds < SLACK
     assert told(modern, said.port, launch)["code"] == "CONNECTION_CLOSED"
 
 
 def test_a_bare_connect(modern: Server, launch: Launch) -> None:
     said = say(modern.port, finish=True)
-    assert said.seconds < SLACK
     event = told(modern, said.port, launch)
     assert event["code"] == "NO_DATA"
     assert event["alert"] is None
@@ -318,7 +305,6 @@ def test_plain_http_is_redirected(
     assert fields[b"location"] == location.replace(b"{port}", port)
     assert bool(body) == (not data.startswith(b"HEAD"))
     assert said.ending == "end"
-    assert said.seconds < SLACK
     assert told(modern, said.port, launch)["code"] == "HTTP_REQUEST"
 
 

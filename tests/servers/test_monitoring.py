@@ -107,9 +107,7 @@ def test_the_guard(files: Files, launch: Launch) -> None:
         assert connect(server.port, client(ca=files.ca_text)).protocol == "TLSv1.3"
         say(server.port, GARBAGE)
         for _ in range(3):
-            said = say(server.port, GARBAGE)
-            assert said.data == b""
-            assert said.seconds < 1
+            assert say(server.port, GARBAGE).data == b""
         with pytest.raises(OSError, match="EOF|reset|closed"):
             connect(server.port, client(ca=files.ca_text))
         found = events(server, count=150, timeout=3)

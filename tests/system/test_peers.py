@@ -112,7 +112,7 @@ def test_testssl_reports_nothing_of_low_or_above(files: Files, tmp_path: Path, l
             ["testssl", "--color", "0", "--quiet", "--warnings", "batch", "--add-ca", str(files.ca),
              "--protocols", "--std", "--fs", "--server-defaults", "--jsonfile", str(report),
              "--severity", "LOW", f"localhost:{server.port}"],
-            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False,
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300, check=False,
         )  # fmt: skip
     assert "Testing server defaults" in done.stdout, done.stdout + done.stderr
     findings = json.loads(report.read_text(encoding="utf-8"))

@@ -46,6 +46,7 @@ docs:  ## generate the reference pages in docs/ from the sources
 diagrams:  ## draw docs/assets/*.svg from the diagrams of the architecture; needs graphviz
 	$(PYTHON) docs/make_diagrams.py
 
+site: export NO_MKDOCS_2_WARNING = 1
 site: $(VENV)/site-installed  ## build the documentation site into build/site
 	$(BIN)/mkdocs build --strict --quiet
 

@@ -40,7 +40,8 @@ def dot(mermaid: str, title: str) -> str:
             name, bracket, text = found.groups()
             if text:
                 style = ", style=rounded" if bracket == "([" else ""
-                nodes[name] = f"{name} [label=<{text.replace('<br>', '<br/>')}>, shape={_SHAPES[bracket]}{style}]"
+                lines = re.sub(r"</?b>", "", text).replace("<br>", r"\n")
+                nodes[name] = f'{name} [label="{lines}", shape={_SHAPES[bracket]}{style}]'
             names.append(name)
         edges.append(f'{names[0]} -> {names[1]} [label=" {label} "]' if label else f"{names[0]} -> {names[1]}")
     look = 'node [fontname=Helvetica, fontsize=13, margin="0.2,0.1"]; edge [fontname=Helvetica, fontsize=12]'

@@ -18,6 +18,7 @@ from documents import PAGES, REPOSITORY, Block, blocks, commands, name_of, outsi
 
 LANGUAGES = {"console", "python", "text", "json", "yaml", "html", "ini", "nginx", "mermaid", "toml", "dockerfile"}
 FORGE = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["urls"]["Homepage"] + "/blob/main/"
+RAW = FORGE.replace("github.com", "raw.githubusercontent.com").replace("/blob/", "/")
 PYTHON = [
     pytest.param(page, block, id=f"{name_of(page)}:{block.line}")
     for page in PAGES
@@ -108,9 +109,10 @@ def test_links_lead_somewhere(page: Path) -> None:
     used = {each[1] or each[0] for each in re.findall(r"\[([a-z]+)\](?:\[([a-z]+)\])?(?![(:])", text)}
     used |= {*re.findall(r"\]\[([a-z]+)\]", text)}
     assert used >= defined.keys(), "a link is defined and not used"
-    for target in [*re.findall(r"\]\(([^)\s]+)\)", text), *defined.values()]:
-        if target.startswith(FORGE):  # in README.md, which the package index shows as well
-            assert (REPOSITORY / target.removeprefix(FORGE)).exists(), target
+    shown = re.findall(r'<img src="([^"]+)"', text)
+    for target in [*re.findall(r"\]\(([^)\s]+)\)", text), *defined.values(), *shown]:
+        if target.startswith((FORGE, RAW)):  # in README.md, which the package index shows as well
+            assert (REPOSITORY / target.removeprefix(FORGE).removeprefix(RAW)).exists(), target
             continue
         if "://" in target or target.startswith("mailto:"):
             continue

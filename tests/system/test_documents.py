@@ -53,6 +53,7 @@ ELSEWHERE: dict[tuple[str, str], tuple[str, str]] = {
     ("README.md", "make docs"): (
         "it writes into the tree", "tests/test_documents.py::test_the_reference_is_that_of_the_sources",
     ),
+    ("README.md", "make site"): ("the test builds it into a directory of its own", "tests/system/test_site.py::site"),
     ("README.md", "make bench"): ("it takes many minutes", "bench/__main__.py"),
     **{
         (f"demo_app/{example}/README.md", command): (INSTALLS, NEW)
@@ -220,7 +221,7 @@ class Shell:
 
 
 @contextlib.contextmanager
-def machine(directory: Path, *, empty: bool = False) -> Iterator[Shell]:
+def machine(directory: Path, *, empty: bool = False, programs: Path = Path(sys.executable).parent) -> Iterator[Shell]:
     """A shell in a directory that holds an application and certificates, as most pages take for granted, or nothing."""
     root, files, home = directory / "root", directory / "files", directory / "home"
     work = directory / "work"
@@ -240,7 +241,7 @@ def machine(directory: Path, *, empty: bool = False) -> Iterator[Shell]:
         (work / "app.py").write_text(APP, encoding="utf-8")
         inherited |= {"CURL_CA_BUNDLE": str(files / "ca.pem"), "SSL_CERT_FILE": str(files / "ca.pem")}
     environment = inherited | {
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}:/usr/sbin",
+        "PATH": f"{programs}:{os.environ['PATH']}:/usr/sbin",
         "HOME": str(home),
         "PYTHONUNBUFFERED": "1",
         "PIP_NO_INDEX": "1",
@@ -311,25 +312,52 @@ def steps(page: Path) -> list[Command | tuple[str, str]]:
 
 # This one makes the files that it uses.
 FROM_NOTHING = REPOSITORY / "docs/quickstart.md"
-WITH_COMMANDS = [page for page in PAGES if any(isinstance(step, Command) for step in steps(page))]
+WITH_COMMANDS = [
+    page for page in PAGES if page != FROM_NOTHING and any(isinstance(step, Command) for step in steps(page))
+]
 
 
 @pytest.mark.parametrize("page", WITH_COMMANDS, ids=name_of)
 def test_the_commands_of(page: Path, tmp_path: Path) -> None:
-    with machine(tmp_path, empty=page == FROM_NOTHING) as shell:
+    with machine(tmp_path) as shell:
         for step in steps(page):
-            if isinstance(step, tuple):
-                (shell.directory / step[0]).write_text(step[1], encoding="utf-8")
-                continue
-            status, text = shell.run(step)
-            deadline = time.monotonic() + PATIENCE
-            # What a server reports of its clients takes a moment.
-            while step.text.startswith("curl") and missing(step, text) and time.monotonic() < deadline:
-                time.sleep(0.1)
-                status, text = shell.run(step)
-            place = f"{name_of(page)}:{step.line}: {step.text}\n{text}"
-            assert status == step.status, f"exit status {status}: {place}"
-            assert not missing(step, text), f"it does not print {missing(step, text)}: {place}"
+            follow(step, shell, page)
+
+
+def test_the_quick_start_from_the_built_wheel_in_an_environment_of_its_own(tmp_path: Path) -> None:
+    environment, wheels = tmp_path / "environment", tmp_path / "wheels"
+    subprocess.run(
+        [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(wheels), str(REPOSITORY)], check=True
+    )
+    subprocess.run([sys.executable, "-m", "venv", str(environment)], check=True)
+    programs = environment / "bin"
+    links = f"{wheels} {os.environ.get('PIP_FIND_LINKS', '')}"
+    online = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}", "PIP_FIND_LINKS": links, "PIP_NO_COMPILE": "1"}
+    with machine(tmp_path, empty=True, programs=programs) as shell:
+        for step in steps(FROM_NOTHING):
+            if isinstance(step, Command) and step.text.startswith("pip install"):  # the shell's machine has no network
+                subprocess.run(["bash", "-c", step.text], env=online, stdout=subprocess.DEVNULL, check=True)
+            else:
+                follow(step, shell, FROM_NOTHING)
+    (wheel,) = wheels.iterdir()
+    installed = [path.name for path in environment.glob("lib/python*/site-packages/asgi_tls-*.dist-info")]
+    assert installed == [f"{'-'.join(wheel.name.split('-')[:2])}.dist-info"]
+
+
+def follow(step: Command | tuple[str, str], shell: Shell, page: Path) -> None:
+    """Do what the page says: write a file, or run a command and compare what it prints."""
+    if isinstance(step, tuple):
+        (shell.directory / step[0]).write_text(step[1], encoding="utf-8")
+        return
+    status, text = shell.run(step)
+    deadline = time.monotonic() + PATIENCE
+    # What a server reports of its clients takes a moment.
+    while step.text.startswith("curl") and missing(step, text) and time.monotonic() < deadline:
+        time.sleep(0.1)
+        status, text = shell.run(step)
+    place = f"{name_of(page)}:{step.line}: {step.text}\n{text}"
+    assert status == step.status, f"exit status {status}: {place}"
+    assert not missing(step, text), f"it does not print {missing(step, text)}: {place}"
 
 
 def missing(command: Command, text: str) -> list[str]:

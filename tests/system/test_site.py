@@ -46,7 +46,9 @@ class Loaded(HTMLParser):
             self.found += [str(given[name]) for name in ("src", "href", "srcset", "poster", "data") if given.get(name)]
 
 
-def test_no_page_loads_anything_from_elsewhere(site: Path) -> None:
+def test_it_loads_nothing_from_elsewhere_and_is_searched_by_a_browser_that_reaches_no_other_host(
+    site: Path, tmp_path: Path
+) -> None:
     pages = [*site.rglob("*.html")]
     assert len(pages) > 25
     for page in pages:
@@ -58,9 +60,6 @@ def test_no_page_loads_anything_from_elsewhere(site: Path) -> None:
     assert "<title>cli->servers</title>" in diagrams
     sheets = [path.read_text(encoding="utf-8") for path in site.rglob("*.css")]
     assert not [found for text in sheets for found in re.findall(r"(?:url\(|@import )[\"']?(?:https?:)?//", text)]
-
-
-def test_a_browser_that_reaches_no_other_host_searches_it(site: Path, tmp_path: Path) -> None:
     handler = functools.partial(Quiet, directory=site)
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()

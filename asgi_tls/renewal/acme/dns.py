@@ -6,10 +6,12 @@ from __future__ import annotations
 
 import contextlib
 import shlex
+import shutil
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import Any, Final
 
 from asgi_tls.errors import ConfigurationError
@@ -40,6 +42,16 @@ class DNSCommand:
             raise ConfigurationError(
                 f"{{acme_dns}} is {self.command!r}, which is no command",
                 fix="Give the path of a program, with arguments if it has any; close each quotation mark.",
+                settings=("acme_dns",),
+            )
+
+    def check(self) -> None:
+        """Raises ConfigurationError where there is no such program."""
+        program = shlex.split(self.command)[0]
+        if shutil.which(program) is None:
+            raise ConfigurationError(
+                f"{{acme_dns}} is {self.command!r}, and {program} is not found, or may not be run",
+                fix="Give the whole path of the program, and make it executable (chmod +x).",
                 settings=("acme_dns",),
             )
 
@@ -80,6 +92,15 @@ class DNSLexicon:
     provider: str
     options: Mapping[str, str] = field(default_factory=dict, repr=False)
     wait: float = _USUAL_WAIT
+
+    def check(self) -> None:
+        """Raises ConfigurationError where dns-lexicon is not installed."""
+        if find_spec("lexicon") is None:
+            raise ConfigurationError(
+                f"{{acme_dns}} is lexicon:{self.provider}, and dns-lexicon is not installed",
+                fix="pip install 'asgi-tls[acme-dns]'.",
+                settings=("acme_dns",),
+            )
 
     def present(self, name: str, value: str) -> None:
         """Set the TXT record that validates `name`. Raises ACMEError."""

@@ -84,7 +84,7 @@ class Manager:
         nudge: Callable[[], None],
     ) -> None:
         self._storage: Storage = sources[0].storage
-        self._watched = [_Watched(source) for source in dict.fromkeys(sources)]
+        self._watched = [_Watched(one) for one in {one.identifier: one for one in sources}.values()]
         self._board = Board(self._storage)
         self._tell, self._is_over, self._nudge = tell, is_over, nudge
         self._started = time.monotonic()

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, Protocol, get_args
+from urllib.parse import urlsplit
 
 from asgi_tls.certificate import Certificate, Purpose
 from asgi_tls.certificate.material import Material, read_material
@@ -29,7 +30,6 @@ logger = logging.getLogger("asgi_tls")
 _CHALLENGES: Final[tuple[ChallengeType, ...]] = get_args(ChallengeType)
 _USUAL: Final[tuple[ChallengeType, ...]] = ("http-01", "tls-alpn-01")
 _MOST_NAMES: Final = 100  # as Let's Encrypt has it
-_URL: Final = re.compile(r"https://[\x21-\x7e]+")
 _BASE64URL: Final = re.compile(r"[A-Za-z0-9_-]+={0,2}")
 _PLACEHOLDER_DAYS: Final = 90
 _REDIS: Final = ("redis://", "rediss://", "unix://")
@@ -116,6 +116,13 @@ class ACME:
 
     def _check(self) -> None:
         _url(self.directory)
+        for address in self.contact:
+            if not all(address.rpartition("@")[::2]):
+                raise ConfigurationError(
+                    f"{{acme_contact}} is {address!r}",
+                    fix="Give an e-mail address, as in admin@example.com.",
+                    settings=("acme_contact",),
+                )
         if self.directory in _NEEDS_ACCOUNT and self.external_account is None:
             raise ConfigurationError(
                 f"{{acme_directory}} is {self.directory}, which takes orders of its own customers only",
@@ -276,16 +283,28 @@ def _names(names: tuple[str, ...], *, is_public: bool) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def _url(directory: str) -> str:
+def _url(directory: str, setting: str = "acme_directory") -> str:
     if directory in DIRECTORIES:
         return DIRECTORIES[directory]
-    if _URL.fullmatch(str(directory)) is None:
+    if not _is_https_url(directory):
         raise ConfigurationError(
-            f"{{acme_directory}} is {directory!r}",
-            fix=f"Choose {', '.join(DIRECTORIES)}, or give the https URL of a CA's ACME directory.",
-            settings=("acme_directory",),
+            f"{{{setting}}} is {directory!r}",
+            fix=f"Choose {', '.join(DIRECTORIES)}, or give the https URL of a CA's ACME directory, as in "
+            "https://ca.internal/acme/directory.",
+            settings=(setting,),
         )
     return directory
+
+
+def _is_https_url(text: object) -> bool:
+    """With a host, and without a user name and a password, which logs would have."""
+    if not isinstance(text, str) or not text.isascii() or not text.isprintable() or " " in text:
+        return False
+    try:
+        parts = urlsplit(text)
+        return parts.scheme == "https" and bool(parts.hostname) and "@" not in parts.netloc and parts.port != 0
+    except ValueError:  # a port that is none
+        return False
 
 
 def _fallback(each: str | CA, contact: tuple[str, ...]) -> CA:
@@ -297,7 +316,7 @@ def _fallback(each: str | CA, contact: tuple[str, ...]) -> CA:
             fix="In Python, give a CA object with its external_account.",
             settings=("acme_fallback",),
         )
-    return CA(name=each, url=_url(each), contact=contact)
+    return CA(name=each, url=_url(each, "acme_fallback"), contact=contact)
 
 
 def _account(given: tuple[str, str] | ExternalAccount | None) -> ExternalAccount | None:
@@ -319,6 +338,12 @@ def _storage(given: str | os.PathLike[str] | Storage | None) -> Storage:
         from asgi_tls.renewal.acme.redis import RedisStorage
 
         return RedisStorage(given)
+    if isinstance(given, str) and "://" in given:
+        raise ConfigurationError(
+            f"{{acme_storage}} is a URL that begins with {given.partition('://')[0]!r}",
+            fix="Give a directory, or the URL of a Redis: redis://, rediss:// for TLS, or unix://.",
+            settings=("acme_storage",),
+        )
     if isinstance(given, str | os.PathLike):
         return DirectoryStorage(Path(given))
     if isinstance(given, Storage):

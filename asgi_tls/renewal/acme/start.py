@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import ssl
 import weakref
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -11,6 +12,8 @@ from importlib.util import find_spec
 from asgi_tls.errors import ConfigurationError
 from asgi_tls.events import Listener
 from asgi_tls.listeners.dispatch import in_loop
+from asgi_tls.renewal.acme.ca import CA
+from asgi_tls.renewal.acme.dns import DNSCommand, DNSLexicon
 from asgi_tls.renewal.acme.source import ACME
 from asgi_tls.renewal.reloader import Reloader
 
@@ -21,6 +24,11 @@ def prepare(sources: Sequence[ACME]) -> None:
         return
     if find_spec("acme") is None:
         raise ConfigurationError("ACME needs certbot's package acme", fix="pip install 'asgi-tls[acme]'.")
+    for source in sources:
+        for ca in source.cas:
+            _check_ca_file(ca)
+        if isinstance(source.dns, DNSCommand | DNSLexicon):
+            source.dns.check()
     storage = sources[0].storage
     if any(source.storage != storage for source in sources):
         raise ConfigurationError(
@@ -31,6 +39,20 @@ def prepare(sources: Sequence[ACME]) -> None:
     from asgi_tls.renewal.acme.board import answer_by
 
     answer_by(storage)
+
+
+def _check_ca_file(ca: CA) -> None:
+    if ca.ca_file is None:
+        return
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(ca.ca_file)
+    except OSError as error:  # ssl.SSLError is one
+        reason = "it has no certificate in PEM format" if isinstance(error, ssl.SSLError) else error.strerror
+        raise ConfigurationError(
+            f"{{acme_ca_file}} is {ca.ca_file}, which cannot be used: {reason}",
+            fix="Name a PEM file with the certificate of the CA that signs for the directory's URL.",
+            settings=("acme_ca_file",),
+        ) from None
 
 
 def hand_over(sources: Sequence[ACME], uid: int, gid: int) -> None:

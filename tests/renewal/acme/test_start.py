@@ -1,0 +1,57 @@
+"""What a server with ACME sources refuses before it listens, since a person must mend it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pki import PKI
+
+from asgi_tls import ACME, ServerTLS
+from asgi_tls.errors import ConfigurationError
+from asgi_tls.renewal.acme.dns import DNSCommand, DNSLexicon
+from asgi_tls.renewal.acme.manager import Manager
+
+NOWHERE = "https://127.0.0.1:1/directory"
+
+
+def source(tmp_path: Path, **more: Any) -> ACME:
+    return ACME("www.example.test", **{"directory": NOWHERE, "storage": tmp_path / "storage", **more})
+
+
+def a_text(tmp_path: Path) -> dict[str, Any]:
+    (tmp_path / "text").write_text("no certificate")
+    return {"ca_file": tmp_path / "text"}
+
+
+def a_script(tmp_path: Path) -> dict[str, Any]:
+    (tmp_path / "script").write_text("#!/bin/sh\n")
+    return {"dns": DNSCommand(f"{tmp_path}/script --zone example.test")}
+
+
+MISTAKES = {
+    "no CA file": (lambda path: {"ca_file": path / "missing.pem"}, "missing.pem, which cannot be used: No such file"),
+    "a directory as CA file": (lambda path: {"ca_file": path}, "which cannot be used"),
+    "a CA file without a certificate": (a_text, "no certificate in PEM format"),
+    "no such command": (lambda _: {"dns": DNSCommand("no-such-program-here set")}, "no-such-program-here is not found"),
+    "a command that may not be run": (a_script, "chmod +x"),
+}
+
+
+@pytest.mark.parametrize(("mistaken", "words"), MISTAKES.values(), ids=MISTAKES)
+def test_a_mistake_is_refused_at_the_start(tmp_path: Path, mistaken: Any, words: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        ServerTLS(source(tmp_path, **mistaken(tmp_path))).check()
+    assert words in str(caught.value)
+
+
+def test_what_is_right_is_taken(tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_bytes(PKI("of the directory").root_pem)
+    ServerTLS(source(tmp_path, ca_file=tmp_path / "ca.pem", dns=DNSCommand("sh set-record"))).check()
+
+
+def test_a_provider_need_not_be_hashable(tmp_path: Path) -> None:
+    """As with the options of dns-lexicon, and any object of the user's."""
+    one = source(tmp_path, dns=DNSLexicon("cloudflare", {"auth_token": "secret"}))
+    Manager([one, one], tell=print, is_over=lambda: True, nudge=lambda: None)

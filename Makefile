@@ -3,10 +3,11 @@
 PYTHON ?= python3
 VENV ?= .venv
 SECONDS ?= 300
+MINUTES ?= 10
 BIN := $(VENV)/bin
 SOURCES := $(shell find asgi_tls demo_app -type f ! -name '*.pyc') pyproject.toml README.md
 
-.PHONY: demo help test test-system test-again system-packages check dist docs fuzz matrix bench clean
+.PHONY: demo help test test-system test-again system-packages check dist docs fuzz soak matrix bench clean
 
 demo: $(VENV)/installed  ## serve the demo application on https://localhost:8443
 	@echo "Serving https://localhost:8443 (Ctrl+C stops it). Try it with:"
@@ -56,6 +57,9 @@ site-serve: $(VENV)/site-installed  ## serve it on http://localhost:8000, and bu
 fuzz: $(VENV)/installed  ## fuzz what parses bytes from outside, for SECONDS=300
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check atheris
 	$(BIN)/python tests/fuzz/run.py --seconds $(SECONDS)
+
+soak: $(VENV)/installed system-packages  ## serve under all kinds of traffic while everything around the servers fails, for MINUTES=10
+	$(BIN)/python tests/soak/run.py --minutes $(MINUTES)
 
 matrix: $(VENV)/installed  ## run the quick tests under every Python that this machine can have
 	$(BIN)/python tests/matrix/run.py --update

@@ -9,19 +9,13 @@ import urllib.request
 from collections import Counter
 
 import pytest
+from asgi_servers import free_port
 from files import Files
 from handshakes import client, connect
 from launch import Launch
 from patience import PATIENCE
 from servers import Server, run
 from wire import events, hello, say
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
 
 
 def scrape(port: int) -> dict[str, float]:

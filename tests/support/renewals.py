@@ -62,8 +62,8 @@ class Site:
 
 def renamed(site: Site, pair: Pair) -> None:
     """As careful programs do it."""
-    for name, text in site.texts(pair).items():
-        (site.root / name).write_bytes(text)
+    site.write(pair, site.root)
+    for name in site.texts(pair):
         (site.root / name).replace(site.mount / name)
 
 

@@ -89,7 +89,9 @@ class Responder:
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
+                body = self.rfile.read(size := int(self.headers["Content-Length"]))
+                if len(body) < size:  # whoever asked has been killed
+                    return
                 outer.paths.append(self.path)
                 outer.requests.append(serial := ocsp.load_der_ocsp_request(body).serial_number)
                 with contextlib.suppress(OSError):
@@ -105,11 +107,8 @@ class Responder:
             def log_message(self, *_: object) -> None:
                 pass
 
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self._server.block_on_close = False
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
-        self._thread.start()
+        self._handler = Handler
+        self._listen(0)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -120,9 +119,19 @@ class Responder:
         self._server.shutdown()
         self._server.server_close()
 
+    def start_again(self) -> None:
+        """After `stop`, at the same port."""
+        self._listen(self._server.server_port)
+
+    def _listen(self, port: int) -> None:
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", port), self._handler)
+        self._server.daemon_threads = True
+        self._server.block_on_close = False
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}/"
+        return f"http://127.0.0.1:{self._server.server_port}/"
 
     def leaf(self, *names: str, **how: Any) -> Pair:
         """A pair that names this responder, and that it knows."""

@@ -112,13 +112,16 @@ def await_port(port: int, timeout: float = 10.0) -> None:
 
 def _read(server: Server, ready: re.Pattern[str], count: int, started: threading.Event) -> None:
     assert server.process.stdout is not None
+    left = count
     for line in server.process.stdout:
         server.log.append(line)
         # Once it serves, a port is that of another server, which the application has started.
         if not started.is_set() and (found := _PORT.search(line)) and "QUIC" not in line:
             server.port = int(found[1])
-        if sum(bool(ready.search(each)) for each in server.log) >= count:
-            started.set()
+        if left and ready.search(line):
+            left -= 1
+            if not left:
+                started.set()
     with contextlib.suppress(subprocess.TimeoutExpired):
         server.process.wait(5)  # its output has ended, and so will it: the caller looks
     started.set()

@@ -6,7 +6,6 @@ import contextlib
 import gc
 import math
 import socket
-import subprocess
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -14,11 +13,13 @@ from pathlib import Path
 
 import psutil
 import pytest
+from asgi_servers import free_port
 from files import Files
 from handshakes import client, connect
 from launch import Launch
 from patience import PATIENCE
 from redis import Redis
+from redis_server import redis
 from servers import Server
 from wire import say
 
@@ -29,31 +30,6 @@ pytestmark = pytest.mark.system
 
 GARBAGE = b"\x01" * 20
 OTHER = "127.0.0.2"
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
-
-
-@contextlib.contextmanager
-def redis(directory: Path, port: int) -> Iterator[None]:
-    command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(directory)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    try:
-        deadline = time.monotonic() + PATIENCE
-        while True:
-            with contextlib.suppress(OSError):
-                socket.create_connection(("127.0.0.1", port), timeout=1).close()
-                break
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-        yield
-    finally:
-        process.terminate()
-        process.wait(60)
 
 
 @contextlib.contextmanager

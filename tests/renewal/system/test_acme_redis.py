@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from acme_servers import issuer, settings_for, until, until_issued
 from launch import Launch
 from pebble import free_ports, pebble
-from servers import await_port, serve
+from redis_server import redis
+from servers import serve
 from storages import refuses, stores_the_last
 
 from asgi_tls.errors import ConfigurationError
@@ -23,23 +22,10 @@ from asgi_tls.renewal.acme.storage import StaleFenceError, Storage
 pytestmark = pytest.mark.system
 
 
-@contextmanager
-def redis(directory: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
-    command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "1 1", "--dir", str(directory)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    try:
-        await_port(port, timeout=60)
-        yield process
-    finally:
-        process.send_signal(signal.SIGCONT)
-        process.terminate()
-        process.wait(60)
-
-
 @pytest.fixture
 def storage(tmp_path: Path) -> Iterator[RedisStorage]:
     (port,) = free_ports(1)
-    with redis(tmp_path, port):
+    with redis(tmp_path, port, save="1 1"):
         yield RedisStorage(f"redis://127.0.0.1:{port}/0", directory=tmp_path / "mirror")
 
 
@@ -71,7 +57,7 @@ def test_a_holder_that_hangs_is_replaced_and_cannot_write(storage: RedisStorage)
 def test_a_client_that_is_paused_beyond_its_lease(tmp_path: Path) -> None:
     """The write waits in the socket of a stopped Redis, and arrives when another holder has the lock."""
     (port,) = free_ports(1)
-    with redis(tmp_path, port) as server:
+    with redis(tmp_path, port, save="1 1") as server:
         storage = RedisStorage(f"redis://127.0.0.1:{port}/0", directory=tmp_path / "mirror")
         held = storage.lock("site", 0.5)
         assert held is not None
@@ -106,7 +92,7 @@ def test_two_hosts_order_once_and_both_answer(tmp_path: Path) -> None:
     """Two servers with directories of their own. The CA asks the second one, whoever orders."""
     (port,) = free_ports(1)
     ready, _ = Launch("uvicorn", "uvloop").readiness()
-    with pebble(tmp_path) as ca, redis(tmp_path, port) as server:
+    with pebble(tmp_path) as ca, redis(tmp_path, port, save="1 1") as server:
         settings = settings_for(ca, Path("unused"), acme_storage=f"redis://127.0.0.1:{port}/0")
         first, second = Launch("uvicorn", "uvloop", 2), Launch("hypercorn", "asyncio")
         without = {name: value for name, value in settings.items() if name != "redirect_port"}

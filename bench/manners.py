@@ -1,6 +1,6 @@
 """What badly behaved clients cost a server: memory, descriptors, and the time that it takes to stop.
 
-Part of `python -m bench soak`.
+    python -m bench manners
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import psutil
 
 from bench.load import certificate, connect_and_get
 
+FAILURES = 21_000
 MEBIBYTE = 1 << 20
 DESCRIPTORS = 256
 THREADS = 4
@@ -230,7 +231,7 @@ def workers(ca: str, pair: tuple[str, str]) -> None:
         print(f"  {name:32} {served:7}      (20)   {left} (2), {len(killed)} killed")
 
 
-def run(failures: int) -> None:
+def run(failures: int = FAILURES) -> None:
     """Measure, and print the figures."""
     with certificate() as (ca, certfile, keyfile):
         pair = certfile, keyfile

@@ -1,0 +1,26 @@
+"""A Redis server of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+from patience import PATIENCE
+from servers import await_port
+
+
+@contextlib.contextmanager
+def redis(directory: Path, port: int, *, save: str = "") -> Iterator[subprocess.Popen[bytes]]:
+    """It listens on this port until the block is left. `save` says when it writes what it has to the directory."""
+    command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", save, "--dir", str(directory)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    try:
+        await_port(port, PATIENCE)
+        yield process
+    finally:
+        process.send_signal(signal.SIGCONT)  # a test may have stopped it
+        process.terminate()
+        process.wait(PATIENCE)

@@ -166,7 +166,7 @@ class ServerTLS:
         Raises CertificateError, ConfigurationError, UnsupportedError.
         """
         stapler = Stapler(self.stapling)
-        inventory = self._inventory(stapler)
+        inventory = self._inventory(stapler.vet)
         parent = self._parent
         if parent is None:
             inventory.load(time.monotonic(), known=self.__dict__.get("_known", NOTHING))
@@ -224,14 +224,14 @@ class ServerTLS:
         """The sources whose certificates are ordered by ACME here."""
         return tuple(one for group in self.sources.values() for one in group if isinstance(one, ACME))
 
-    def _inventory(self, stapler: Stapler | None = None) -> Inventory:
+    def _inventory(self, vet: Callable[[Certificate], None] | None = None) -> Inventory:
         return Inventory(
             profile=self.profile,
             sources=self.sources,
             directory=None if self.directory is None else PEMDirectory(self.directory),
             client_ca=None if self.client_ca is None else Path(self.client_ca),
             client_crl=None if self.client_crl is None else Path(self.client_crl),
-            vet=None if stapler is None else stapler.vet,
+            vet=vet,
             ticket_secret=self.ticket_secret or self.__dict__["_made_secret"],
         )
 
@@ -258,7 +258,7 @@ class ServerTLS:
             object.__setattr__(self, "_made_secret", previous.__dict__["_made_secret"])
         prepare(self.orders)
         stapler = Stapler(self.stapling)
-        inventory = self._inventory(stapler)
+        inventory = self._inventory(stapler.vet_only)
         inventory.load(time.monotonic(), known=known)
         offer = inventory.offer(Round())
         # Each pair was tried when it was loaded. What is left to try is what all of them share, so one is enough.

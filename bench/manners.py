@@ -1,6 +1,6 @@
 """What badly behaved clients cost a server: memory, descriptors, and the time that it takes to stop.
 
-    python -m bench manners
+python -m bench manners
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ import logging
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
@@ -79,6 +79,12 @@ class Stapler:
         if self._mode == "required" and self.find(entry.key) is None:
             why = entry.attempt.msg if entry.attempt else "another process is fetching it"
             raise without(certificate, f"no good OCSP response is available: {why}")
+
+    def vet_only(self, certificate: Certificate) -> None:
+        """The same in a process that serves nothing: it keeps what it was asked lately, and tells nobody."""
+        self._forget(served=())
+        self._untold.clear()
+        self.vet(certificate)
 
     def start(self, context: ServerContext, *, tell: Listener, loop: asyncio.AbstractEventLoop | None) -> None:
         """Refresh responses until the context is gone. `tell` is called in the event loop."""
@@ -236,8 +242,10 @@ class Stapler:
         context = self._context()
         if context is None:
             return False
-        served = {each.fingerprint_sha256 for group in context.certificates.values() for each in group}
+        self._forget({each.fingerprint_sha256 for group in context.certificates.values() for each in group})
+        return True
+
+    def _forget(self, served: Collection[str]) -> None:
         for key, entry in list(self._entries.items()):
             if key not in served and time.monotonic() - entry.seen > _LOADING:
                 del self._entries[key]
-        return True

@@ -22,6 +22,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 from files import Files
+from patience import PATIENCE
 from pki import Pair
 from responder import HOUR, Responder, respond, signer
 from staples import stapled
@@ -32,6 +33,7 @@ from asgi_tls.certificate.by_name import Sources
 from asgi_tls.context.server_context import ServerContext
 from asgi_tls.errors import StaplingError
 from asgi_tls.events import Event, StaplingEvent
+from asgi_tls.stapling.entry import Entry
 
 SECOND = timedelta(seconds=1)
 
@@ -431,6 +433,30 @@ def test_the_thread_ends_with_its_context(responder: Responder, heard: Heard) ->
 
 
 @pytest.mark.system  # it takes the five seconds after which a responder counts as silent
+def test_a_parent_forgets_certificates_that_were_renewed(
+    responder: Responder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It serves nothing, so no thread of it looks what is still served."""
+    monkeypatch.setattr("asgi_tls.stapling.stapler._LOADING", 0.0)
+    before = entries()
+    tls = ServerTLS(PEMFiles(*responder.leaf().write(tmp_path)), reload_interval=0.02, listeners=[])
+    tls.check()
+    with caplog.at_level("INFO"):
+        tls.follow()
+        for number in range(1, 6):
+            responder.leaf().write(tmp_path)
+            deadline = time.monotonic() + PATIENCE
+            while caplog.text.count("renewed; workers that start later get it") < number:
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+    assert entries() - before <= 1
+
+
+def entries() -> int:
+    gc.collect()
+    return sum(isinstance(each, Entry) for each in gc.get_objects())
+
+
 def test_a_responder_that_hangs_does_not_hold_up_the_others(files: Files, responder: Responder, heard: Heard) -> None:
     responder.before = lambda _: time.sleep(30)
     with Responder(files.pki) as quick:

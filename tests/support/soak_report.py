@@ -159,6 +159,11 @@ class Report:
                 found.append((pid, _typical(windows[0]), _typical(windows[1])))
         return found
 
+    def _tenths(self, pid: int) -> list[str]:
+        samples = self.samples[pid]
+        size = max(len(samples) // 10, 1)
+        return [f"{_typical(samples[at : at + size]).memory:.0f}" for at in range(0, len(samples), size)]
+
     def __str__(self) -> str:
         lines = [
             f"{self.launch}, {self.seconds:.0f} s",
@@ -171,7 +176,8 @@ class Report:
         for pid, first, last in self.compared():
             lines.append(
                 f"  process {pid}: {first.memory:.1f} to {last.memory:.1f} MiB, "
-                f"{first.descriptors} to {last.descriptors} descriptors, {first.threads} to {last.threads} threads"
+                f"{first.descriptors} to {last.descriptors} descriptors, {first.threads} to {last.threads} threads; "
+                f"MiB in each tenth of the time: {' '.join(self._tenths(pid))}"
             )
         memory = [self.samples[each.pid][-1].memory for each in self.killed if each.pid in self.samples]
         if memory:

@@ -78,7 +78,7 @@ def main() -> None:
     sys.stdout.write(HEAD)
     sys.stdout.write(OWN)
     for heading, settings in GROUPS.items():
-        sys.stdout.write(f"## {heading}\n\n| option | key in a file | default | what it does |\n|---|---|---|---|\n")
+        sys.stdout.write(f"## {heading}\n\n| option | what it does | key in a file | default |\n|---|---|---|---|\n")
         sys.stdout.writelines(map(_row, settings))
         sys.stdout.write("\n")
     sys.stdout.write(
@@ -96,9 +96,9 @@ def _row(setting: Setting) -> str:
         places.append(f"`--tls-no-{setting.key}`")
     cells = [
         ", ".join([*places, f"`{setting.variable}`"]),
+        setting.help.replace("|", r"\|"),
         f"`{setting.key}`" if setting.in_file else "",
         "" if setting.default is None else f"{setting.default}",
-        setting.help,
     ]
     return f"| {' | '.join(cells)} |\n"
 

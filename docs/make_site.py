@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import ast
+import html
 import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 DOCS = make_diagrams.DOCS
 BESIDE = {name: name.lower() for name in ("CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")}
+BAR = r"\|"
 FORGE = "https://github.com/asgi-tls/asgi-tls/blob/main/"
 
 
@@ -54,8 +56,18 @@ def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
     if page.file.src_uri == "architecture.md":
         drawings = (_drawing(name) for name in make_diagrams.DIAGRAMS)
         markdown = make_diagrams.FENCE.sub(lambda _: next(drawings), markdown)
+    markdown = re.sub(r"^\|.*\|$", _row, markdown, flags=re.MULTILINE)
     markdown = re.sub(r"^```console elsewhere$", "```console", markdown, flags=re.MULTILINE)
     return re.sub(r"\]\((?:\.\./)?([\w./-]+\.md)(?=[)#])", lambda link: f"]({_target(link[1])}", markdown)
+
+
+def _row(line: re.Match[str]) -> str:
+    """A row of a table without the backslash of an escaped bar within code, which Python-Markdown would show."""
+    return re.sub(
+        r"`([^`]+)`",
+        lambda code: f"<code>{html.escape(code[1]).replace(BAR, '&#124;')}</code>" if BAR in code[1] else code[0],
+        line[0],
+    )
 
 
 def _target(path: str) -> str:

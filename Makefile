@@ -45,6 +45,7 @@ docs:  ## generate the reference pages in docs/ from the sources
 	PYTHONPATH=. $(PYTHON) docs/make_commands.py > docs/commands.md
 
 diagrams:  ## draw docs/assets/*.svg from the diagrams of the architecture; needs graphviz
+	@command -v dot > /dev/null || { echo "dot is missing: apt-get install graphviz"; exit 1; }
 	$(PYTHON) docs/make_diagrams.py
 
 site: export NO_MKDOCS_2_WARNING = 1

@@ -36,6 +36,8 @@ def serial_number(number: str) -> str:
 
 
 def _type(long_name: str) -> str:
+    if long_name[:1].isdigit():  # a type that OpenSSL does not know, and `txt2obj` refuses
+        return long_name
     return _SHORT_NAMES.get(long_name) or txt2obj(long_name, name=True)[3]
 
 

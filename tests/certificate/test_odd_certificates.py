@@ -72,6 +72,7 @@ SERVED = {
     "Latin-1 in T61": shape(NOT_DER, subject=Odd.text(0x14, b"\xe9\xff")),
     "BMP": shape(subject=Odd.text(0x1E, "localhost".encode("utf-16-be"))),
     "no subject": shape(subject=tlv(0x30)),
+    "a name of an unknown kind": shape(NOT_DER, subject=Odd.text(0x0C, b"x", "2b06010401868d1f01"), version=V4),
     "version 4": shape(NOT_DER, version=V4),
     "an address of three bytes": shape(NOT_DER, alternative_names(dns(b"localhost"), ip(b"\x7f\0\0")), LEAF),
     "an empty name": shape("", alternative_names(dns(b"localhost"), dns(b"")), LEAF),

@@ -100,9 +100,9 @@ class Odd:
         self.root_pem = pem("CERTIFICATE", self._certificate(self.name, self.key, [basic_constraints(_TRUE)]))
 
     @staticmethod
-    def text(tag: int, text: bytes) -> bytes:
-        """A name of one common name, in whatever kind of string."""
-        return tlv(0x30, tlv(0x31, tlv(0x30, _oid("550403"), tlv(tag, text))))
+    def text(tag: int, text: bytes, attribute: str = "550403") -> bytes:
+        """A name of one attribute, the common name if no other is given, in whatever kind of string."""
+        return tlv(0x30, tlv(0x31, tlv(0x30, _oid(attribute), tlv(tag, text))))
 
     @classmethod
     def utf8(cls, name: str) -> bytes:

@@ -20,6 +20,7 @@ from asgi_tls import PEMFiles
 _TRUE, _FALSE = tlv(1, b"\xff"), tlv(1, b"\0")
 _UTF8, _PRINTABLE, _T61 = 0x0C, 0x13, 0x14
 _PLAIN_NAME = Odd.text(_UTF8, b"Alice")
+_PRIVATE_NAME = Odd.text(_UTF8, b"Alice", "2b06010401868d1f01")
 
 
 def _san(*names: bytes) -> bytes:
@@ -37,6 +38,7 @@ _SHAPES: dict[str, tuple[bytes, bytes, tuple[bytes, ...], str | None]] = {
     "default_false": (_PLAIN_NAME, V3, (extension("551d11", tlv(0x30, _DNS), _FALSE), _BASIC), "CN=Alice"),
     "ca_false": (_PLAIN_NAME, V3, (_san(_DNS), extension("551d13", tlv(0x30, _FALSE), _TRUE)), "CN=Alice"),
     "short_address": (_PLAIN_NAME, V3, (_san(_DNS, tlv(0x87, b"\x7f\0\0")), _BASIC), "CN=Alice"),
+    "private_attribute": (_PRIVATE_NAME, V3, (_san(_DNS), _BASIC), "1.3.6.1.4.1.99999.1=Alice"),
     "latin1_email": (_PLAIN_NAME, V3, (_san(_DNS, tlv(0x81, b"z\xfcrich@example.org")), _BASIC), None),
     "latin1_uri": (_PLAIN_NAME, V3, (_san(tlv(0x86, b"urn:z\xfcrich")), _BASIC), None),
 }

@@ -24,7 +24,9 @@ from asgi_tls.servers.settings import GROUPS
 
 if TYPE_CHECKING:
     from asgi_tls.events import ACMEEvent
+    from asgi_tls.renewal.acme.schedule import Record
     from asgi_tls.renewal.acme.source import ACME
+    from asgi_tls.renewal.acme.storage import Fence
 
 _SETTINGS: Final = [setting.name for setting in GROUPS["Automatic HTTPS"]]
 _PATIENCE: Final = 100.0  # longer than a server's lease
@@ -55,14 +57,22 @@ def _with_source(function: Callable[..., None]) -> Callable[..., None]:
 
         given = read(taken(parameters))
         with given.spelled():
-            source = ordered(given.values)
+            # As with --tls-redirect-port 80: `issue` answers http-01 there.
+            source = ordered({"redirect_port": 80, **given.values})
             if source is None:
                 raise ConfigurationError(
                     "{acme} is not set: nothing is ordered",
                     fix="Give the same settings as to the server, such as {acme} example.com.",
                     settings=("acme",),
                 )
-            function(source=source, **parameters)
+            try:
+                function(source=source, **parameters)
+            except OSError as error:
+                raise ConfigurationError(
+                    f"the ACME storage cannot be used: {error}",
+                    fix="Run the command as the user of the server, and give the same {acme_storage}.",
+                    settings=("acme_storage",),
+                ) from None
 
     own = getattr(function, "__click_params__", [])
     with_source.__click_params__ = [*own, *reversed(options([*_SETTINGS, "config"]))]  # type: ignore[attr-defined]
@@ -121,6 +131,7 @@ def issue(source: ACME, force: bool) -> None:
     status is 1 if there is no new certificate.
     """
     from asgi_tls.renewal.acme.manager import Manager
+    from asgi_tls.renewal.acme.records import read_record
     from asgi_tls.renewal.acme.start import prepare
 
     prepare([source])
@@ -134,7 +145,7 @@ def issue(source: ACME, force: bool) -> None:
     with _port_80() if "http-01" in source.challenges else contextlib.nullcontext():
         manager.order_now(force=force)
     if not events:
-        click.echo("Nothing is due, or another process is ordering: see `asgi-tls acme status`. --force orders anyway.")
+        click.echo(_why_nothing(read_record(source), time.time()))
     sys.exit(0 if any(event.action == "obtained" for event in events) else 1)
 
 
@@ -148,22 +159,35 @@ def revoke(source: ACME, reason: str) -> None:
     from asgi_tls.renewal.acme.records import read_record, store_record
 
     record, pem = read_record(source), source.storage.load(source.certificate_entry)
-    ca = next((each for each in source.cas if each.url == record.ca), None)
+    ca = next((each for each in source.cas if record.ca in {each.url, None}), None)
     if pem is None or ca is None:
         raise ConfigurationError(
             f"there is no certificate for {', '.join(source.names)} in {source.storage.local}",
             fix="Give the same settings as to the server; `asgi-tls acme status` shows what there is.",
         )
     revoke_by(ca, pem, _REASONS[reason])
-    deadline = time.monotonic() + _PATIENCE
-    while (fence := source.storage.lock(source.identifier, 60.0)) is None and time.monotonic() < deadline:
-        time.sleep(0.2)  # a server asks the CA about this certificate at the same time
-    if fence is not None:
+    with _lock_of(source) as fence:
+        if fence is None:
+            click.echo("Revoked. A process is ordering, and keeps its lock: then run `asgi-tls acme issue --force`.")
+            sys.exit(1)
         # No break behind the last order: a person asks for this one.
         renewed = dataclasses.replace(read_record(source), renew_at=0.0, again_at=0.0, issued=())
         store_record(source, renewed, fence)
-        source.storage.unlock(fence)
     click.echo(f"Revoked. A running server orders another certificate for {', '.join(source.names)} now.")
+
+
+@contextlib.contextmanager
+def _lock_of(source: ACME) -> Iterator[Fence | None]:
+    """Wait for it: a server may ask the CA about this certificate, or order, at the same time."""
+    from asgi_tls.renewal.acme.storage import holding
+
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        with holding(source.storage, source.identifier, 60.0) as fence:
+            if fence is not None or time.monotonic() >= deadline:
+                yield fence
+                return
+        time.sleep(0.2)
 
 
 @acme.command("dns-record", cls=GroupedCommand)
@@ -185,8 +209,10 @@ def dns_record(source: ACME) -> None:
         click.echo("; The account is registered with the first order: then its URL is added here.")
     methods = f"; validationmethods={','.join(source.challenges)}"
     for name in dict.fromkeys(name.removeprefix("*.") for name in source.names):
-        kind = "issuewild" if f"*.{name}" in source.names else "issue"
-        click.echo(f'{name}. CAA 0 {kind} "{issuer}{account}{methods}"')
+        # "issue" counts for wildcards as well where there is no "issuewild", and "issuewild" for nothing else.
+        for kind, ordered in (("issue", name), ("issuewild", f"*.{name}")):
+            if ordered in source.names:
+                click.echo(f'{name}. CAA 0 {kind} "{issuer}{account}{methods}"')
         if "dns-01" in source.challenges:
             click.echo(f"; {source.directory} looks for TXT records at _acme-challenge.{name}.")
 
@@ -205,6 +231,21 @@ def _port_80() -> Iterator[None]:
     app = redirect_app(hosts=["*"])
     with plain.in_thread([(sock, app) for sock in sockets]):
         yield
+
+
+def _why_nothing(record: Record, now: float) -> str:
+    from asgi_tls.renewal.acme.schedule import decide
+
+    decision = decide(record, now)
+    if decision.action == "order":
+        return "Another process is ordering: see `asgi-tls acme status`."
+    if decision.action == "blocked":
+        return f"No order before {_shown(decision.until)}: {decision.why}. --force orders now."
+    if record.failures:
+        return (
+            f"The last order failed: {record.reason}. The next try is at {_shown(decision.until)}. --force orders now."
+        )
+    return f"Nothing is due before {_shown(decision.until)}. --force orders now."
 
 
 def _shown(moment: float | None) -> str:

@@ -32,6 +32,7 @@ from asgi_tls.renewal.acme.schedule import (
     choice,
     decide,
     failed,
+    forgiven,
     put_off,
     stopped,
     succeeded,
@@ -65,6 +66,7 @@ class _Watched:
     record: Record = field(default_factory=Record)
     next_look: float = 0.0
     blocked: str = ""
+    is_new: bool = True
     is_forced: bool = False
     unsaved: tuple[bytes, Record] | None = None
 
@@ -99,6 +101,7 @@ class Manager:
         """In this thread: what is due, or with `force` everything. Nothing is reported where another process orders."""
         for watched in self._watched:
             watched.is_forced = force
+            self._under_lock(watched, self._forgive)
             self._under_lock(watched, self._order)
 
     def _run(self) -> None:
@@ -137,9 +140,15 @@ class Manager:
         if watched.unsaved is not None:
             self._save_again(watched, *watched.unsaved)
             return
+        if watched.is_new:
+            self._under_lock(watched, self._forgive)
         watched.record = read_record(watched.source)
         now = time.time()
         decision = decide(watched.record, now)
+        if watched.is_new and decision.action == "wait" and watched.record.failures:
+            why = f"the last one failed: {watched.record.reason}; `asgi-tls acme issue --force` orders now"
+            self._block(watched, why, decision.until)
+        watched.is_new = False
         if decision.action == "order":
             if challenges.is_served or time.monotonic() - self._started >= _FIRST_CONNECTION:
                 self._under_lock(watched, self._order)
@@ -160,6 +169,12 @@ class Manager:
                 work(watched, fence)
             except StaleFenceError:
                 logger.warning("another process has taken over the ACME order for %s", ", ".join(watched.source.names))
+
+    def _forgive(self, watched: _Watched, fence: Fence) -> None:
+        """Once in each process, so that servers with different settings do not make each other order in a loop."""
+        record = forgiven(watched.record, watched.source.fingerprint)
+        if record != watched.record:
+            self._store_record(watched, record, fence)
 
     def _order(self, watched: _Watched, fence: Fence) -> None:
         source, now = watched.source, time.time()
@@ -290,6 +305,7 @@ class Manager:
             kind=error.kind,
             reason=error.problem,
             retry_after=error.retry_after,
+            settings=watched.source.fingerprint,
         )
         if error.kind == "account-unknown":
             with contextlib.suppress(OSError):
@@ -341,7 +357,7 @@ class Manager:
             watched.blocked = why
             again = datetime.fromtimestamp(until, UTC)
             ca = watched.source.cas[0]
-            self._report(watched, "blocked", ca, f"no order now: {why}", code="acme-blocked", again_at=again)
+            self._report(watched, "blocked", ca, f"no order now: {why}.", code="acme-blocked", again_at=again)
 
     def _report(
         self,

@@ -5,22 +5,34 @@ from __future__ import annotations
 import contextlib
 import json
 
+from asgi_tls.certificate import Certificate
 from asgi_tls.renewal.acme.account import stored_as
 from asgi_tls.renewal.acme.ca import CA
-from asgi_tls.renewal.acme.schedule import Record, from_json, recovered, to_json
+from asgi_tls.renewal.acme.schedule import Record, about, from_json, to_json
 from asgi_tls.renewal.acme.source import ACME
 from asgi_tls.renewal.acme.storage import Fence, Storage
 
 
 def read_record(source: ACME) -> Record:
-    """Its record. A certificate whose record is lost, or that was copied there, is not ordered again before its time.
+    """Its record, as one about the certificate that is stored. What was copied there is not ordered before its time,
+    and what is lost or damaged is.
 
     Raises OSError.
     """
     record = from_json(source.storage.load(source.record_entry))
-    if record == Record() and (found := source.stored()) is not None:
-        return recovered(found.not_before.timestamp(), found.not_after.timestamp())
-    return record
+    if _is_about(record, source.stored()):
+        return record
+    # This host's copy may be older than the storage.
+    found = source.read(source.storage.load(source.certificate_entry))
+    if found is None:
+        return about(record, None, None)
+    return about(record, found.not_before.timestamp(), found.not_after.timestamp())
+
+
+def _is_about(record: Record, found: Certificate | None) -> bool:
+    if found is None:
+        return record.not_after is None
+    return (record.not_before, record.not_after) == (found.not_before.timestamp(), found.not_after.timestamp())
 
 
 def store_record(source: ACME, record: Record, fence: Fence) -> None:

@@ -61,7 +61,7 @@ class Record:
 
     `renew_at` is the moment that was chosen for the certificate that is served, None before there is one. Nothing is
     tried before `again_at`. `issued` and `failed_validations` are times of recent orders. `unfinished` counts orders
-    whose process ended in between.
+    whose process ended in between. `settings` is a fingerprint of those that the last order failed with.
     """
 
     certificate_id: str | None = None
@@ -78,6 +78,7 @@ class Record:
     issued: tuple[float, ...] = ()
     failed_validations: tuple[float, ...] = ()
     reason: str = ""
+    settings: str = ""
 
     @property
     def lifetime(self) -> float | None:
@@ -114,9 +115,9 @@ def decide(record: Record, now: float) -> Decision:
 
 def _breaker(record: Record, now: float) -> Decision:
     """No loop of orders that succeed: whatever makes them, the CA's limit would leave the site without one."""
-    lifetime = record.lifetime
-    if lifetime is None or not record.issued:
+    if not record.issued:
         return Decision("order")
+    lifetime = record.lifetime or _WEEK  # unknown where what was issued is lost
     last = max(record.issued)
     pause = min(_BREAK, lifetime / 4)
     if last <= now < last + pause:
@@ -167,7 +168,14 @@ def succeeded(
 
 
 def failed(
-    record: Record, now: float, chance: float, *, kind: str, reason: str, retry_after: float | None = None
+    record: Record,
+    now: float,
+    chance: float,
+    *,
+    kind: str,
+    reason: str,
+    retry_after: float | None = None,
+    settings: str = "",
 ) -> Record:
     """An order has failed. `retry_after` is the CA's word, in seconds, and wins."""
     failures = record.failures + 1
@@ -186,17 +194,29 @@ def failed(
         turn=record.turn + 1 if kind in _OTHER_CHALLENGE else record.turn,
         failed_validations=(*validations, now) if kind in _VALIDATION else validations,
         reason=reason,
+        settings=settings,
     )
 
 
-def recovered(not_before: float, not_after: float) -> Record:
-    """For a certificate without a record. It was issued about when it begins to be valid."""
-    return Record(
-        not_before=not_before,
-        not_after=not_after,
-        renew_at=usual_time(not_before, not_after, 0.5),
-        issued=(not_before,),
-    )
+def forgiven(record: Record, settings: str) -> Record:
+    """Somebody has changed the settings since the last order failed: that pause has no reason any more."""
+    if not record.failures or record.settings == settings:
+        return record
+    return replace(record, failures=0, turn=0, again_at=0.0, settings=settings)
+
+
+def about(record: Record, not_before: float | None, not_after: float | None) -> Record:
+    """The record as one about the certificate that is stored, None where there is none: the file is what counts.
+
+    It may be lost or damaged, or was copied there. A copy was issued about when it begins to be valid.
+    """
+    if (record.not_before, record.not_after) == (not_before, not_after):
+        return record
+    record = replace(record, certificate_id=None, ca=None, window=None, not_before=not_before, not_after=not_after)
+    if not_before is None or not_after is None:
+        return replace(record, renew_at=None)
+    renew_at = usual_time(not_before, not_after, 0.5)
+    return replace(record, renew_at=renew_at, issued=record.issued or (not_before,))
 
 
 def stopped(record: Record) -> Record:
@@ -307,6 +327,7 @@ def _checked(values: Mapping[str, Any]) -> Record:
         issued=tuple(map(_number, values["issued"]))[-100:],
         failed_validations=tuple(map(_number, values["failed_validations"]))[-100:],
         reason=str(values["reason"])[:1000],
+        settings=str(values["settings"])[:100],
     )
 
 

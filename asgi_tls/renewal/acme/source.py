@@ -1,18 +1,19 @@
 """`ACME`: a certificate that the server orders from a CA itself, as a source beside files.
 
 What is stored is read as any PEM file, so that every worker takes a renewed certificate as it takes other files. Until
-the first one is there, a self-signed placeholder of the same names is served: a CA that is down takes no site down.
+the first one is there, something else is served (`stand_in.py`): a CA that is down takes no site down.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Protocol, get_args
 from urllib.parse import urlsplit
@@ -23,15 +24,16 @@ from asgi_tls.errors import CertificateError, ConfigurationError, MissingFileErr
 from asgi_tls.events import Notice
 from asgi_tls.hostnames import checked_name, is_loopback, parse_ip
 from asgi_tls.renewal.acme.ca import CA, DIRECTORIES, ChallengeType, ExternalAccount, KeyType
+from asgi_tls.renewal.acme.dns import DNSCommand
+from asgi_tls.renewal.acme.stand_in import closest, self_signed_for
 from asgi_tls.renewal.acme.storage import DirectoryStorage, Storage
 
 logger = logging.getLogger("asgi_tls")
 
 _CHALLENGES: Final[tuple[ChallengeType, ...]] = get_args(ChallengeType)
-_USUAL: Final[tuple[ChallengeType, ...]] = ("http-01", "tls-alpn-01")
+_USUAL: Final[tuple[ChallengeType, ...]] = ("tls-alpn-01", "http-01")  # the TLS port is there in any case
 _MOST_NAMES: Final = 100  # as Let's Encrypt has it
 _BASE64URL: Final = re.compile(r"[A-Za-z0-9_-]+={0,2}")
-_PLACEHOLDER_DAYS: Final = 90
 _REDIS: Final = ("redis://", "rediss://", "unix://")
 _NEEDS_ACCOUNT: Final = frozenset({"zerossl", "google"})
 
@@ -165,10 +167,21 @@ class ACME:
 
     @property
     def identifier(self) -> str:
-        """Its name in the storage: the first host name, and a digest of all names and of the type of key."""
-        digest = hashlib.sha256("\n".join((*sorted(self.names), self.key)).encode("ascii")).hexdigest()
-        readable = re.sub(r"[^a-z0-9.-]", "_", self.names[0].replace("*", "_wildcard"))[:100]
-        return f"{readable}-{digest[:12]}"
+        """Its name in the storage: the first host name, and a digest of all names, the type of key and the CA.
+
+        With the CA in it, a trial with another one touches nothing of what is in use.
+        """
+        parts = (*sorted(self.names), self.key, self.cas[0].url)
+        return f"{_readable(self.names[0])}-{_digest(*parts)}"
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the settings that an order may fail by: where they are others, a failure of before means nothing."""
+        how = self.dns.command if isinstance(self.dns, DNSCommand) else type(self.dns).__qualname__
+        parts = [self.identifier, repr((self.profile, self.challenges, self.cas)), how]
+        with contextlib.suppress(CertificateError):  # of an account's file: the order says so
+            parts += [each.external_account.secret() for each in self.cas if each.external_account is not None]
+        return _digest(*parts)
 
     @property
     def certificate_entry(self) -> str:
@@ -208,12 +221,12 @@ class ACME:
         try:
             certificate = self._stored(path, purpose)
         except MissingFileError:
-            return _good.get(path) or self._placeholder()
+            return _good.get(path) or self._stand_in(purpose)
         except CertificateError as error:
             if path in _good or isinstance(error.__cause__, PermissionError):
                 raise  # the reloader keeps what is served, and reports it
-            logger.error("%s; a placeholder is served until a new certificate is there", error)  # noqa: TRY400
-            return self._placeholder()
+            logger.error("%s; a new one is ordered", error)  # noqa: TRY400
+            return self._stand_in(purpose)
         _good[path] = certificate
         return certificate
 
@@ -221,6 +234,15 @@ class ACME:
         """The certificate that is stored, None if there is none that can be served."""
         try:
             return self._stored(self.path, "server")
+        except CertificateError:
+            return None
+
+    def read(self, pem: bytes | None) -> Certificate | None:
+        """The certificate in these bytes, None if there is none that can be served."""
+        if pem is None:
+            return None
+        try:
+            return self._validated(Material("certificate", pem), "server", check_mode=False)
         except CertificateError:
             return None
 
@@ -235,13 +257,14 @@ class ACME:
         return f"ACME {', '.join(self.names)} ({self.directory})"
 
     def _stored(self, path: Path, purpose: Purpose) -> Certificate:
-        from asgi_tls.certificate.validation import validate
-
         unsaved = _unsaved.get(path)
         material = read_material(path, "certificate") if unsaved is None else Material("certificate", unsaved)
-        certificate = validate(
-            str(self), material, None, None, purpose, check_mode=unsaved is None, check_validity=False
-        )
+        return self._validated(material, purpose, check_mode=unsaved is None)
+
+    def _validated(self, material: Material, purpose: Purpose, *, check_mode: bool) -> Certificate:
+        from asgi_tls.certificate.validation import validate
+
+        certificate = validate(str(self), material, None, None, purpose, check_mode=check_mode, check_validity=False)
         now = datetime.now(UTC)
         if certificate.not_before <= now <= certificate.not_after:
             return certificate
@@ -249,17 +272,34 @@ class ACME:
         text = f"the certificate is not valid now ({moment:%Y-%m-%d %H:%M:%S UTC}), and served until a new one is there"
         return replace(certificate, warnings=(*certificate.warnings, Notice("acme-expired", text)))
 
-    def _placeholder(self) -> Certificate:
+    def _stand_in(self, purpose: Purpose) -> Certificate:
+        if (certificate := closest(self._others(purpose), self.names)) is not None:
+            return certificate
         key = self.names, self.key
         if key not in _placeholders:
-            _placeholders[key] = _self_signed(self)
+            _placeholders[key] = self_signed_for(self.names, str(self))
         return _placeholders[key]
+
+    def _others(self, purpose: Purpose) -> Iterator[Certificate]:
+        """What is stored for other sets of names, if the first of them is one of ours."""
+        for name in self.names:
+            for path in sorted((self.storage.local / "certificates").glob(f"{_readable(name)}-*.pem")):
+                with contextlib.suppress(CertificateError):
+                    yield self._stored(path, purpose)
 
 
 # Of this process. A source is copied into workers and compared by value, so it holds none of this.
 _good: Final[dict[Path, Certificate]] = {}
 _unsaved: Final[dict[Path, bytes]] = {}
 _placeholders: Final[dict[tuple[tuple[str, ...], str], Certificate]] = {}
+
+
+def _readable(name: str) -> str:
+    return re.sub(r"[^a-z0-9.-]", "_", name.replace("*", "_wildcard"))[:100]
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\n".join(parts).encode("utf-8")).hexdigest()[:12]
 
 
 def _names(names: tuple[str, ...], *, is_public: bool) -> tuple[str, ...]:
@@ -352,15 +392,3 @@ def _storage(given: str | os.PathLike[str] | Storage | None) -> Storage:
         f"storage is {given!r}",
         fix="Give a directory, or an object with the methods of asgi_tls.renewal.acme.storage.Storage.",
     )
-
-
-def _self_signed(source: ACME) -> Certificate:
-    from asgi_tls.certificate.self_signed import self_signed
-    from asgi_tls.certificate.validation import validate
-
-    now = datetime.now(UTC)
-    until = now + timedelta(days=_PLACEHOLDER_DAYS)
-    made = self_signed("placeholder until ACME issues", source.names, now - timedelta(hours=1), until)
-    certificate = validate(str(source), Material("certificate", b"".join(made)), None, None, "server")
-    text = "no certificate has been issued yet; a self-signed placeholder, which clients refuse, is served until then"
-    return replace(certificate, warnings=(Notice("acme-placeholder", text),))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pickle
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from pki import PKI, Pair
 
 from asgi_tls import ACME, ServerTLS
 from asgi_tls.errors import ConfigurationError
@@ -14,6 +16,15 @@ from asgi_tls.renewal.acme.dns import DNSLexicon
 from asgi_tls.renewal.acme.redis import RedisStorage
 
 SECRET = "c2VjcmV0LXNlY3JldC1zZWNyZXQ"
+
+
+DAY = timedelta(days=1)
+
+
+def store(made: ACME, leaf: Pair) -> None:
+    made.storage.check()
+    made.path.write_bytes(leaf.chain_pem + leaf.key_pem)
+    made.path.chmod(0o600)
 
 
 def source(tmp_path: Path, *names: str, **more: object) -> ACME:
@@ -26,6 +37,10 @@ def test_names_are_canonical_and_order_does_not_matter(tmp_path: Path) -> None:
     other = source(tmp_path, "192.0.2.1", "www.example.com", "straße.example")
     assert one.identifier.rpartition("-")[2] == other.identifier.rpartition("-")[2]
     assert source(tmp_path, key="rsa").identifier != source(tmp_path).identifier
+
+
+def test_a_trial_with_another_ca_touches_nothing_of_what_is_in_use(tmp_path: Path) -> None:
+    assert source(tmp_path, directory="letsencrypt-staging").path != source(tmp_path, directory="letsencrypt").path
 
 
 BAD = {
@@ -85,6 +100,24 @@ def test_a_placeholder_has_the_names_and_is_the_same_for_one_process(tmp_path: P
     assert [each.code for each in certificate.warnings] == ["acme-placeholder"]
     assert made.load() is certificate
     assert made.stored() is None
+
+
+def test_a_name_more_or_another_ca_takes_nothing_away_until_its_certificate_is_there(tmp_path: Path) -> None:
+    before = source(tmp_path, "a.test", "b.test")
+    store(before, PKI("first").leaf("a.test", "b.test"))
+    store(source(tmp_path, "a.test"), PKI("second").leaf("a.test"))
+    for changed in (source(tmp_path, "new.test", "b.test", "a.test"), source(tmp_path, "a.test", "b.test", key="rsa")):
+        certificate = changed.load()
+        assert certificate.subject_alt_names == ("a.test", "b.test")
+        assert [each.code for each in certificate.warnings] == ["acme-placeholder"]
+        assert changed.paths == (changed.path,)
+    assert source(tmp_path, "c.test").load().subject_alt_names == ("c.test",)
+
+
+def test_what_has_expired_stands_in_for_nothing(tmp_path: Path) -> None:
+    now = datetime.now(UTC)
+    store(source(tmp_path, "a.test"), PKI("old").leaf("a.test", not_before=now - 2 * DAY, not_after=now - DAY))
+    assert source(tmp_path, "a.test", "b.test").load().subject_alt_names == ("a.test", "b.test")
 
 
 def test_a_stored_file_that_is_damaged_is_a_placeholder_and_one_that_becomes_so_is_kept(tmp_path: Path) -> None:

@@ -1,0 +1,46 @@
+"""What is served until the first certificate for these names is there: the site must not stop for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from asgi_tls.certificate import Certificate
+from asgi_tls.certificate.material import Material
+from asgi_tls.events import Notice
+
+_DAYS: Final = 90
+
+
+def self_signed_for(names: Sequence[str], title: str) -> Certificate:
+    """A self-signed certificate, which no client accepts. `title` names the source in messages."""
+    from asgi_tls.certificate.self_signed import self_signed
+    from asgi_tls.certificate.validation import validate
+
+    now = datetime.now(UTC)
+    made = self_signed("placeholder until ACME issues", names, now - timedelta(hours=1), now + timedelta(days=_DAYS))
+    certificate = validate(title, Material("certificate", b"".join(made)), None, None, "server")
+    text = "no certificate has been issued yet; a self-signed placeholder, which clients refuse, is served until then"
+    return replace(certificate, warnings=(Notice("acme-placeholder", text),))
+
+
+def closest(found: Iterable[Certificate], names: Sequence[str]) -> Certificate | None:
+    """The one that is valid now and has most of these names, then the one that is valid for longest: a name that was
+    added must not take the others away, nor must another CA or type of key.
+    """
+    now = datetime.now(UTC)
+    shared = [
+        (len(set(names).intersection(each.subject_alt_names)), each.not_after, each)
+        for each in found
+        if each.not_before <= now <= each.not_after
+    ]
+    count, _, best = max(shared, key=lambda each: each[:2], default=(0, now, None))
+    if best is None or not count:
+        return None
+    text = (
+        "no certificate has been issued yet for these names and this CA; the stored one for "
+        f"{', '.join(best.subject_alt_names)} is served until then"
+    )
+    return replace(best, warnings=(*best.warnings, Notice("acme-placeholder", text)))

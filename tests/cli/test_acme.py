@@ -1,0 +1,31 @@
+"""`asgi-tls acme` where no CA is asked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from servers import asgi_tls, run
+
+DIRECTORY = "--tls-acme-directory=https://127.0.0.1:1/directory"
+
+
+@pytest.mark.parametrize("command", [("status",), ("issue",), ("revoke", "--yes"), ("dns-record",)], ids=" ".join)
+def test_a_storage_that_is_out_of_reach(tmp_path: Path, command: tuple[str, ...]) -> None:
+    storage = "--tls-acme-storage=redis://:topsecret@127.0.0.1:1/0"
+    env = {"STATE_DIRECTORY": str(tmp_path)}
+    status, said = run(asgi_tls("acme", *command, DIRECTORY, storage, "--tls-acme=a.test"), env=env)
+    assert status == 3
+    assert "--tls-acme-storage" in said
+    assert "Traceback" not in said
+    assert "topsecret" not in said
+
+
+def test_a_name_and_its_wildcard_have_a_record_each(tmp_path: Path) -> None:
+    names = ["--tls-acme=a.test", "--tls-acme=*.a.test", "--tls-acme-dns=sh set"]
+    status, said = run(asgi_tls("acme", "dns-record", DIRECTORY, f"--tls-acme-storage={tmp_path}/storage", *names))
+    assert status == 0
+    assert [line.split('"')[0] for line in said.splitlines() if "CAA 0" in line] == [
+        "a.test. CAA 0 issue ",
+        "a.test. CAA 0 issuewild ",
+    ]

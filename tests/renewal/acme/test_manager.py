@@ -1,0 +1,96 @@
+"""Who orders when, in one process after another with the same storage, against a CA that says what a test wants."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from acme_servers import until
+from fake_ca import FakeCA, refused
+
+from asgi_tls import ACME
+from asgi_tls.events import ACMEEvent
+from asgi_tls.renewal.acme.manager import Manager
+
+NAME = "www.example.test"
+
+
+class Process:
+    """One process's work: it orders at once what is due, and its thread looks until the test is over."""
+
+    def __init__(self, source: ACME) -> None:
+        self.source = source
+        self.events: list[ACMEEvent] = []
+        self.is_over = False
+        source.storage.check()
+        self.manager = Manager([source], tell=self._tell, is_over=lambda: self.is_over, nudge=lambda: None)
+
+    def _tell(self, event: Any) -> None:
+        self.events.append(event)
+
+    def order(self) -> list[tuple[str, str | None]]:
+        self.events.clear()
+        self.manager.order_now(force=False)
+        return [(each.action, each.code) for each in self.events]
+
+
+OBTAINED = [("obtaining", None), ("obtained", None)]
+
+
+@pytest.fixture
+def ca(tmp_path: Path) -> Iterator[FakeCA]:
+    with FakeCA(tmp_path) as started:
+        yield started
+
+
+def source(ca: FakeCA, tmp_path: Path, **more: Any) -> ACME:
+    return ACME(
+        NAME, directory=ca.ca.url, ca_file=ca.ca_file, storage=tmp_path / "storage", challenges=["http-01"], **more
+    )
+
+
+def test_a_certificate_that_is_lost_or_damaged_is_ordered_again_but_not_in_a_loop(ca: FakeCA, tmp_path: Path) -> None:
+    made = source(ca, tmp_path)
+    process = Process(made)
+    assert process.order() == OBTAINED
+    assert process.order() == []
+    record = made.storage.local / made.record_entry
+    for harm in (made.path.unlink, lambda: made.path.write_bytes(made.path.read_bytes()[:300])):
+        harm()
+        assert process.order() == []  # not a moment after the last one
+        values = json.loads(record.read_text())
+        record.write_text(json.dumps({**values, "issued": [at - 3600 for at in values["issued"]]}))
+        assert process.order() == OBTAINED
+        assert made.stored() is not None
+    assert ca.asked("new-order") == 3
+
+
+def test_who_changes_the_settings_does_not_wait_for_the_pause_of_the_wrong_ones(ca: FakeCA, tmp_path: Path) -> None:
+    ca.always["new-order"] = refused("rejectedIdentifier", 403, detail="Not here.")
+    failed = [("obtaining", None), ("failed", "acme-rejected")]
+    assert Process(source(ca, tmp_path)).order() == failed
+    same, other = Process(source(ca, tmp_path)), Process(source(ca, tmp_path, contact="me@example.test"))
+    assert same.order() == []
+    assert other.order() == failed
+    assert (other.order(), same.order()) == ([], failed)  # each start once
+    del ca.always["new-order"]
+    assert Process(source(ca, tmp_path, contact="you@example.test")).order() == OBTAINED
+
+
+def test_a_server_that_waits_says_for_what(ca: FakeCA, tmp_path: Path) -> None:
+    ca.say("new-order", refused("rejectedIdentifier", 403, detail="Not here."))
+    Process(source(ca, tmp_path)).order()
+    process = Process(source(ca, tmp_path))
+    process.manager.start()
+    try:
+        until(lambda: process.events)
+    finally:
+        process.is_over = True
+    (event,) = process.events
+    assert (event.action, event.severity) == ("blocked", "warning")
+    assert "Not here" in event.msg
+    assert "--force" in event.msg
+    assert event.again_at is not None

@@ -7,13 +7,16 @@ that must not be trusted it is a PermissionError with the reason in `strerror`.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import errno
 import math
 import os
 import shutil
+import signal
 import stat
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -175,6 +178,31 @@ def lock_now(path: Path) -> int | None:
         return descriptor
     os.close(descriptor)
     return None
+
+
+_temporary: Final[dict[str, int]] = {}
+
+
+def remove_at_the_end(directory: str) -> None:
+    """When this process ends, also by SIGTERM: uvicorn stops, and then lets the signal do what it did before."""
+    if not _temporary:
+        atexit.register(_remove_temporary)
+        is_main = threading.current_thread() is threading.main_thread()
+        if is_main and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+            signal.signal(signal.SIGTERM, _end)
+    _temporary[directory] = os.getpid()
+
+
+def _remove_temporary() -> None:
+    for directory, owner in _temporary.items():
+        if owner == os.getpid():  # not in a forked worker
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+def _end(number: int, _frame: object) -> None:
+    _remove_temporary()
+    signal.signal(number, signal.SIG_DFL)
+    signal.raise_signal(number)
 
 
 def _lock_file(path: Path) -> int:

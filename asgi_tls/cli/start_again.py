@@ -27,6 +27,7 @@ logger = logging.getLogger("asgi_tls")
 # Set by the first start for the second: which configuration is in force, and the OPENSSL_CONF that it includes.
 _MARK: Final = "ASGI_TLS_OPENSSL_CONF"
 _LARGEST: Final = 1 << 20
+_TEMPORARY: Final = "asgi-tls-openssl-"
 # The sections that lead from the top of a configuration to the policy (config(5), SSL_CONF_cmd(3)).
 _PATH: Final = (("openssl_conf", "asgi_tls"), ("ssl_conf", "asgi_tls_ssl"), ("system_default", "asgi_tls_policy"))
 
@@ -37,6 +38,9 @@ def under(profile: TLSProfile) -> None:
         return
     variables = environment(profile)
     if os.environ.get(_MARK) == variables[_MARK]:
+        directory = Path(variables["OPENSSL_CONF"]).parent
+        if directory.parent == Path(tempfile.gettempdir()) and directory.name.startswith(_TEMPORARY):
+            files.remove_at_the_end(str(directory))
         return
     logger.info("Starting again with OPENSSL_CONF=%s: Python cannot set all of the profile.", variables["OPENSSL_CONF"])
     for stream in (sys.stdout, sys.stderr):
@@ -106,6 +110,6 @@ def _written(name: str, text: str) -> Path:
         files.check_directory(directory)
         files.replace_files(directory, data)
     except (ConfigurationError, OSError):
-        directory = Path(tempfile.mkdtemp(prefix="asgi-tls-"))
+        directory = Path(tempfile.mkdtemp(prefix=_TEMPORARY))
         files.replace_files(directory, data)
     return directory / name

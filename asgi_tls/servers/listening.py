@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import atexit
 import os
-import shutil
-import signal
 import tempfile
-import threading
 from collections.abc import Mapping
 from typing import Any, Final
 
 from asgi_tls.events import Listener
+from asgi_tls.files import remove_at_the_end
 from asgi_tls.listeners.log import JSONLog, log_events
 
 _MULTIPROCESS: Final = "PROMETHEUS_MULTIPROC_DIR"
@@ -41,22 +38,4 @@ def _share_metrics() -> None:
         return
     directory = tempfile.mkdtemp(prefix="asgi-tls-metrics-")
     os.environ[_MULTIPROCESS] = directory
-    _remove_at_the_end(directory)
-
-
-def _remove_at_the_end(directory: str) -> None:
-    """When this process ends, also by SIGTERM: uvicorn stops, and then lets the signal do what it did before."""
-    owner = os.getpid()
-
-    def remove() -> None:
-        if os.getpid() == owner:  # not in a forked worker
-            shutil.rmtree(directory, ignore_errors=True)
-
-    def end(number: int, _frame: object) -> None:
-        remove()
-        signal.signal(number, signal.SIG_DFL)
-        signal.raise_signal(number)
-
-    atexit.register(remove)
-    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, end)
+    remove_at_the_end(directory)

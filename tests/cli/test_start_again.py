@@ -125,9 +125,12 @@ def test_a_command_starts_again_once_in_the_same_process(files: Files, tmp_path:
 def test_without_a_home_the_file_is_a_temporary_one(files: Files, tmp_path: Path) -> None:
     env = out_of_reach.environment(tmp_path)
     (tmp_path / "cache").write_text("no directory", encoding="ascii")
-    text = started(files, env | {"TMPDIR": str(tmp_path)})
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    text = started(files, env | {"TMPDIR": str(temporary)})
     (path,) = re.findall(r"OPENSSL_CONF=(\S+):", text)
-    assert Path(path).parent.parent == tmp_path
+    assert Path(path).parent.parent == temporary
+    assert not list(temporary.iterdir())  # it went with the server
 
 
 @needs_configuration

@@ -145,7 +145,7 @@ class Report:
                     )
 
     def compared(self) -> list[tuple[int, Sample, Sample]]:
-        """Each process that lived all the time: the medians after its warm-up, and of the end. None in a short run."""
+        """Each process that lived all the time: what it used after its warm-up, and at the end. None in a short run."""
         if self.seconds < _WARM:
             return []
         begin = min((each[0].at for each in self.samples.values()), default=0.0)
@@ -190,9 +190,10 @@ class Report:
 
 
 def _typical(samples: Sequence[Sample]) -> Sample:
+    """The medians, but the least memory: downloads that are under way add to it."""
     return Sample(
         statistics.median(each.at for each in samples),
-        statistics.median(each.memory for each in samples),
+        min(each.memory for each in samples),
         int(statistics.median(each.descriptors for each in samples)),
         int(statistics.median(each.threads for each in samples)),
     )

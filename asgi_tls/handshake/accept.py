@@ -88,6 +88,9 @@ def _install(loop: Any) -> None:
         # The server that binds the socket is closed at once, and would delete it.
         options = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
         loop.create_unix_server = _Hook(functools.partial(loop.create_unix_server, **options))
+        # `aiofastnet.patch_loop` replaces neither, also where it is called later: see docs/internals.md.
+        patched = getattr(loop, "_aiofastnet_patched_methods", ())
+        loop._aiofastnet_patched_methods = {*patched, "create_server", "create_unix_server"}
 
 
 class _Hook:

@@ -50,7 +50,7 @@ class HandshakeContext(ssl.SSLContext):
     tls_before_each: Callable[[], None] | None = None
     tls_on_no_ticket: Callable[[], None] | None = None
 
-    # Where the user has patched the loop with `aiofastnet`: its own engine makes connections without a Python object,
+    # Where somebody calls `aiofastnet.create_server` with it: its own engine makes connections without a Python object,
     # and CPython's SNI callback would end the process.
     _aiofastnet_force_fallback_ssl = True
 

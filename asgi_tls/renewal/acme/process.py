@@ -9,9 +9,10 @@ import pickle
 import sys
 import threading
 import time
+import traceback
 from typing import Any, BinaryIO
 
-from asgi_tls.renewal.acme.account import dns_value
+from asgi_tls.renewal.acme.account import dns_value, load_account_key
 from asgi_tls.renewal.acme.agent import Job
 from asgi_tls.renewal.acme.ca import OrderRequest
 from asgi_tls.renewal.acme.problems import ACMEError
@@ -85,11 +86,23 @@ def main() -> None:
             retry_after=error.retry_after,
             problems=[[each.type, each.detail, each.name] for each in error.problems],
         )
+    except Exception:  # noqa: BLE001 -- the parent reports the last line
+        traceback.print_exc()
+        sys.stderr.flush()
+        os._exit(1)  # an interpreter whose thread reads from standard input cannot end otherwise
 
 
 def _order(job: Job, request: OrderRequest, parent: _Parent) -> dict[str, Any]:
     from asgi_tls.renewal.acme.orders import obtain
 
+    try:
+        load_account_key(job.account_key)
+    except ValueError as error:
+        raise ACMEError(
+            f"account.pem in the ACME storage is damaged: {error}",
+            fix="Restore the file, or remove it: then a new account is registered.",
+            kind="refused",
+        ) from None
     issued = obtain(
         job.ca,
         job.account_key,

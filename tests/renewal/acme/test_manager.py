@@ -94,3 +94,23 @@ def test_a_server_that_waits_says_for_what(ca: FakeCA, tmp_path: Path) -> None:
     assert "Not here" in event.msg
     assert "--force" in event.msg
     assert event.again_at is not None
+
+
+def test_an_account_key_that_is_damaged_is_named_and_no_ca_is_asked(ca: FakeCA, tmp_path: Path) -> None:
+    made = source(ca, tmp_path)
+    process = Process(made)
+    (made.storage.local / "account.pem").write_text("damaged")
+    assert process.order() == [("obtaining", None), ("failed", "acme-refused")]
+    assert "account.pem" in process.events[-1].msg
+    assert "remove it" in process.events[-1].msg
+    assert ca.requests == []
+
+
+def test_what_ends_the_child_is_told_in_its_own_words(
+    ca: FakeCA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "acme.py").write_text("raise RuntimeError('a broken package')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    process = Process(source(ca, tmp_path))
+    assert process.order() == [("obtaining", None), ("failed", "acme-refused")]
+    assert "RuntimeError: a broken package" in process.events[-1].msg

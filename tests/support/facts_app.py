@@ -62,5 +62,7 @@ app = ConnectionMiddleware(_app)
 
 def wsgi(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
     """For gunicorn's sync and threaded workers."""
-    start_response("200 OK", [("Content-Type", "text/plain"), ("Worker", str(os.getpid()))])
-    return [environ["wsgi.url_scheme"].encode()]
+    body = str(environ["wsgi.url_scheme"]).encode()
+    length = ("Content-Length", str(len(body)))
+    start_response("200 OK", [("Content-Type", "text/plain"), length, ("Worker", str(os.getpid()))])
+    return [body]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
-import socket
 import ssl
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+import load
 from handshakes import client
 
 # So many at once, so that a server with several workers has use for more than one.
@@ -33,20 +32,12 @@ class Returning:
 
     def visit(self, port: int) -> Visit:
         """Shake hands, ask for a page, and keep the session. Raises OSError."""
-        with (
-            socket.create_connection(("127.0.0.1", port), timeout=60) as raw,
-            self._context.wrap_socket(raw, server_hostname="localhost", session=self.session) as secure,
-        ):
+        with load.connected(port, self._context, session=self.session) as secure:
             certificate = secure.getpeercert(binary_form=True)
             assert certificate is not None
-            secure.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-            answer = b""
-            while chunk := secure.recv(65536):
-                answer += chunk
-            worker = re.search(rb"(?i)^worker: (\d+)\r$", answer, re.MULTILINE)
-            assert worker is not None, answer
+            answer = load.fetch(secure, close=True)
             self.session = secure.session
-            return Visit(bool(secure.session_reused), int(worker[1]), certificate)
+            return Visit(bool(secure.session_reused), answer.worker, certificate)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
-import re
 import socket
 import ssl
 import threading
@@ -25,7 +24,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import load
 from handshakes import client
+from load import Answer
 from patience import PATIENCE
 from websocket import talk
 from wire import hello
@@ -52,21 +53,6 @@ class Loss:
     begin: float
     end: float
     error: str
-
-
-@dataclass(frozen=True)
-class Answer:
-    """A response."""
-
-    head: bytes
-    body: bytes
-
-    @property
-    def worker(self) -> int:
-        """The process that has answered."""
-        found = re.search(rb"(?i)^worker: (\d+)\r$", self.head, re.MULTILINE)
-        assert found is not None, self.head
-        return int(found[1])
 
 
 @dataclass
@@ -176,32 +162,15 @@ class Visitor:
 
     def get(self, secure: ssl.SSLSocket, path: str = "/", *, close: bool = True) -> Answer:
         """The answer to a GET."""
-        ending = b"Connection: close\r\n" if close else b""
-        secure.sendall(b"GET %s HTTP/1.1\r\nHost: localhost\r\n%s\r\n" % (path.encode(), ending))
-        return self.read(secure.recv)
-
-    def read(self, receive: Callable[[int], bytes]) -> Answer:
-        """One answer, by its Content-Length."""
-        data = bytearray()
-        while b"\r\n\r\n" not in data:
-            data += _some(receive(65536))
-        head, _, body = bytes(data).partition(b"\r\n\r\n")
-        found = re.search(rb"(?i)^content-length: (\d+)\r?$", head, re.MULTILINE)
-        assert found is not None, head
-        assert b" 200 " in head.split(b"\r\n")[0], head
-        parts, left = [body], int(found[1]) - len(body)
-        while left > 0:
-            parts.append(_some(receive(65536)))
-            left -= len(parts[-1])
-        answer = Answer(head + b"\r", b"".join(parts))
+        answer = load.fetch(secure, path, close=close)
         self.traffic.note(worker=answer.worker)
         return answer
 
-
-def _some(data: bytes) -> bytes:
-    if not data:
-        raise ConnectionError("the server has closed the connection in the middle of an answer")
-    return data
+    def read(self, receive: Callable[[int], bytes]) -> Answer:
+        """One answer."""
+        answer = load.read(receive)
+        self.traffic.note(worker=answer.worker)
+        return answer
 
 
 def facts(answer: Answer) -> dict[str, Any]:
@@ -270,7 +239,7 @@ class Slow(Visitor):
                         done = step()
                     except ssl.SSLWantReadError:
                         self._send(sock, outgoing.read())
-                        incoming.write(_some(sock.recv(512)))
+                        incoming.write(load.received(sock.recv(512)))
                     else:
                         self._send(sock, outgoing.read())
                         return done

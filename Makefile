@@ -65,8 +65,8 @@ soak: $(VENV)/installed system-packages  ## serve under all kinds of traffic whi
 matrix: $(VENV)/installed  ## run the quick tests under every Python that this machine can have
 	$(BIN)/python tests/matrix/run.py --update
 
-bench: $(VENV)/installed  ## run the measurements, side by side with plain servers
-	$(BIN)/python -m bench
+bench: $(VENV)/installed  ## measure, side by side with other servers, and write docs/benchmarks.md; SHORT=1, COUNT=1, NAMES=traffic
+	$(BIN)/python -m bench $(if $(SHORT),--short) $(if $(COUNT),--count) $(NAMES)
 
 # The tests run against the installed wheel, as users get it, so a changed source installs it again.
 $(VENV)/installed: $(SOURCES)

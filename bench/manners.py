@@ -1,7 +1,4 @@
-"""What badly behaved clients cost a server: memory, descriptors, and the time that it takes to stop.
-
-python -m bench manners
-"""
+"""What badly behaved clients cost: memory while handshakes fail, and the time that a server takes to stop."""
 
 from __future__ import annotations
 
@@ -10,232 +7,133 @@ import os
 import signal
 import socket
 import ssl
-import subprocess
-import sys
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 
+import load
 import psutil
+from patience import PATIENCE
 
-from bench.load import certificate, connect_and_get
+from bench.figures import Samples
+from bench.servers import CONTESTANTS, Contestant, Server, Setting, certified
+from bench.tables import FULL, Column, Measurement, Pace, Table
 
-FAILURES = 21_000
-MEBIBYTE = 1 << 20
-DESCRIPTORS = 256
-THREADS = 4
-STOP_WITHIN = 60.0
-_HERE = Path(__file__).parent
-
-PLAIN = {
-    "uvicorn, asyncio": ["-m", "uvicorn", "--loop=asyncio"],
-    "uvicorn, uvloop": ["-m", "uvicorn", "--loop=uvloop"],
-    "hypercorn, asyncio": ["-m", "hypercorn", "--worker-class=asyncio"],
-}
-OURS = {f"asgi-tls {name}": ["-m", "asgi_tls", *command[1:]] for name, command in PLAIN.items()}
+_FAILURES = 30  # for each connection of the traffic
+_AT_ONCE, _WATCH = 4, 0.05
 
 
-@dataclass
-class Server:
-    """A server process, its TLS port, and the one for redirects where it has one."""
-
-    process: subprocess.Popen[bytes]
-    port: int
-    plain_port: int
-    log: Path
-
-    @property
-    def usage(self) -> tuple[float, int]:
-        """Resident memory in MiB, and open descriptors, of all its processes."""
-        root = psutil.Process(self.process.pid)
-        all_ = [root, *root.children(recursive=True)]
-        return sum(each.memory_info().rss for each in all_) / MEBIBYTE, sum(each.num_fds() for each in all_)
-
-    def stop(self) -> float:
-        """Ask it to stop, and wait: the seconds that it took."""
-        started = time.monotonic()
-        self.process.send_signal(signal.SIGTERM)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(STOP_WITHIN)
-        return time.monotonic() - started
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
-
-
-@contextlib.contextmanager
-def serving(command: Sequence[str], pair: tuple[str, str], *more: str, descriptors: int = 4096) -> Iterator[Server]:
-    """One of the commands above, with this certificate and key, and room for so many descriptors."""
-    port, plain_port = free_port(), free_port()
-    prefix, listen = ("", [f"--bind=127.0.0.1:{port}"]) if "hypercorn" in command else ("ssl-", [f"--port={port}"])
-    files = [f"--{prefix}certfile={pair[0]}", f"--{prefix}keyfile={pair[1]}"]
-    redirect = [f"--tls-redirect-port={plain_port}"] if "asgi_tls" in command else []
-    arguments = [sys.executable, *command, "hello_app:app", "--log-level=warning", *listen, *files, *redirect, *more]
-    with tempfile.NamedTemporaryFile() as log:
-        process = subprocess.Popen(arguments, cwd=_HERE, stdout=log, stderr=log, start_new_session=True)
-        psutil.Process(process.pid).rlimit(psutil.RLIMIT_NOFILE, (descriptors, descriptors))
-        try:
-            _await(port, process)
-            yield Server(process, port, plain_port, Path(log.name))
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait(10)
-
-
-def _await(port: int, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 20
-    while True:
-        with contextlib.suppress(OSError):
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            return
-        if process.poll() is not None or time.monotonic() > deadline:
-            raise RuntimeError(f"{process.args!r} does not listen")
-        time.sleep(0.05)
-
-
-def hello() -> bytes:
-    """The first flight of a client."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+def _first_flight() -> bytes:
+    """A ClientHello."""
     outgoing = ssl.MemoryBIO()
+    client = ssl.create_default_context().wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname="localhost")
     with contextlib.suppress(ssl.SSLWantReadError):
-        context.wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname="localhost").do_handshake()
+        client.do_handshake()
     return outgoing.read()
 
 
-def fail(port: int, count: int) -> None:
-    """`count` handshakes that fail, in turns: closed after the ClientHello, garbage, and closed without a byte."""
-    left, lock = iter(range(count)), threading.Lock()
-    begin = hello()
+def _fail(server: Server, count: int) -> None:
+    """Handshakes that fail: closed after the ClientHello, garbage, and closed without a byte, in turns."""
+    flights = (_first_flight(), b"\x01" * 64, b"")
 
-    def run() -> None:
-        while True:
-            with lock:
-                number = next(left, None)
-            if number is None:
-                return
-            with socket.create_connection(("127.0.0.1", port), timeout=20) as sock, contextlib.suppress(OSError):
-                sock.sendall((begin, b"\x01" * 64, b"")[number % 3])
+    def one(number: int) -> None:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", server.port), PATIENCE) as sock:
+            sock.sendall(flights[number % 3])
 
-    threads = [threading.Thread(target=run) for _ in range(THREADS)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        list(pool.map(one, range(count)))
 
 
-def memory(failures: int, ca: str, pair: tuple[str, str]) -> None:
-    """Memory and descriptors during and after failed handshakes."""
-    print(f"{failures} failed handshakes: MiB before, at most, after; descriptors before, after")
-    for name, command in (PLAIN | OURS).items():
-        with serving(command, pair) as server:
-            context = ssl.create_default_context(cafile=ca)
-            connect_and_get(server.port, context, 20)
-            before, most = server.usage, 0.0
-            failing = threading.Thread(target=fail, args=(server.port, failures))
-            failing.start()
-            deadline = time.monotonic() + 600
-            while failing.is_alive() or (server.usage[1] > before[1] + 1 and time.monotonic() < deadline):
-                most = max(most, server.usage[0])
-                time.sleep(0.02)
-            connect_and_get(server.port, context, 1)
-            after = server.usage
-        print(f"  {name:32} {before[0]:7.0f} {most:7.0f} {after[0]:7.0f}   {before[1]:7} {after[1]:7}")
+def _memory(contestant: Contestant, setting: Setting, failures: int) -> dict[str, list[float]]:
+    """Before, at most, and when the server has no more to do."""
+    with contestant.start(setting) as server:
+        for _ in range(20):
+            load.visit(server.port, setting.client())
+        server.rest()
+        before = most = server.memory()
+        failing = threading.Thread(target=_fail, args=(server, failures))
+        failing.start()
+        while failing.is_alive():
+            failing.join(_WATCH)
+            most = max(most, server.memory())
+        server.rest()
+        after = server.memory()
+        return {"before": [before], "most": [max(most, after)], "after": [after]}
 
 
-def descriptors(ca: str, pair: tuple[str, str]) -> None:
-    """Clients of the TLS port, beside more silent connections to the redirect port than there are descriptors."""
-    print(f"silent connections to the redirect port, {DESCRIPTORS} descriptors      requests served over TLS, of 20")
-    context = ssl.create_default_context(cafile=ca)
-    for name, command in OURS.items():
-        with serving(command, pair, descriptors=DESCRIPTORS) as server, contextlib.ExitStack() as stack:
-            for _ in range(DESCRIPTORS + 50):
-                with contextlib.suppress(OSError):
-                    silent = socket.create_connection(("127.0.0.1", server.plain_port), timeout=2)
-                    stack.enter_context(silent)
-            served = 0
-            for _ in range(20):
-                with contextlib.suppress(OSError):
-                    connect_and_get(server.port, context, 1)
-                    served += 1
-        print(f"  {name:32} {served:7}      (20)")
+def _nobody(_server: Server, _setting: Setting) -> contextlib.ExitStack:
+    return contextlib.ExitStack()
 
 
-def _idle(server: Server, context: ssl.SSLContext) -> socket.socket:
-    """A client that has received its response and stays silent from then on."""
-    sock = socket.create_connection(("127.0.0.1", server.port), timeout=20)
-    secure = context.wrap_socket(sock, server_hostname="localhost")
-    secure.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
-    secure.recv(65536)
-    return secure
+def _idle(server: Server, setting: Setting) -> contextlib.ExitStack:
+    """A client that has had an answer, and stays silent from then on."""
+    with contextlib.ExitStack() as stack:
+        load.fetch(stack.enter_context(load.connected(server.port, setting.client())))
+        return stack.pop_all()
 
 
-def _half_way(server: Server, _: ssl.SSLContext) -> socket.socket:
+def _half_way(server: Server, _: Setting) -> contextlib.ExitStack:
     """A client that stops in the middle of its handshake."""
-    sock = socket.create_connection(("127.0.0.1", server.port), timeout=20)
-    sock.sendall(hello())
-    sock.recv(1)
-    return sock
+    with contextlib.ExitStack() as stack:
+        sock = stack.enter_context(socket.create_connection(("127.0.0.1", server.port), PATIENCE))
+        sock.sendall(_first_flight())
+        sock.recv(1)
+        return stack.pop_all()
 
 
-def stopping(ca: str, pair: tuple[str, str]) -> None:
-    """How long a server takes to stop while clients do not answer its close_notify."""
-    print("seconds to stop                                 no client, idle client, client in its handshake")
-    context = ssl.create_default_context(cafile=ca)
-    clients: list[Callable[[Server, ssl.SSLContext], socket.socket] | None] = [None, _idle, _half_way]
-    for name, command in (PLAIN | OURS).items():
-        seconds, tracebacks = [], 0
-        for connect in clients:
-            with serving(command, pair) as server, contextlib.ExitStack() as stack:
-                if connect is not None:
-                    stack.enter_context(connect(server, context))
-                seconds.append(server.stop())
-                tracebacks += server.log.read_text(errors="replace").count("Traceback")
-        print(f"  {name:32}", *(f"{each:9.2f}" for each in seconds), f"   {tracebacks} tracebacks")
+_CLIENTS: Mapping[str, Callable[[Server, Setting], contextlib.ExitStack]] = {
+    "nobody": _nobody,
+    "idle": _idle,
+    "half_way": _half_way,
+}
 
 
-def workers(ca: str, pair: tuple[str, str]) -> None:
-    """Workers that are killed while the files on disk are not valid: their successors serve the last good pair."""
-    context = ssl.create_default_context(cafile=ca)
-    print("a worker killed while the files are bad         requests served, of 20; workers after")
-    for name, command in OURS.items():
-        if "hypercorn" in command:  # stops when a worker is killed
-            continue
-        good = [Path(path).read_bytes() for path in pair]
-        try:
-            with serving(command, pair, "--workers=2") as server:
-                for path in pair:
-                    Path(path).write_bytes(b"garbage")
-                children = psutil.Process(server.process.pid).children()
-                killed = [each for each in children if "spawn_main" in " ".join(each.cmdline())][:1]
-                for each in killed:
-                    each.kill()
-                time.sleep(5)
-                served = 0
-                for _ in range(20):
-                    with contextlib.suppress(OSError):
-                        connect_and_get(server.port, context, 1)
-                        served += 1
-                alive = [each for each in psutil.Process(server.process.pid).children() if each.status() != "zombie"]
-                left = sum("spawn_main" in " ".join(each.cmdline()) for each in alive)
-        finally:
-            for path, data in zip(pair, good, strict=True):
-                Path(path).write_bytes(data)
-        print(f"  {name:32} {served:7}      (20)   {left} (2), {len(killed)} killed")
+def _stop(contestant: Contestant, setting: Setting) -> dict[str, list[float]]:
+    found = {}
+    for name, clients in _CLIENTS.items():
+        with contestant.start(setting) as server, clients(server, setting):
+            process, started = psutil.Process(server.roots[0]), time.monotonic()
+            os.kill(process.pid, signal.SIGTERM)
+            with contextlib.suppress(psutil.TimeoutExpired):
+                process.wait(PATIENCE)
+            found[name] = [time.monotonic() - started]
+    return found
 
 
-def run(failures: int = FAILURES) -> None:
-    """Measure, and print the figures."""
-    with certificate() as (ca, certfile, keyfile):
-        pair = certfile, keyfile
-        memory(failures, ca, pair)
-        descriptors(ca, pair)
-        stopping(ca, pair)
-        workers(ca, pair)
+def _run(pace: Pace) -> Mapping[str, Samples]:
+    contestants = pace.chosen(CONTESTANTS)
+    with certified() as setting:
+        memory = {each.name: _memory(each, setting, _FAILURES * pace.count) for each in contestants}
+        # At the same time: most of it is waiting.
+        with ThreadPoolExecutor(len(contestants)) as pool:
+            seconds = list(pool.map(lambda each: _stop(each, setting), contestants))
+    return {"failures": memory, "stop": {each.name: row for each, row in zip(contestants, seconds, strict=True)}}
+
+
+MANNERS = Measurement(
+    "manners",
+    (
+        Table(
+            "failures", "Failed handshakes",
+            f"Memory before, during and after {_FAILURES * FULL.count:,} connections that end after the ClientHello, "
+            "send garbage, or end without a byte.",
+            {
+                "before": Column("before, MiB", factor=1 / (1 << 20), compared=False),
+                "most": Column("at most, MiB", factor=1 / (1 << 20), compared=False),
+                "after": Column("after, MiB", factor=1 / (1 << 20), compared=False),
+            },
+        ),
+        Table(
+            "stop", "Stopping",
+            "Seconds from SIGTERM to the end of the process: without clients, with an idle one that does not answer "
+            "`close_notify`, and with one in its handshake; 60 where it did not end.",
+            {
+                "nobody": Column("no client", 1, compared=False),
+                "idle": Column("an idle one", 1, compared=False),
+                "half_way": Column("one in its handshake", 1, compared=False),
+            },
+        ),
+    ),
+    _run,
+)  # fmt: skip

@@ -1,18 +1,14 @@
-"""The cost of the middleware per request, compared with an empty wrapper and with secure's own middleware.
+"""What security headers cost for each request: TLSMiddleware beside other ways to set the same headers.
 
-    python bench/middleware.py [--requests N] [--rounds N]
-
-Each candidate wraps the same application (one response with two headers, the second message its body) and is called as
-a server calls it: a fresh scope, `receive` and `send`, over https, from a running event loop. `total` is the best
-round's time per request, application included; `cost` is that time less the bare application's. The rounds take turns,
-so that a machine that slows down affects all of them.
+Each way gets the application as a server calls it: a fresh scope, `receive` and `send`, over https, from a running
+event loop.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import time
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from secure import Secure
@@ -20,6 +16,8 @@ from secure.middleware import SecureASGIMiddleware
 from starlette.middleware.base import BaseHTTPMiddleware
 
 from asgi_tls.middleware import SecurityHeadersMiddleware, TLSMiddleware
+from bench.figures import Samples, turns
+from bench.tables import Column, Measurement, Pace, Table
 
 if TYPE_CHECKING:
     from starlette.middleware.base import RequestResponseEndpoint
@@ -27,17 +25,17 @@ if TYPE_CHECKING:
     from starlette.responses import Response
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-BARE, WRAPPER = "bare application", "wrapper that passes messages"
-OURS, SECURE = "TLSMiddleware", "SecureASGIMiddleware"
-HEADERS = [(b"content-type", b"application/json"), (b"content-length", b"2")]
+_BARE, _WRAPPER = "bare application", "wrapper that passes messages"
+_SECURE, _RECIPE = "secure's SecureASGIMiddleware", "BaseHTTPMiddleware with secure"
+_HEADERS = [(b"content-type", b"application/json"), (b"content-length", b"2")]
 
 
-async def application(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001 - the ASGI signature
-    await send({"type": "http.response.start", "status": 200, "headers": list(HEADERS)})
+async def _application(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001 - the ASGI signature
+    await send({"type": "http.response.start", "status": 200, "headers": list(_HEADERS)})
     await send({"type": "http.response.body", "body": b"{}"})
 
 
-class Wrapper:
+class _Wrapper:
     """The smallest middleware that looks at responses."""
 
     def __init__(self, app: ASGIApp) -> None:
@@ -50,7 +48,7 @@ class Wrapper:
         await self.app(scope, receive, pass_on)
 
 
-class BaseHTTPWithSecure(BaseHTTPMiddleware):
+class _BaseHTTPWithSecure(BaseHTTPMiddleware):
     """The recipe of many tutorials."""
 
     secure = Secure.with_default_headers()
@@ -61,20 +59,20 @@ class BaseHTTPWithSecure(BaseHTTPMiddleware):
         return response
 
 
-HOSTS = ["example.com", "*.example.com"]
-WAYS: dict[str, ASGIApp] = {
-    BARE: application,
-    WRAPPER: Wrapper(application),
-    "SecurityHeadersMiddleware": SecurityHeadersMiddleware(application),
-    OURS: TLSMiddleware(application, hosts=HOSTS),
-    "TLSMiddleware, nonces": TLSMiddleware(application, hosts=HOSTS, content="web"),
-    SECURE: cast("Any", SecureASGIMiddleware(application, secure=Secure.with_default_headers())),
-    "BaseHTTPMiddleware with secure": BaseHTTPWithSecure(application),
+_HOSTS = ["example.com", "*.example.com"]
+_WAYS: dict[str, ASGIApp] = {
+    _BARE: _application,
+    _WRAPPER: _Wrapper(_application),
+    "SecurityHeadersMiddleware": SecurityHeadersMiddleware(_application),
+    "TLSMiddleware": TLSMiddleware(_application, hosts=_HOSTS),
+    "TLSMiddleware, nonces": TLSMiddleware(_application, hosts=_HOSTS, content="web"),
+    _SECURE: cast("Any", SecureASGIMiddleware(_application, secure=Secure.with_default_headers())),
+    _RECIPE: _BaseHTTPWithSecure(_application),
 }
-# Too slow for as many rounds as the others.
-FEWER = {SECURE: 10, "BaseHTTPMiddleware with secure": 50}
+# Too slow for as many requests as the others.
+_FEWER = {_SECURE: 10, _RECIPE: 50}
 
-SCOPE: Scope = {
+_SCOPE: Scope = {
     "type": "http",
     "asgi": {"version": "3.0", "spec_version": "2.3"},
     "http_version": "1.1",
@@ -90,8 +88,8 @@ SCOPE: Scope = {
 }
 
 
-async def one_round(app: ASGIApp, requests: int) -> float:
-    """Seconds per request."""
+async def _cost(app: ASGIApp, requests: int) -> float:
+    """CPU seconds of each request."""
 
     async def receive() -> Message:
         return {"type": "http.request", "body": b"", "more_body": False}
@@ -99,40 +97,44 @@ async def one_round(app: ASGIApp, requests: int) -> float:
     async def send(message: Message) -> None:
         pass
 
-    started = time.perf_counter()
+    started = time.thread_time()
     for _ in range(requests):
-        await app(dict(SCOPE), receive, send)
-    return (time.perf_counter() - started) / requests
+        await app(dict(_SCOPE), receive, send)
+    return (time.thread_time() - started) / requests
 
 
-async def measure(requests: int, rounds: int) -> dict[str, float]:
-    best = dict.fromkeys(WAYS, float("inf"))
-    for _ in range(rounds):
-        for name, app in WAYS.items():
-            best[name] = min(best[name], await one_round(app, max(requests // FEWER.get(name, 1), 20)))
-    return best
+def _run(pace: Pace) -> Mapping[str, Samples]:
+    requests, bare = 100 * pace.count, [0.0]
+
+    def way(name: str) -> Callable[[], dict[str, float]]:
+        def measured() -> dict[str, float]:
+            total = asyncio.run(_cost(_WAYS[name], max(requests // _FEWER.get(name, 1), 20)))
+            if name == _BARE:  # the first of each round
+                bare[0] = total
+                return {"total": total}
+            return {"total": total, "cost": total - bare[0]}
+
+        return measured
+
+    ways = {name: way(name) for name in _WAYS}
+    turns(ways, 1)  # warm up
+    return {"middleware": turns(ways, 5 * pace.rounds)}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--requests", type=int, default=20_000)
-    parser.add_argument("--rounds", type=int, default=9)
-    options = parser.parse_args()
-    run(options.requests, options.rounds)
-
-
-def run(requests: int = 20_000, rounds: int = 9) -> None:
-    """Print the table and the three ratios."""
-    total = asyncio.run(measure(requests, rounds))
-    cost = {name: total[name] - total[BARE] for name in WAYS}
-    print(f"{'':32} {'total µs':>9} {'cost µs':>9} {'cost/wrapper':>13}")
-    for name in WAYS:
-        print(f"{name:32} {total[name] * 1e6:9.2f} {cost[name] * 1e6:9.2f} {cost[name] / cost[WRAPPER]:13.2f}")
-    print()
-    print(f"total, TLSMiddleware / wrapper:          {total[OURS] / total[WRAPPER]:5.2f}  (at most 2)")
-    print(f"cost,  TLSMiddleware / wrapper:          {cost[OURS] / cost[WRAPPER]:5.2f}  (at most 2)")
-    print(f"cost,  SecureASGIMiddleware / TLSMiddleware: {cost[SECURE] / cost[OURS]:5.2f}  (at least 8)")
-
-
-if __name__ == "__main__":
-    main()
+MIDDLEWARE = Measurement(
+    "middleware",
+    (
+        Table(
+            "middleware", "Middleware",
+            "CPU of a request to an application that answers `{}`, called as a server calls it, without a server. The "
+            "second column is what the middleware adds; its ratio is to a wrapper that passes each message on.",
+            {
+                "total": Column("request, µs", 2, factor=1e6, compared=False),
+                "cost": Column("added, µs", 2, factor=1e6, plot="CPU that a middleware adds to a request, µs"),
+            },
+            first="middleware",
+            bases={name: _WRAPPER for name in _WAYS if name not in {_BARE, _WRAPPER}},
+        ),
+    ),
+    _run,
+)  # fmt: skip

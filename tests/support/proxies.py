@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from click.testing import CliRunner
-from files import Files
 from servers import await_port, run
 
 from asgi_tls import PEMFiles
@@ -31,6 +30,7 @@ class Proxy:
     plain: int
     tls: int
     ca: Path
+    pid: int
 
 
 def two_ports() -> tuple[int, int]:
@@ -72,13 +72,11 @@ def checked(program: str, path: Path) -> tuple[int, str]:
 
 
 @contextlib.contextmanager
-def running(
-    program: str, directory: Path, files: Files, *options: str, pair: PEMFiles | None = None
-) -> Iterator[Proxy]:
-    """The program with its export, on two free ports of 127.0.0.1; by default for localhost."""
+def running(program: str, directory: Path, ca: Path, pair: PEMFiles, *options: str) -> Iterator[Proxy]:
+    """The program with its export, on two free ports of 127.0.0.1."""
     plain, tls = two_ports()
     ports = [f"--http-port={plain}", f"--https-port={tls}", "--address=127.0.0.1"]
-    path = exported(program, directory, *pair_options(pair or files.ecdsa), *ports, *options)
+    path = exported(program, directory, *pair_options(pair), *ports, *options)
     command = {
         "nginx": ["nginx", "-e", "stderr", *_for_nginx(path, "daemon off;")],
         "haproxy": ["haproxy", "-db", "-f", str(path)],
@@ -99,7 +97,7 @@ def running(
                     if process.poll() is not None or time.monotonic() > deadline:
                         text = (directory / "log").read_text(encoding="utf-8", errors="replace")
                         raise AssertionError(f"{program} does not listen:\n{text}") from None
-        yield Proxy(program, plain, tls, files.ca)
+        yield Proxy(program, plain, tls, ca, process.pid)
     finally:
         process.terminate()
         try:

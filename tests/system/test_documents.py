@@ -54,7 +54,9 @@ ELSEWHERE: dict[tuple[str, str], tuple[str, str]] = {
         "it writes into the tree", "tests/test_documents.py::test_the_reference_is_that_of_the_sources",
     ),
     ("README.md", "make site"): ("the test builds it into a directory of its own", "tests/system/test_site.py::site"),
-    ("README.md", "make bench"): ("it takes many minutes", "bench/__main__.py"),
+    ("README.md", "make bench"): (
+        "it takes many minutes", "tests/test_benchmarks.py::test_a_short_measurement_of_servers_and_a_proxy"
+    ),
     **{
         (f"demo_app/{example}/README.md", command): (INSTALLS, NEW)
         for example in ("live", "starter")

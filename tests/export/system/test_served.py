@@ -81,7 +81,7 @@ def proxy(request: pytest.FixtureRequest, files: Files, tmp_path_factory: pytest
     pair = PEMFiles(*files.pki.leaf("localhost").write(directory))
     with (
         trusting(app) as port,
-        running(request.param, directory, files, "--headers=all", f"--upstream=127.0.0.1:{port}", pair=pair) as found,
+        running(request.param, directory, files.ca, pair, "--headers=all", f"--upstream=127.0.0.1:{port}") as found,
     ):
         yield found
 
@@ -213,7 +213,7 @@ def test_sessions_resume_and_take_no_early_data(proxy: Proxy, tmp_path: Path, ve
 def test_modern_and_its_suites(program: str, files: Files, tmp_path: Path) -> None:
     """Nobody listens where the application should be: the proxy's own error page has the header as well."""
     options = ["--tls-profile=modern", "--tls-ciphersuites=TLS_AES_256_GCM_SHA384", "--hsts=max-age=300"]
-    with running(program, tmp_path, files, *options, "--upstream=127.0.0.1:1") as proxy:
+    with running(program, tmp_path, files.ca, files.ecdsa, *options, "--upstream=127.0.0.1:1") as proxy:
         assert "Cipher is (NONE)" in s_client(proxy, "-tls1_2")
         assert "Cipher is TLS_AES_256_GCM_SHA384" in s_client(proxy, "-ciphersuites", "TLS_AES_256_GCM_SHA384")
         # This pair is for the address too, and a client that connects by address sends no name.
@@ -232,7 +232,7 @@ def test_the_middleware_behind_it_makes_no_loop(program: str, files: Files, tmp_
     """It would redirect what it took for plain HTTP."""
     with (
         trusting(guarded) as port,
-        running(program, tmp_path, files, f"--upstream=127.0.0.1:{port}") as proxy,
+        running(program, tmp_path, files.ca, files.ecdsa, f"--upstream=127.0.0.1:{port}") as proxy,
         client(files) as http,
     ):
         answer = http.post(f"http://localhost:{proxy.plain}/x?y=z", follow_redirects=True)
@@ -249,7 +249,10 @@ def test_the_middleware_behind_it_makes_no_loop(program: str, files: Files, tmp_
 @pytest.mark.parametrize("program", PROXIES)
 def test_client_certificates(program: str, how: str, files: Files, tmp_path: Path) -> None:
     options = [f"--client-ca={files.ca}", f"--client-auth={how}"]
-    with trusting(app) as port, running(program, tmp_path, files, *options, f"--upstream=127.0.0.1:{port}") as proxy:
+    with (
+        trusting(app) as port,
+        running(program, tmp_path, files.ca, files.ecdsa, *options, f"--upstream=127.0.0.1:{port}") as proxy,
+    ):
         url = f"https://localhost:{proxy.tls}/"
         known = context(files)
         known.load_cert_chain(files.client.certfile, files.client.keyfile)
@@ -278,7 +281,7 @@ def test_a_unix_socket_and_paths_with_every_character(program: str, files: Files
     command = [sys.executable, "-m", "uvicorn", "behind_app:app", *listening]
     with (
         serve(command, ready="Uvicorn running on"),
-        running(program, tmp_path, files, f"--upstream=unix:{path}", pair=PEMFiles(*pair)) as proxy,
+        running(program, tmp_path, files.ca, PEMFiles(*pair), f"--upstream=unix:{path}") as proxy,
     ):
         for name in ("www.example.com", "any.example.org"):
             done = subprocess.run(
@@ -305,7 +308,7 @@ def test_the_commands_for_the_application_are_right(how: str, over: str, files: 
     ready = {"uvicorn": "Uvicorn running on", "hypercorn": "Running on", "gunicorn": "ASGI server listening"}[how]
     with (
         serve(command, ready=ready),
-        running("nginx", tmp_path, files, *options) as proxy,
+        running("nginx", tmp_path, files.ca, files.ecdsa, *options) as proxy,
         client(files) as http,
     ):
         seen = http.get(f"http://localhost:{proxy.plain}/", follow_redirects=True)

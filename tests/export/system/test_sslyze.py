@@ -59,7 +59,7 @@ def test_nginx_and_uvicorn(options: list[str], files: Files, tmp_path: Path) -> 
         ours = scanned(server.port, files, tmp_path)
     with (
         running_uvicorn(guarded, proxy_headers=True) as port,
-        running("nginx", tmp_path, files, f"--upstream=127.0.0.1:{port}", *options) as proxy,
+        running("nginx", tmp_path, files.ca, files.ecdsa, f"--upstream=127.0.0.1:{port}", *options) as proxy,
     ):
         theirs = scanned(proxy.tls, files, tmp_path)
     # The middleware sends none for localhost; a proxy sends it whatever the host is.

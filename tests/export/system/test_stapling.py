@@ -80,7 +80,7 @@ def stapled(port: int) -> bool:
 def test_a_response_is_stapled(program: str, files: Files, tmp_path: Path) -> None:
     with responder(files) as url:
         pair = PEMFiles(*files.pki.leaf("localhost", ocsp=url).write(tmp_path / "pair"))
-        with running(program, tmp_path, files, "--upstream=127.0.0.1:1", pair=pair) as proxy:
+        with running(program, tmp_path, files.ca, pair, "--upstream=127.0.0.1:1") as proxy:
             deadline = time.monotonic() + PATIENCE
             while not stapled(proxy.tls):  # nginx asks when the first client comes
                 assert time.monotonic() < deadline, (tmp_path / "log").read_text(encoding="utf-8")

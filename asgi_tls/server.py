@@ -169,6 +169,8 @@ class ServerTLS:
         inventory = self._inventory(stapler.vet)
         parent = self._parent
         if parent is None:
+            if "_known" not in self.__dict__:
+                prepare(self.orders)  # nobody has called `check`
             inventory.load(time.monotonic(), known=self.__dict__.get("_known", NOTHING))
         elif parent.is_this_process:
             inventory.load(time.monotonic(), loaded=parent.good)

@@ -155,6 +155,9 @@ def issue(source: ACME, force: bool) -> None:
 @_with_source
 def revoke(source: ACME, reason: str) -> None:
     """Revoke the certificate. A running server orders another one at once, with a new key."""
+    from asgi_tls.renewal.acme.start import check_package
+
+    check_package()
     from asgi_tls.renewal.acme.orders import revoke as revoke_by
     from asgi_tls.renewal.acme.records import read_record, store_record
 

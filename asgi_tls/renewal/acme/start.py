@@ -22,8 +22,7 @@ def prepare(sources: Sequence[ACME]) -> None:
     """Check what only settings can mend, and answer http-01 in this process. Raises ConfigurationError."""
     if not sources:
         return
-    if find_spec("acme") is None:
-        raise ConfigurationError("ACME needs certbot's package acme", fix="pip install 'asgi-tls[acme]'.")
+    check_package()
     for source in sources:
         for ca in source.cas:
             _check_ca_file(ca)
@@ -39,6 +38,12 @@ def prepare(sources: Sequence[ACME]) -> None:
     from asgi_tls.renewal.acme.board import answer_by
 
     answer_by(storage)
+
+
+def check_package() -> None:
+    """Raises ConfigurationError where the extra is not installed."""
+    if find_spec("acme") is None:
+        raise ConfigurationError("ACME needs certbot's package acme", fix="pip install 'asgi-tls[acme]'.")
 
 
 def _check_ca_file(ca: CA) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,13 @@ def a_script(tmp_path: Path) -> dict[str, Any]:
     return {"dns": DNSCommand(f"{tmp_path}/script --zone example.test")}
 
 
+def a_file(tmp_path: Path) -> dict[str, Any]:
+    (tmp_path / "file").write_text("no directory")
+    return {"storage": tmp_path / "file"}
+
+
 MISTAKES = {
+    "a storage that is a file": (a_file, "cannot be written"),
     "no CA file": (lambda path: {"ca_file": path / "missing.pem"}, "missing.pem, which cannot be used: No such file"),
     "a directory as CA file": (lambda path: {"ca_file": path}, "which cannot be used"),
     "a CA file without a certificate": (a_text, "no certificate in PEM format"),
@@ -41,9 +48,19 @@ MISTAKES = {
 
 @pytest.mark.parametrize(("mistaken", "words"), MISTAKES.values(), ids=MISTAKES)
 def test_a_mistake_is_refused_at_the_start(tmp_path: Path, mistaken: Any, words: str) -> None:
-    with pytest.raises(ConfigurationError) as caught:
-        ServerTLS(source(tmp_path, **mistaken(tmp_path))).check()
-    assert words in str(caught.value)
+    for start in (ServerTLS.check, ServerTLS.create_context, ServerTLS.uvicorn_kwargs):
+        with pytest.raises(ConfigurationError) as caught:
+            start(ServerTLS(source(tmp_path, **mistaken(tmp_path))))
+        assert words in str(caught.value)
+
+
+def test_a_worker_starts_whatever_became_of_the_storage(tmp_path: Path) -> None:
+    checked = ServerTLS(source(tmp_path))
+    checked.check()
+    worker = pickle.loads(pickle.dumps(checked))
+    (tmp_path / "storage").rename(tmp_path / "away")
+    (tmp_path / "storage").write_text("in the way")
+    worker.create_context()
 
 
 def test_what_is_right_is_taken(tmp_path: Path) -> None:

@@ -11,7 +11,16 @@ from hypothesis import strategies as st
 
 from asgi_tls import INTERMEDIATE, MODERN, TLSProfile
 from asgi_tls.errors import ProfileError, UnknownNameError, VersionError, WeakCipherError, WrongListError
-from asgi_tls.profile import GROUPS, PROFILES, TLS12_CIPHERS, TLS13_CIPHERSUITES, group_name
+from asgi_tls.profile import (
+    GROUPS,
+    PROFILES,
+    TLS12_CIPHERS,
+    TLS13_CIPHERSUITES,
+    cipher_number,
+    cipher_string,
+    group_name,
+    groups_in_use,
+)
 
 
 def test_the_profiles_are_mozillas_guidelines_6_0() -> None:
@@ -36,14 +45,17 @@ def test_the_profiles_are_mozillas_guidelines_6_0() -> None:
     [
         ({"minimum_version": "TLSv1.1"}, VersionError, "RFC 8996 forbids it"),
         ({"minimum_version": "TLSv1"}, VersionError, "RFC 8996 forbids it"),
+        ({"minimum_version": "TLSv1.0"}, VersionError, "RFC 8996 forbids it"),
         ({"minimum_version": "SSLv3"}, VersionError, "RFC 8996 forbids it"),
+        ({"minimum_version": "SSLv2"}, VersionError, "RFC 8996 forbids it"),
+        ({"maximum_version": "TLSv1.4"}, VersionError, "unknown version 'TLSv1.4'"),
         ({"minimum_version": "1.3"}, VersionError, "Choose from TLSv1.2, TLSv1.3"),
         ({"minimum_version": "TLSv1.3", "maximum_version": "TLSv1.2"}, VersionError, "above the maximum"),
         ({"ciphersuites": ("TLS_AES_512_GCM_SHA1",)}, UnknownNameError, "Choose from TLS_AES_128_GCM_SHA256"),
         ({"ciphersuites": ("ECDHE-RSA-AES128-GCM-SHA256",)}, WrongListError, "Put it into `ciphers`"),
         ({"ciphersuites": ("TLS_AES_128_CCM_8_SHA256",)}, WeakCipherError, "too weak"),
         ({"ciphersuites": ()}, ProfileError, "TLS 1.3 without a cipher suite"),
-        ({"ciphersuites": "TLS_AES_128_GCM_SHA256"}, ProfileError, "Give a tuple of names"),
+        ({"ciphersuites": "TLS_AES_128_GCM_SHA256"}, ProfileError, "^ciphersuites is .* Give a tuple of names"),
         ({"ciphers": ("TLS_AES_128_GCM_SHA256",)}, WrongListError, "Put it into `ciphersuites`"),
         ({"ciphers": ("ECDHE-RSA-AES128-SHA256",)}, WeakCipherError, "CBC"),
         ({"ciphers": ("ECDHE-ECDSA-AES256-SHA",)}, WeakCipherError, "CBC"),
@@ -55,12 +67,15 @@ def test_the_profiles_are_mozillas_guidelines_6_0() -> None:
         ({"ciphers": ("ECDHE-RSA-RC4-SHA",)}, WeakCipherError, "broken"),
         ({"ciphers": ("ECDHE-RSA-DES-CBC3-SHA",)}, WeakCipherError, "broken"),
         ({"ciphers": ("ECDHE-ECDSA-AES128-CCM8",)}, WeakCipherError, "shortened"),
-        ({"ciphers": ("HIGH:!aNULL",)}, UnknownNameError, "Choose from"),
+        ({"ciphers": ("HIGH:!aNULL",)}, UnknownNameError, "ECDHE-ECDSA-AES128-GCM-SHA256, ECDHE-RSA"),
+        ({"ciphers": ("ECDHE-RSA-AES128-CCM",) * 2}, UnknownNameError, "unknown TLS 1.2"),
+        ({"ciphers": ("ECDHE-ECDSA-AES128-CCM",) * 2}, ProfileError, "^ciphers names ECDHE-ECDSA-AES128-CCM twice"),
         ({"ciphers": ()}, ProfileError, 'minimum_version="TLSv1.3"'),
         ({"groups": ("secp256k1",)}, UnknownNameError, "Choose from X25519MLKEM768"),
         ({"groups": ("DEFAULT",)}, UnknownNameError, "Choose from"),
         ({"groups": ()}, ProfileError, "no group"),
-        ({"groups": ("P-256", "prime256v1")}, ProfileError, "P-256 twice"),
+        ({"groups": ("P-256", "prime256v1")}, ProfileError, "^groups names P-256 twice"),
+        ({"groups": ("X25519MLKEM768",)}, ProfileError, "has groups of TLS 1.3 only"),
         ({"hsts_max_age": -1}, ProfileError, "whole seconds"),
         ({"hsts_max_age": 1.5}, ProfileError, "whole seconds"),
         ({"hsts_max_age": True}, ProfileError, "whole seconds"),
@@ -74,6 +89,35 @@ def test_a_contradiction_has_an_error_of_its_own_that_names_the_fix(
     assert type(caught.value) is error
     assert isinstance(caught.value, ValueError)
     assert str(caught.value).endswith(caught.value.fix)
+
+
+def test_an_hsts_age_of_nothing_makes_browsers_forget() -> None:
+    assert dataclasses.replace(MODERN, hsts_max_age=0).hsts_max_age == 0
+
+
+def test_openssls_list_of_tls_1_2_suites_has_the_security_level_behind_them() -> None:
+    profile = INTERMEDIATE.with_ciphers("ECDHE-RSA-AES128-GCM-SHA256", "ECDHE-ECDSA-AES256-CCM")
+    assert cipher_string(profile) == "ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-CCM:@SECLEVEL=2"
+    assert cipher_string(MODERN) == "ECDHE+AESGCM:@SECLEVEL=2"
+
+
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [
+        ("TLS_AES_256_GCM_SHA384", 0x1302),
+        ("ECDHE-RSA-CHACHA20-POLY1305", 0xCCA8),
+        ("AES128-SHA", None),
+    ],
+)
+def test_suites_have_ianas_numbers(name: str, number: int | None) -> None:
+    assert cipher_number(name) == number
+
+
+def test_tls_1_2_leaves_out_the_groups_that_it_does_not_have() -> None:
+    assert groups_in_use(INTERMEDIATE) == ("X25519MLKEM768", "X25519", "P-256", "P-384")
+    assert groups_in_use(MODERN) == MODERN.groups
+    old = dataclasses.replace(INTERMEDIATE, maximum_version="TLSv1.2")
+    assert groups_in_use(old) == ("X25519", "P-256", "P-384")
 
 
 def test_names_in_either_spelling_become_one() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -13,14 +15,19 @@ from asgi_tls.renewal.acme.schedule import (
     DAY,
     HOUR,
     MINUTE,
+    Decision,
     Record,
     Window,
+    about,
     begun,
     choice,
     decide,
     failed,
+    forgiven,
     from_json,
     pause_after,
+    put_off,
+    stopped,
     succeeded,
     to_json,
     usual_time,
@@ -108,6 +115,80 @@ def test_when_to_ask_again(retry_after: float | None, life: float, pause: float)
     assert not wants_window(Record(), NOW)
 
 
+def lived(*ago: float, life: float = 90 * DAY, **also: Any) -> Record:
+    """A certificate that is due, after others of that age."""
+    return Record(
+        certificate_id="a.b",
+        not_before=NOW - life,
+        not_after=NOW,
+        issued=tuple(NOW - each for each in ago),
+        renew_at=NOW,
+        **also,
+    )
+
+
+ASKED_FOR = Window(certificate_id="a.b", start=NOW, end=NOW + 1)
+ORDER, FOUR = Decision("order"), "4 validations failed within an hour"
+
+DECISIONS: dict[str, tuple[Record, Decision]] = {
+    "its moment has come": (Record(renew_at=NOW), ORDER),
+    "its moment has not come": (Record(renew_at=NOW + 1), Decision("wait", NOW + 1)),
+    "the pause is over": (Record(again_at=NOW), ORDER),
+    "a pause": (Record(again_at=NOW + 31 * DAY - 1), Decision("wait", NOW + 31 * DAY - 1)),
+    "a pause that no CA asks for": (Record(again_at=NOW + 31 * DAY), ORDER),
+    "three failed validations": (Record(failed_validations=(NOW,) * 3), ORDER),
+    "four failed validations": (
+        Record(failed_validations=(NOW, NOW - 9, NOW, NOW - 3599)), Decision("blocked", NOW + 1, FOUR)),
+    "the first is an hour ago": (Record(failed_validations=(NOW - 3600, NOW, NOW, NOW)), ORDER),
+    "one is in the future": (Record(failed_validations=(NOW + 1, NOW, NOW, NOW)), ORDER),
+    "issued just now": (lived(0), Decision("blocked", NOW + 600, "a certificate was issued a moment ago")),
+    "issued in the future": (lived(-1), ORDER),
+    "issued ten minutes ago": (lived(600), ORDER),
+    "the last of several is what counts": (
+        lived(1000, 599, 700), Decision("blocked", NOW + 1, "a certificate was issued a moment ago")),
+    "issued a quarter of its life ago": (lived(10, life=40.0), ORDER),
+    "issued less than a quarter of its life ago": (
+        lived(9, life=40.0), Decision("blocked", NOW + 1, "a certificate was issued a moment ago")),
+    "what was issued is lost": (
+        Record(issued=(NOW,)), Decision("blocked", NOW + 600, "a certificate was issued a moment ago")),
+    "four in a week that are lost": (
+        Record(issued=(NOW - DAY,) * 4),
+        Decision("blocked", NOW + 6 * DAY, "4 certificates were issued within 7 days")),
+    "three in a week": (lived(*[DAY] * 3), ORDER),
+    "four in a week": (
+        lived(DAY, 7 * DAY - 1, DAY, DAY), Decision("blocked", NOW + 1, "4 certificates were issued within 7 days")),
+    "five in a week": (
+        lived(DAY, 6 * DAY, 7 * DAY - 1, DAY, DAY),
+        Decision("blocked", NOW + DAY, "5 certificates were issued within 7 days")),
+    "the first of four is a week ago": (lived(DAY, DAY, DAY, 7 * DAY), ORDER),
+    "four in one and a half lives": (
+        lived(*[HOUR] * 4, life=2 * HOUR),
+        Decision("blocked", NOW + 2 * HOUR, "4 certificates were issued within 3 hours")),
+    "four in seconds": (
+        lived(*[12] * 4, life=20.0), Decision("blocked", NOW + 18, "4 certificates were issued within 30 s")),
+    "four, and the CA asks": (lived(*[DAY] * 4, window=ASKED_FOR), ORDER),
+    "four, and the CA asks from tomorrow": (
+        lived(*[DAY] * 4, window=replace(ASKED_FOR, start=NOW + 1)),
+        Decision("blocked", NOW + 6 * DAY, "4 certificates were issued within 7 days")),
+    "four, and the CA asks for another": (
+        lived(*[DAY] * 4, window=replace(ASKED_FOR, certificate_id="c.d")),
+        Decision("blocked", NOW + 6 * DAY, "4 certificates were issued within 7 days")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("record", "decision"), DECISIONS.values(), ids=DECISIONS)
+def test_each_limit_holds_from_its_first_moment_to_its_last(record: Record, decision: Decision) -> None:
+    assert decide(record, NOW) == decision
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(2 * DAY, "2 days"), (2 * DAY - 1, "48 hours"), (2 * HOUR, "2 hours"), (7199, "7199 s")]
+)
+def test_a_span_of_time_in_words(seconds: float, words: str) -> None:
+    record = lived(*[seconds / 1.6] * 4, life=seconds / 1.5)
+    assert decide(record, NOW).why == f"4 certificates were issued within {words}"
+
+
 FAILURES = [60.0, 600.0, 1800.0, 3600.0, 7200.0, 14400.0, 21600.0, 21600.0]
 
 
@@ -141,6 +222,88 @@ def test_the_pause_by_kind(kind: str, retry_after: float | None, life: float | N
     record = Record() if life is None else issued(life=life)
     after = failed(record, NOW, 0.5, kind=kind, reason="", retry_after=retry_after)
     assert after.again_at - NOW == pytest.approx(pause)
+
+
+@pytest.mark.parametrize(
+    ("kind", "turn", "validations"),
+    [
+        ("challenge-failed", 1, (NOW - 3599, NOW)),
+        ("dns-record", 1, (NOW - 3599, NOW)),
+        ("no-challenge", 1, (NOW - 3599,)),
+        ("unreachable", 0, (NOW - 3599,)),
+    ],
+)
+def test_what_a_failure_leaves(kind: str, turn: int, validations: tuple[float, ...]) -> None:
+    before = Record(unfinished=2, failures=4, failed_validations=(NOW - 3600, NOW - 3599, NOW + 1))
+    after = failed(before, NOW, 0.5, kind=kind, reason="why")
+    assert (after.failures, after.unfinished, after.turn, after.reason) == (5, 0, turn, "why")
+    assert after.failed_validations == validations
+
+
+def test_what_a_success_leaves() -> None:
+    before = Record(failures=3, turn=5, unfinished=1, again_at=NOW, issued=(NOW - 7 * DAY, NOW - DAY), reason="down")
+    assert issued(before=before) == Record(
+        certificate_id="a.b",
+        ca="https://ca.test/",
+        not_before=NOW,
+        not_after=NOW + 90 * DAY,
+        renew_at=NOW + 60 * DAY,
+        turn=5,
+        issued=(NOW - DAY, NOW),
+    )
+
+
+def test_a_certificate_that_was_copied_there_is_renewed_in_its_time() -> None:
+    found = about(Record(failures=1), NOW, NOW + 90 * DAY)
+    life = {"not_before": NOW, "not_after": NOW + 90 * DAY, "renew_at": NOW + 60 * DAY}
+    assert found == Record(failures=1, issued=(NOW,), **life)  # type: ignore[arg-type]
+    assert about(found, NOW, NOW + 90 * DAY) is found
+    window = Window(certificate_id="a.b", start=NOW, end=NOW)
+    known = replace(found, certificate_id="a.b", ca="https://ca.test/", window=window, issued=(NOW - 1,))
+    assert about(known, NOW, NOW + DAY) == Record(
+        failures=1, issued=(NOW - 1,), not_before=NOW, not_after=NOW + DAY, renew_at=NOW + DAY / 2
+    )
+    assert about(known, None, None) == Record(failures=1, issued=(NOW - 1,))
+
+
+def test_other_settings_make_a_failure_forgotten() -> None:
+    before = failed(Record(), NOW, 0.5, kind="challenge-failed", reason="why", settings="a")
+    assert before.settings == "a"
+    assert forgiven(before, "a") is before
+    after = replace(before, failures=0, turn=0, again_at=0.0, settings="b")
+    assert forgiven(before, "b") == after
+    assert forgiven(after, "c") is after
+
+
+def test_a_stop_is_no_failure_and_what_could_not_be_finished_waits() -> None:
+    begin = begun(Record(), NOW, 0.5)
+    assert begin == Record(unfinished=1)
+    third = begun(begun(begin, NOW, 0.5), NOW, 0.5)
+    assert third == Record(unfinished=3, again_at=NOW + 10 * MINUTE)
+    assert begun(third, NOW, 0.5) == Record(unfinished=4, again_at=NOW + 30 * MINUTE)
+    assert stopped(third) == Record(unfinished=2)
+    assert stopped(Record()) == Record()
+    waiting = put_off(third, NOW, 0.5, reason="the disk is full")
+    assert waiting == Record(unfinished=3, again_at=NOW + 30 * MINUTE, reason="the disk is full")
+    short = begun(begun(begun(issued(life=20.0), NOW, 0.5), NOW, 0.5), NOW, 0.5)
+    assert short.again_at == NOW + 1
+    assert put_off(short, NOW, 0.5, reason="").again_at == NOW + 1
+
+
+@pytest.mark.parametrize(
+    ("failures", "chance", "life", "pause"),
+    [
+        (0, 0.5, None, 60.0),
+        (1, 0.0, None, 48.0),
+        (2, 1.0, None, 720.0),
+        (7, 0.5, None, 21_600.0),
+        (99, 0.5, None, 21_600.0),
+        (2, 0.5, 6000.0, 300.0),
+        (2, 0.5, 10.0, 1.0),
+    ],
+)
+def test_pauses(failures: int, chance: float, life: float | None, pause: float) -> None:
+    assert pause_after(failures, life, chance) == pytest.approx(pause)
 
 
 def test_never_five_failed_validations_in_an_hour() -> None:
@@ -239,6 +402,34 @@ def test_what_is_stored_is_read_again() -> None:
     assert from_json(to_json(record)) == record
     assert from_json(to_json(Record())) == Record()
     assert from_json(None) == Record()
+
+
+def test_what_is_stored_is_text_that_a_person_can_read() -> None:
+    assert to_json(Record(reason="é")).startswith(b'{\n "certificate_id": null,\n')
+
+
+@pytest.mark.parametrize(
+    ("stored", "read"),
+    [
+        ({"reason": "x" * 1001}, {"reason": "x" * 1000}),
+        ({"settings": "x" * 101}, {"settings": "x" * 100}),
+        ({"ca": "x" * 1001}, {"ca": "x" * 1000}),
+        ({"certificate_id": 5}, {"certificate_id": "5"}),
+        ({"failures": 1_000_000, "turn": 0}, {"failures": 1_000_000}),
+        ({"again_at": 1e12, "renew_at": -1e12}, {"again_at": 1e12, "renew_at": -1e12}),
+        ({"issued": [*range(101)]}, {"issued": tuple(map(float, range(1, 101)))}),
+        ({"failed_validations": [*range(101)]}, {"failed_validations": tuple(map(float, range(1, 101)))}),
+        ({"failures": 1_000_001}, {}),
+        ({"turn": -1, "reason": "x"}, {}),
+        ({"again_at": 1.1e12, "reason": "x"}, {}),
+        ({"renew_at": -1.1e12, "reason": "x"}, {}),
+        ({"issued": [float("inf")], "reason": "x"}, {}),
+        ({"window": {"certificate_id": "a.b"}, "reason": "x"}, {}),
+    ],
+)
+def test_what_is_stored_has_limits(stored: dict[str, object], read: dict[str, Any]) -> None:
+    whole = json.loads(to_json(Record()))
+    assert from_json(json.dumps(whole | stored).encode()) == Record(**read)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ MINUTES ?= 10
 BIN := $(VENV)/bin
 SOURCES := $(shell find asgi_tls demo_app -type f ! -name '*.pyc') pyproject.toml README.md
 
-.PHONY: demo help test test-system test-again system-packages check dist docs fuzz soak matrix bench clean
+.PHONY: demo help test test-system test-again system-packages check dist docs fuzz soak mutants matrix bench clean
 
 demo: $(VENV)/installed  ## serve the demo application on https://localhost:8443
 	@echo "Serving https://localhost:8443 (Ctrl+C stops it). Try it with:"
@@ -61,6 +61,10 @@ fuzz: $(VENV)/installed  ## fuzz what parses bytes from outside, for SECONDS=300
 
 soak: $(VENV)/installed system-packages  ## serve under all kinds of traffic while everything around the servers fails, for MINUTES=10
 	$(BIN)/python tests/soak/run.py --minutes $(MINUTES)
+
+mutants: $(VENV)/installed  ## change the package in one place at a time, and see whether a test notices; ROOMS="profile hsts" for some
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "mutmut>=3.8,<4"
+	$(BIN)/python tests/mutants/run.py $(ROOMS)
 
 matrix: $(VENV)/installed  ## run the quick tests under every Python that this machine can have
 	$(BIN)/python tests/matrix/run.py --update

@@ -1,0 +1,189 @@
+"""`make mutants`: change the package in one small place at a time, and see whether a test notices (mutmut).
+
+    python tests/mutants/run.py [ROOM…] [--share 90] [--processes 2]
+
+Each room is tested by its quick test files, in a directory of its own below `.mutants/`. A mutant that was killed is
+not run again while its function stays the same. Wording is not mutated: a line that begins with a text, names a fix,
+or raises.
+
+Survivors that need no test are in `survivors.toml`, each with its reason. New survivors are named. The exit status is
+1 if less than that share of a room's mutants was killed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import difflib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+REPOSITORY: Final = Path(__file__).parents[2]
+KEPT: Final = REPOSITORY / ".mutants"
+SURVIVORS: Final = Path(__file__).with_name("survivors.toml")
+
+_WORDING: Final = (r'^\s*f?"[^"]* ', r"\bfix=", r"^\s*raise \w+\(")
+_KILLED: Final = frozenset({1, 3, -11, 24, -24, 36, 152, 255})
+"""Exit statuses: a test failed, pytest or the process broke, or the time was over."""
+
+
+@dataclass(frozen=True)
+class Room:
+    """Modules below `asgi_tls/`, and the quick tests that hold them, below `tests/`."""
+
+    modules: tuple[str, ...]
+    tests: tuple[str, ...]
+
+
+ROOMS: Final = {
+    "profile": Room(("profile.py",), ("test_profile.py",)),
+    "hostnames": Room(("hostnames.py",), ("test_hostnames.py",)),
+    "hsts": Room(("middleware/hsts.py",), ("middleware/test_header_settings.py",)),
+    "redirect": Room(("middleware/redirect.py",), ("middleware/test_redirect.py",)),
+    "tickets": Room(("tickets.py",), ("test_tickets.py",)),
+    "stapling": Room(
+        ("stapling/ocsp.py", "stapling/schedule.py"), ("stapling/test_ocsp.py", "stapling/test_schedule.py")
+    ),
+    "acme-schedule": Room(
+        ("renewal/acme/schedule.py", "renewal/acme/records.py"),
+        ("renewal/acme/test_schedule.py", "renewal/acme/test_records.py"),
+    ),
+    "chain": Room(
+        ("certificate/chain.py", "certificate/validation.py"),
+        ("certificate/test_certificate.py", "certificate/test_certificate_errors.py"),
+    ),
+}
+
+
+@dataclass(frozen=True, order=True)
+class Change:
+    """A mutant: what a function has instead of what."""
+
+    function: str
+    was: str
+    now: str
+
+    def __str__(self) -> str:
+        return f"{self.function}\n    - {self.was}\n    + {self.now}"
+
+
+class FailedError(Exception):
+    """mutmut could not work: its tests fail without any mutant, for instance."""
+
+
+def main() -> int:
+    """The exit status: 1 if too many mutants live in a room."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("rooms", nargs="*", metavar="ROOM", help=", ".join(ROOMS))
+    parser.add_argument("--share", type=float, default=90, help="percent of the mutants that tests must kill")
+    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
+    arguments = parser.parse_args()
+    if unknown := set(arguments.rooms) - set(ROOMS):
+        parser.error(f"no room is named {', '.join(sorted(unknown))}; there are {', '.join(ROOMS)}")
+    known = listed()
+    enough = True
+    for name in arguments.rooms or ROOMS:
+        try:
+            results = run(name, ROOMS[name], arguments.processes)
+        except FailedError as error:
+            print(error, flush=True)
+            enough = False
+            continue
+        lived = sorted(change for change, killed in results if not killed)
+        share = 100 * (len(results) - len(lived)) / max(len(results), 1)
+        new = [change for change in lived if change not in known]
+        print(f"{name:16} {share:5.1f} % of {len(results)} mutants killed, {len(new)} new survivors", flush=True)
+        for change in new:
+            print(f"  {change}", flush=True)
+        enough = enough and share >= arguments.share
+    return 0 if enough else 1
+
+
+def listed() -> dict[Change, str]:
+    """The survivors that are known, with reasons."""
+    with SURVIVORS.open("rb") as file:
+        rows = tomllib.load(file).get("survivor", [])
+    return {Change(row["function"], row["was"], row["now"]): row["why"] for row in rows}
+
+
+def run(name: str, room: Room, processes: int) -> list[tuple[Change, bool]]:
+    """Each mutant of a room, and whether a test killed it."""
+    work = KEPT / name
+    stage(work, room)
+    with (work / "said").open("w", encoding="utf-8") as said:
+        done = subprocess.run(
+            [Path(sys.executable).with_name("mutmut"), "run", "--max-children", str(processes)],
+            cwd=work,
+            env={**os.environ, "PYTHONPATH": str(work / "mutants/src")},
+            stdout=said,
+            stderr=said,
+            check=False,
+        )
+    if done.returncode != 0:
+        raise FailedError(f"{name}: mutmut failed, see {work / 'said'}")
+    return [result for each in room.modules for result in results_of(work, Path("src/asgi_tls", each))]
+
+
+def stage(work: Path, room: Room) -> None:
+    """A copy of package, tests and settings, in which mutmut works. The tests take `src` for an installation."""
+    (work / "mutants/src").mkdir(parents=True, exist_ok=True)  # Python remembers a path that it did not find
+    for copied in ("asgi_tls", "demo_app", "tests", "docs"):
+        to = work / {"asgi_tls": "src/asgi_tls", "demo_app": "src/asgi_tls/_demo_app"}.get(copied, copied)
+        shutil.copytree(
+            REPOSITORY / copied, to, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__", "system")
+        )
+    settings = {
+        "source_paths": ["src"],
+        "only_mutate": [f"src/asgi_tls/{each}" for each in room.modules],
+        "also_copy": ["docs"],
+        "pytest_add_cli_args_test_selection": ["-m", "not system", *(f"tests/{each}" for each in room.tests)],
+        "do_not_mutate_patterns": list(_WORDING),
+        "process_isolation": "forkserver",
+        "use_git_change_detection": False,
+        "on_dependency_change": "ignore",
+        "timeout_constant": 10.0,
+        "timeout_multiplier": 6.0,
+    }
+    lines = "\n".join(f"{key} = {json.dumps(value)}" for key, value in settings.items())
+    project = (REPOSITORY / "pyproject.toml").read_text(encoding="utf-8")
+    (work / "pyproject.toml").write_text(f"{project}\n[tool.mutmut]\n{lines}\n", encoding="utf-8")
+    for meta in (work / "mutants").rglob("*.meta"):  # new tests may kill what lived
+        stored = json.loads(meta.read_bytes())
+        codes = stored["exit_code_by_key"]
+        stored["exit_code_by_key"] = {key: code if code in _KILLED else None for key, code in codes.items()}
+        meta.write_text(json.dumps(stored), encoding="utf-8")
+
+
+def results_of(work: Path, module: Path) -> Iterator[tuple[Change, bool]]:
+    """What mutmut stored about one module."""
+    meta = work / "mutants" / f"{module}.meta"
+    if not meta.exists():
+        return
+    codes: dict[str, int | None] = json.loads(meta.read_bytes())["exit_code_by_key"]
+    spans: dict[str, Any] = json.loads((work / "mutants" / f"{module}.spans").read_bytes())["spans"]
+    lines = (work / "mutants" / module).read_text(encoding="utf-8").splitlines()
+
+    def source(function: str) -> list[str]:
+        first, last = spans[function]
+        return [line.strip() for line in lines[first - 1 : last] if "def x" not in line]
+
+    for key, code in codes.items():
+        mutant = key.rpartition(".")[2]
+        function = mutant.partition("__mutmut_")[0]
+        changed = list(difflib.ndiff(source(f"{function}__mutmut_orig"), source(mutant)))
+        was, now = (" ".join(line[2:] for line in changed if line.startswith(sign)) for sign in ("- ", "+ "))
+        plain = function.removeprefix("x_").removeprefix("xǁ").replace("ǁ", ".")
+        yield Change(f"{module.relative_to('src').with_suffix('')}:{plain}", was, now), code in _KILLED
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(KeyboardInterrupt):
+        sys.exit(main())

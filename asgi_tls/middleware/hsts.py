@@ -14,7 +14,8 @@ PRELOAD_MIN_AGE = 31_536_000
 # RFC 9111 section 1.2.2: how a client reads a number of seconds that is too large for it.
 _LARGEST_AGE = 2**31
 
-_MAX_AGE = re.compile(r'max-age=(?:([0-9]+)|"([0-9]+)")', re.IGNORECASE)
+_MAX_AGE = re.compile(r'max-age=(?:([0-9]+)|"([0-9]+)")')
+_FLAGS = frozenset({"includesubdomains", "preload"})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,11 +57,10 @@ class HSTS:
 
         A directive that RFC 6797 and the preload list do not know is an error: browsers would ignore the misspelt word.
         """
-        directives = [each.strip() for each in value.split(";") if each.strip()]
-        names = [each.partition("=")[0].strip().lower() for each in directives]
+        directives = [each.strip().lower() for each in value.split(";") if each.strip()]
         ages = [match[1] or match[2] for match in map(_MAX_AGE.fullmatch, directives) if match]
-        flags = {each.lower() for each in directives if not _MAX_AGE.fullmatch(each)}
-        if len(set(names)) != len(names) or len(ages) != 1 or not flags <= {"includesubdomains", "preload"}:
+        flags = [each for each in directives if not _MAX_AGE.fullmatch(each)]
+        if len(ages) != 1 or len({*flags}) != len(flags) or not _FLAGS.issuperset(flags):
             raise ConfigurationError(
                 f"Strict-Transport-Security is {value!r}",
                 fix="It needs max-age once, and may have includeSubDomains and preload, each once.",

@@ -94,6 +94,20 @@ def test_hsts_that_browsers_would_ignore_is_refused(value: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("value", "age"),
+    [
+        ("max-age=00000000000300", 300),
+        ("max-age=0", 0),
+        ("Max-Age=999999999 ;", 999_999_999),
+        ("max-age=9999999999", 2**31),  # RFC 9111 section 1.2.2
+        (f"max-age={'9' * 5000}", 2**31),
+    ],
+)
+def test_an_age_is_a_number_of_any_length(value: str, age: int) -> None:
+    assert HSTS.parse(value).max_age == age
+
+
+@pytest.mark.parametrize(
     "arguments",
     [
         {"max_age": -1},

@@ -35,7 +35,7 @@ from renewals import Site, renamed
 from responder import Responder
 from returning import Returning
 from servers import Server, serve
-from soak_report import Killed, Report, Sample
+from soak_report import MORE_DESCRIPTORS, Killed, Report, Sample
 from traffic import Traffic
 
 from asgi_tls import PEMFiles
@@ -70,12 +70,14 @@ class StapledSite(Site):
     """Its pairs name the responder, and are valid whatever the clock is set to."""
 
     responder: Responder = field(kw_only=True)
-    last: Pair | None = None
+    made: list[bytes] = field(default_factory=list)
+    """All certificates, DER."""
 
     def next_pair(self, *, key: str = "ecdsa") -> Pair:
         now, number = self.pki.now, timedelta(seconds=next(self._numbers))
-        self.last = self.responder.leaf(key=key, not_before=now - 10 * DAY, not_after=now + 60 * DAY - number)
-        return self.last
+        pair = self.responder.leaf(key=key, not_before=now - 10 * DAY, not_after=now + 60 * DAY - number)
+        self.made.append(pair.der)
+        return pair
 
 
 class Soak:
@@ -89,6 +91,7 @@ class Soak:
         self._clock, self._temporary = directory / "clock", directory / "tmp"
         self._stop, self._redis = threading.Event(), contextlib.ExitStack()
         self._planned: set[str] = set()
+        self._idle: dict[int, int] = {}
 
     def run(self, seconds: float, env: Mapping[str, str] | None = None) -> Report:
         """Serve under load for so long, and until everything has happened once. Judge what was seen."""
@@ -105,11 +108,14 @@ class Soak:
             command = self._launch.command(site.source, self._settings(), *own, port=self._port)
             ready, count = self._launch.readiness()
             with serve(command, ready=ready, count=count, env={**self._environment(), **(env or {})}) as server:
-                started = time.monotonic()
+                self._idle, started = _descriptors(server), time.monotonic()
                 with traffic.running(), self._disturbed(server, traffic, site):
                     self._sample(server, traffic, until=started + seconds)
                 self._report.seconds = time.monotonic() - started
                 self._end(server, site)
+        self._report.happened["certificates seen"] = len(traffic.certificates)
+        if not traffic.certificates.keys() <= {*site.made}:
+            self._report.problems.append("a certificate was served that is none of the site's")
         self._report.visits, self._report.resumed = traffic.visits, traffic.resumed
         self._report.losses = traffic.losses
         self._report.problems += [f"left behind: {each.name}" for each in self._temporary.iterdir()]
@@ -228,16 +234,20 @@ class Soak:
         return {*self._report.happened} == self._planned and traffic.has_all
 
     def _end(self, server: Server, site: StapledSite) -> None:
-        """No connection is left, and every worker serves the last certificate; then the server stops."""
+        """Nothing of the clients is left, and every worker serves the last certificate; then the server stops."""
         served: dict[int, bytes] = {}
         deadline = time.monotonic() + PATIENCE
-        while left := self._connections(server):
+        while grown := [
+            f"process {pid} keeps {now} descriptors, and had {self._idle[pid]} before it had clients"
+            for pid, now in _descriptors(server).items()
+            if now > self._idle.get(pid, now) + MORE_DESCRIPTORS
+        ]:
             if time.monotonic() > deadline:
-                self._report.problems.append(f"{left} connections are left, though their clients have gone")
+                self._report.problems += grown
                 break
             time.sleep(0.05)
-        assert site.last is not None
-        while len(served) < self._launch.workers or {*served.values()} != {site.last.der}:
+        deadline = time.monotonic() + PATIENCE
+        while len(served) < self._launch.workers or {*served.values()} != {site.made[-1]}:
             if server.process.poll() is not None:
                 self._report.problems.append(f"the server has ended with status {server.process.returncode}")
                 return
@@ -249,11 +259,11 @@ class Soak:
         server.process.terminate()
         server.process.wait(PATIENCE)
 
-    def _connections(self, server: Server) -> int:
-        """How many the server's processes have with clients."""
-        root, count = psutil.Process(server.process.pid), 0
-        for process in [root, *root.children(recursive=True)]:
-            with contextlib.suppress(psutil.Error):
-                ours = {self._port, self._plain_port}
-                count += sum(bool(each.raddr) and each.laddr.port in ours for each in process.net_connections("tcp"))
-        return count
+
+def _descriptors(server: Server) -> dict[int, int]:
+    """How many each process of the server has."""
+    root, found = psutil.Process(server.process.pid), {}
+    for process in [root, *root.children(recursive=True)]:
+        with contextlib.suppress(psutil.Error):
+            found[process.pid] = process.num_fds()
+    return found

@@ -93,7 +93,7 @@ def matches(pattern: str, name: str) -> bool:
     if pattern == name:
         return True
     label, _, parent = name.partition(".")
-    return pattern.startswith("*.") and bool(label) and label != "*" and parent == pattern[2:]
+    return pattern.startswith("*.") and bool(label) and parent == pattern[2:]
 
 
 def is_loopback(host: str) -> bool:

@@ -171,6 +171,8 @@ def test_wildcards() -> None:
         with pytest.raises(ConfigurationError, match="a wildcard that no client matches"):
             checked_name(text)
     assert matches("*.a.example", "b.a.example")
+    assert matches("*.a.example", "*.a.example")
+    assert matches("a.example", "a.example")
     for name in ("a.example", "c.b.a.example", "*.b.example", ".a.example"):
         assert not matches("*.a.example", name)
 
@@ -202,7 +204,13 @@ def test_ports() -> None:
             checked_port("the port", port)
 
 
+def test_a_host_in_a_url() -> None:
+    assert [bracketed(host) for host in ("::1", "127.0.0.1", "localhost")] == ["[::1]", "127.0.0.1", "localhost"]
+
+
 def test_host_and_port() -> None:
+    with pytest.raises(ConfigurationError, match="^the port of it is 'x'"):
+        checked_authority("it", "localhost:x")
     assert checked_authority("it", "LOCALHOST:8000") == ("localhost", 8000)
     assert checked_authority("it", "[::1]:8000") == ("::1", 8000)
     for text in ("", "localhost", "::1:8000", "::1", "localhost:", "localhost:x", ":8000", "a b:80"):

@@ -17,11 +17,12 @@ import contextlib
 import difflib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -88,7 +89,7 @@ def main() -> int:
     arguments = parser.parse_args()
     if unknown := set(arguments.rooms) - set(ROOMS):
         parser.error(f"no room is named {', '.join(sorted(unknown))}; there are {', '.join(ROOMS)}")
-    known = listed()
+    is_known = listed()
     enough = True
     for name in arguments.rooms or ROOMS:
         try:
@@ -99,7 +100,7 @@ def main() -> int:
             continue
         lived = sorted(change for change, killed in results if not killed)
         share = 100 * (len(results) - len(lived)) / max(len(results), 1)
-        new = [change for change in lived if change not in known]
+        new = [change for change in lived if not is_known(change)]
         print(f"{name:16} {share:5.1f} % of {len(results)} mutants killed, {len(new)} new survivors", flush=True)
         for change in new:
             print(f"  {change}", flush=True)
@@ -107,11 +108,13 @@ def main() -> int:
     return 0 if enough else 1
 
 
-def listed() -> dict[Change, str]:
-    """The survivors that are known, with reasons."""
+def listed() -> Callable[[Change], bool]:
+    """Whether a survivor is known: `now` of a row is what a function has, `pattern` is found in what many have."""
     with SURVIVORS.open("rb") as file:
-        rows = tomllib.load(file).get("survivor", [])
-    return {Change(row["function"], row["was"], row["now"]): row["why"] for row in rows}
+        rows = tomllib.load(file)["survivor"]
+    changes = {Change(row["function"], row["was"], row["now"]) for row in rows if "now" in row}
+    patterns = [re.compile(row["pattern"]) for row in rows if "pattern" in row]
+    return lambda change: change in changes or any(pattern.search(change.now) for pattern in patterns)
 
 
 def run(name: str, room: Room, processes: int) -> list[tuple[Change, bool]]:

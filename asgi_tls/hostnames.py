@@ -63,9 +63,10 @@ def checked_host(text: str) -> str:
     """A host from the settings in canonical form. Raises ConfigurationError."""
     host = _parse(text if text.isascii() else _to_ascii(text))
     if host is None:
+        alone = "Give the host alone (letters, digits, hyphens and dots), without scheme, port or path."
+        each = "Give each host by itself: repeat the option; in a variable put a space between hosts."
         raise ConfigurationError(
-            f"{text!r} is not a valid host name or IP address",
-            fix="Give the host alone (letters, digits, hyphens and dots), without scheme, port or path.",
+            f"{text!r} is not a valid host name or IP address", fix=each if set(", ;") & set(text.strip()) else alone
         )
     return host
 

@@ -217,3 +217,9 @@ def test_host_and_port() -> None:
     for text in ("", "localhost", "::1:8000", "::1", "localhost:", "localhost:x", ":8000", "a b:80"):
         with pytest.raises(ConfigurationError, match="Give HOST:PORT|1 to 65535|not a valid host"):
             checked_authority("it", text)
+
+
+@pytest.mark.parametrize("text", ["a.test,b.test", "a.test b.test", "a.test; b.test"])
+def test_several_hosts_in_one_are_told_apart_from_a_url(text: str) -> None:
+    with pytest.raises(ConfigurationError, match="repeat the option"):
+        checked_name(text)

@@ -11,6 +11,7 @@ from typing import Final
 
 from asgi_tls.errors import ConfigurationError
 from asgi_tls.renewal.acme.storage import default_directory
+from asgi_tls.servers.given import read
 
 _PORTS: Final = (80, 443)
 _CONTAINER: Final = ("/.dockerenv", "/run/.containerenv")
@@ -44,8 +45,12 @@ def _port(port: int) -> str:
 
 
 def _storage() -> str:
+    """Where the settings of the environment and of a file put it, as for a server that is started here."""
     try:
-        path = default_directory()
+        given = str(read().values.get("acme_storage", ""))
+        if "://" in given:
+            return "a Redis"  # the URL has its password
+        path = Path(given).absolute() if given else default_directory()
     except ConfigurationError as error:
         return str(error)
     there = next(each for each in (path, *path.parents) if each.exists())

@@ -66,6 +66,13 @@ def test_doctor_says_what_is_there() -> None:
     status, text = run(asgi_tls("doctor"), env={"STATE_DIRECTORY": "/dev/shm/app"})
     assert status == 0
     assert "/dev/shm/app/acme is in memory, and lost at the next start" in " ".join(text.split())
+    for storage, words in (
+        ("/dev/shm/own", "/dev/shm/own is in memory"),
+        ("redis://:topsecret@127.0.0.1/0", "a Redis"),
+    ):
+        own = json.loads(run(asgi_tls("doctor", "--json"), env={"ASGI_TLS_ACME_STORAGE": storage})[1])
+        assert own["acme"]["acme storage"].startswith(words)
+        assert "topsecret" not in str(own)
     assert ssl.OPENSSL_VERSION in text
     assert "uvicorn" in text
 

@@ -17,12 +17,13 @@ from datetime import UTC, datetime
 from typing import Final
 
 from asgi_tls.certificate.challenges import challenges
-from asgi_tls.events import ACMEAction, ACMEEvent, Listener, Severity
+from asgi_tls.events import ACMEAction, Listener
 from asgi_tls.renewal.acme import agent
 from asgi_tls.renewal.acme.account import dns_value, new_account_key
 from asgi_tls.renewal.acme.agent import Job, Presented
 from asgi_tls.renewal.acme.board import MIRROR_SECONDS, Board, answer_by
 from asgi_tls.renewal.acme.ca import CA, ChallengeType, Issued, OrderRequest
+from asgi_tls.renewal.acme.event import event_of
 from asgi_tls.renewal.acme.problems import ACMEError
 from asgi_tls.renewal.acme.records import forget_account, read_account, read_record, store_account, store_record
 from asgi_tls.renewal.acme.schedule import (
@@ -90,7 +91,8 @@ class Manager:
         self._board = Board(self._storage)
         self._tell, self._is_over, self._nudge = tell, is_over, nudge
         self._started = time.monotonic()
-        self._troubles: set[str] = set()  # that have been reported: each is once
+        self._troubles: set[str] = set()  # that have been reported: each is once, until a round without one
+        self._sound = True
         answer_by(self._storage)
 
     def start(self) -> None:
@@ -107,12 +109,16 @@ class Manager:
     def _run(self) -> None:
         with contextlib.suppress(Over):
             while True:
+                self._sound = True
                 self._survive(self._mirror)
                 for watched in self._watched:
                     if time.monotonic() >= watched.next_look:
                         watched.next_look = time.monotonic() + MIRROR_SECONDS
                         self._survive(lambda watched=watched: self._look(watched))  # type: ignore[misc]
                 self._alive()
+                if self._sound and self._troubles:
+                    self._troubles.clear()
+                    logger.info("the ACME storage can be used again")
                 time.sleep(MIRROR_SECONDS)
 
     def _mirror(self) -> None:
@@ -126,6 +132,7 @@ class Manager:
         except Over:
             raise
         except OSError as error:
+            self._sound = False
             if str(error) not in self._troubles and len(self._troubles) < _MOST_TROUBLES:
                 self._troubles.add(str(error))
                 logger.error("the ACME storage cannot be used: %s; what is served stays in use", error)  # noqa: TRY400
@@ -370,26 +377,18 @@ class Manager:
         challenge: str | None = None,
         again_at: datetime | None = None,
     ) -> None:
-        record, now = watched.record, time.time()
-        severity: Severity = "info"
-        if action in {"failed", "blocked"}:
-            is_served = record.not_after is not None and now < record.not_after
-            severity = "warning" if action == "blocked" else "error" if is_served else "critical"
-        if again_at is None and action == "failed" and record.again_at > now:
-            again_at = datetime.fromtimestamp(record.again_at, UTC)
         if action != "blocked":
             watched.blocked = ""
         self._tell(
-            ACMEEvent(
-                names=watched.source.names,
-                action=action,
-                directory=ca.name,
-                challenge=challenge,
+            event_of(
+                watched.source.names,
+                watched.record,
+                action,
+                ca.name,
+                msg,
                 code=code,
-                msg=msg if again_at is None else f"{msg} Next try: {again_at:%Y-%m-%d %H:%M:%S UTC}.",
+                challenge=challenge,
                 again_at=again_at,
-                renew_at=None if record.renew_at is None else datetime.fromtimestamp(record.renew_at, UTC),
-                severity=severity,
             )
         )
 

@@ -223,7 +223,8 @@ class Wire:
         except TooLargeError as error:
             raise failure("invalid-answer", f"{self._who} answers with {error}") from None
         except requests.exceptions.RequestException as error:
-            raise failure("unreachable", f"{self._who} ({self._ca.url}): {cause(error)}") from None
+            who = self._who if self._who == self._ca.url else f"{self._who} ({self._ca.url})"
+            raise failure("unreachable", f"{who}: {cause(error)}") from None
         except (errors.Error, jose.errors.Error) as error:
             raise failure("invalid-answer", f"{self._who} answers with something else than ACME: {error}") from None
 

@@ -96,6 +96,27 @@ def test_a_server_that_waits_says_for_what(ca: FakeCA, tmp_path: Path) -> None:
     assert event.again_at is not None
 
 
+def test_each_time_that_the_storage_is_gone_is_told_and_that_it_is_back(
+    ca: FakeCA, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = source(ca, tmp_path)
+    process = Process(made)
+    assert process.order() == OBTAINED
+    caplog.set_level("INFO", "asgi_tls")
+    entry = made.storage.local / made.record_entry
+    process.manager.start()
+    try:
+        for times in (1, 2):
+            entry.rename(tmp_path / "away")
+            entry.mkdir()
+            until(lambda times=times: caplog.text.count("the ACME storage cannot be used") == times)  # type: ignore[misc]
+            entry.rmdir()
+            (tmp_path / "away").rename(entry)
+            until(lambda times=times: caplog.text.count("the ACME storage can be used again") == times)  # type: ignore[misc]
+    finally:
+        process.is_over = True
+
+
 def test_an_account_key_that_is_damaged_is_named_and_no_ca_is_asked(ca: FakeCA, tmp_path: Path) -> None:
     made = source(ca, tmp_path)
     process = Process(made)

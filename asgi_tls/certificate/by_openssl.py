@@ -36,6 +36,8 @@ from asgi_tls.profile import INTERMEDIATE, cipher_string
 
 _AGAIN: Final = "Copy the file again, or have the certificate issued again, encoded as RFC 5280 demands."
 
+_NO_ISSUER: Final = 20  # X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY
+
 # X509_V_ERR_…, by number.
 _REFUSALS: Final[Mapping[int, tuple[type[CertificateError], str]]] = {
     9: (NotYetValidError, "Wait until it is valid, or set this machine's clock."),
@@ -111,6 +113,9 @@ def _shake_hands(
         raise material.error(MalformedCertificateError, problem, _AGAIN) from None
     except ssl.SSLCertVerificationError as error:
         kind, fix = _REFUSALS.get(error.verify_code, (MalformedCertificateError, _AGAIN))
+        if error.verify_code == _NO_ISSUER and _has_issuer(server, certificates):
+            problem = f"{why}, and OpenSSL refuses it, although its issuer is in the file"
+            raise material.error(MalformedCertificateError, problem, _AGAIN) from None
         raise material.error(kind, f"{why}, and OpenSSL refuses it: {error.verify_message}", fix) from None
     except ssl.SSLError as error:
         if error.reason == "KEY_VALUES_MISMATCH":
@@ -118,6 +123,18 @@ def _shake_hands(
             raise material.error(KeyMismatchError, "the key does not belong to the certificate", fix) from None
         reason = f"refuses it: {error.reason}" if error.reason else "cannot parse it"
         raise material.error(MalformedCertificateError, f"{why}, and OpenSSL {reason}", _AGAIN) from None
+
+
+def _has_issuer(server: ssl.SSLContext, certificates: Sequence[str]) -> bool:
+    """Whether the file has a CA with the name of the first certificate's issuer.
+
+    OpenSSL before 3.5 refuses to load a certificate with extensions that it cannot read. Later ones load it, and find
+    no issuer for it.
+    """
+    with contextlib.suppress(ssl.SSLError, ValueError):
+        issuer = _text(_exchange(server, _trusting(certificates[0]))["issuer"])
+        return any(found is not None and found[0] == issuer for found in map(authority_facts, certificates[1:]))
+    return False
 
 
 def _trusting(anchor: str) -> ssl.SSLContext:

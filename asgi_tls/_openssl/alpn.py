@@ -8,7 +8,7 @@ import ssl
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from asgi_tls._openssl.library import ProtocolFunction, libssl
+from asgi_tls._openssl.library import ProtocolFunction, kept_alive, libssl
 
 # openssl/tls1.h
 _SSL_TLSEXT_ERR_OK: Final = 0
@@ -34,7 +34,7 @@ def set_protocols(context: ssl.SSLContext, protocols: Sequence[str]) -> None:
 
 @functools.cache
 def _chooser(protocols: tuple[str, ...]) -> Any:
-    """The callback for these protocols. Cached permanently: libssl may call it as long as the process lives."""
+    """The callback for these protocols. Two threads may make one each, and the cache keeps the later: hence the list."""
     own = [(name, ctypes.create_string_buffer(name)) for name in (each.encode("ascii") for each in protocols)]
     places = [(name, buffer, ctypes.addressof(buffer)) for name, buffer in own]
 
@@ -47,7 +47,8 @@ def _chooser(protocols: tuple[str, ...]) -> Any:
                 return _SSL_TLSEXT_ERR_OK
         return _SSL_TLSEXT_ERR_ALERT_FATAL
 
-    return ProtocolFunction(choose)
+    kept_alive.append(function := ProtocolFunction(choose))
+    return function
 
 
 def _names(listed: bytes) -> Iterator[bytes]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final, Protocol
 
 from asgi_tls._openssl.groups import SSL_CTRL_SET_GROUPS_LIST, keeps_order
-from asgi_tls._openssl.library import HelloFunction, reach
+from asgi_tls._openssl.library import HelloFunction, kept_alive, reach
 from asgi_tls.profile import GROUPS, TLS13_GROUPS
 
 # Extension numbers (IANA, TLS ExtensionType Values), and openssl/ssl.h, stable since 1.1.1.
@@ -63,7 +63,7 @@ def prefer_own_groups(context: ssl.SSLContext, groups: Iterable[str], *, client_
 def _hello_callback(groups: tuple[str, ...], client_auth: bool, old: bool, new: bool) -> Any:
     """The callback for one policy; `old` says that it speaks TLS 1.2, `new` TLS 1.3.
 
-    Cached permanently: libssl may call it as long as the process lives.
+    Two threads may make one each, and the cache keeps the later: hence the list.
     """
     lib = reach()
     every = [(name, GROUPS[name][1], name.encode("ascii")) for name in groups]
@@ -98,7 +98,8 @@ def _hello_callback(groups: tuple[str, ...], client_auth: bool, old: bool, new: 
         if name != groups[0] and (is_new or (is_new is None and speaks_new(connection))):
             handshake.tls_widen = functools.partial(lib.SSL_ctrl, connection, SSL_CTRL_SET_GROUPS_LIST, 0, every_name)
 
-    return HelloFunction(on_hello)
+    kept_alive.append(function := HelloFunction(on_hello))
+    return function
 
 
 def _numbers(vector: bytes, *, behind: int) -> tuple[int, ...]:

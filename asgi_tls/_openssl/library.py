@@ -29,6 +29,11 @@ ProtocolFunction = ctypes.CFUNCTYPE(ctypes.c_int, *[ctypes.c_void_p] * 4, ctypes
 TicketKeyFunction = ctypes.CFUNCTYPE(ctypes.c_int, *[ctypes.c_void_p] * 5, ctypes.c_int)
 
 
+
+kept_alive: Final[list[Any]] = []
+"""The callbacks that libssl may call as long as the process lives: a connection may outlive its context object."""
+
+
 class LibSSL(ctypes.PyDLL):
     """libssl with the signatures that are used here. PyDLL: each call is short, so the GIL is kept."""
 

@@ -7,9 +7,9 @@ import os
 import ssl
 import weakref
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
-from asgi_tls._openssl.library import LibSSL, TicketKeyFunction, reach
+from asgi_tls._openssl.library import LibSSL, TicketKeyFunction, kept_alive, reach
 from asgi_tls.errors import UnsupportedError
 
 # openssl/tls1.h and openssl/ssl.h: stable since 1.1.1.
@@ -90,7 +90,7 @@ class _Ring:
         self._keys: dict[bytes, _Key] = {}
         self.clear()
         self.function = TicketKeyFunction(self._answer)
-        _kept_alive.append(self.function)
+        kept_alive.append(self.function)
 
     def fill(self, current: bytes, also: Sequence[bytes]) -> None:
         key = _Key(current)
@@ -152,6 +152,3 @@ class _Parameter(ctypes.Structure):
 
 
 _rings: Final[weakref.WeakKeyDictionary[ssl.SSLContext, _Ring]] = weakref.WeakKeyDictionary()
-
-# libssl may call them as long as a connection exists, which may be longer than the context object does.
-_kept_alive: Final[list[Any]] = []

@@ -63,7 +63,8 @@ class Resumption:
         """Change the keys if it is time. Called before each handshake."""
         if not self._since <= self._clock() < self._until:
             with self._lock:
-                self._turn()
+                if self.is_due:  # no other thread has done it meanwhile
+                    self._turn()
 
     def forget(self) -> None:
         """Empty the cache: a handshake that was under way when the trust changed puts its session there."""

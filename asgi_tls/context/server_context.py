@@ -281,7 +281,8 @@ class ServerContext:
         if pair is None:
             connection.tls_name_refused = True
             return ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME
-        if pair not in self._validations:
+        context = self._validations.get(pair)
+        if context is None:
             if len(self._validations) >= _AHEAD:
                 self._validations.clear()
             try:
@@ -293,7 +294,7 @@ class ServerContext:
             _openssl.set_protocols(context, [PROTOCOL])
             self._validations[pair] = context
         connection.tls_is_validation = True
-        connection.context = self._validations[pair]
+        connection.context = context
         return None
 
 

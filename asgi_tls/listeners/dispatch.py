@@ -43,7 +43,7 @@ class Dispatcher:
         self._others = tuple(each for each in listeners if not isinstance(each, Gate))
         self._hears_sessions = tuple(getattr(each, "hears_sessions", _always) for each in self._others)
         self._queue: deque[Event | dict[str, Any]] = deque()
-        self._lock = threading.Lock()  # of the three below
+        self._lock = threading.Lock()  # of the four below
         self._wake, self._idle = threading.Event(), threading.Event()
         self._runs = False
         self._idle.set()
@@ -87,7 +87,8 @@ class Dispatcher:
 
     def _enqueue(self, event: Event | dict[str, Any]) -> None:
         if len(self._queue) >= _LIMIT:
-            self._dropped += 1
+            with self._lock:
+                self._dropped += 1
             return
         self._queue.append(event)
         if not self._wake.is_set():
@@ -123,8 +124,9 @@ class Dispatcher:
                 event = self._queue.popleft()
                 listeners = (*self._others, *applications())
                 notify(listeners, SessionEvent(**event) if isinstance(event, dict) else event)
-            if self._dropped:
+            with self._lock:
                 dropped, self._dropped = self._dropped, 0
+            if dropped:
                 logger.warning("the listeners are too slow: %d events were dropped", dropped)
             with self._lock:
                 if not self._wake.is_set():

@@ -8,15 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+# `python -m pytest` puts the checkout first, and with it a package that is not installed.
+sys.path[:] = [each for each in sys.path if Path(each).resolve() != Path(__file__).parents[1]]
+
+# ruff: noqa: E402 -- these import the installed package
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from files import Files
 from hypothesis import HealthCheck, settings
 from pki import PKI
 
-# `python -m pytest` puts the checkout first, and with it a package that is not installed.
-sys.path[:] = [each for each in sys.path if Path(each).resolve() != Path(__file__).parents[1]]
-
-from asgi_tls import PEMFiles  # noqa: E402 -- the installed one
+from asgi_tls import PEMFiles
 
 # A busy machine is no reason to fail: neither a time for each example, nor one for making them.
 settings.register_profile("asgi_tls", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -407,6 +407,7 @@ def test_without_a_placeholder_there_is_no_nonce() -> None:
         assert "state" not in scope
 
 
+@pytest.mark.filterwarnings("ignore:.* is multi-threaded, use of fork:DeprecationWarning")  # by what ran before it
 def test_no_two_nonces_are_the_same_not_even_after_a_fork() -> None:
     def draw() -> set[str]:
         return {new_nonce() for _ in range(200)}

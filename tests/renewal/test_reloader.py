@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import logging
 import os
@@ -296,6 +297,8 @@ class Visitor:
         except ssl.SSLError as error:
             return str(error.reason)
         self.session = ends.client.session
+        with contextlib.suppress(ssl.SSLWantReadError):
+            ends.server.unwrap()  # OpenSSL before 3.5 drops the session of a connection that ends without
         return "resumed" if ends.client.session_reused else "new"
 
 
@@ -329,16 +332,15 @@ def test_a_client_that_is_not_trusted_any_more_gets_in_neither_anew_nor_by_resum
         ).create_server_context()  # fmt: skip
         good_one = Visitor(staying.leaf("good.example", eku=CLIENT), tmp_path / "good", version, options)
         bad_one, bad_later = (Visitor(bad, tmp_path / "bad", version, options) for _ in range(2))
-        again = "new" if options else "resumed"  # there is no cache
         for visitor in (good_one, bad_one):
-            assert [visitor.visit(context) for _ in range(2)] == ["new", again]
+            assert [visitor.visit(context) for _ in range(2)] == ["new", "resumed"]
         # A renewed certificate ends no session.
         pair = site.next_pair()
         site.write(pair, site.mount)
         first = context.certificates
         await until(lambda: context.certificates is not first)
         for visitor in (good_one, bad_one):
-            assert visitor.visit(context) == again
+            assert visitor.visit(context) == "resumed"
         before = context.certificates
         if what == "revoked":
             crls.write_bytes(lists(bad))
@@ -349,12 +351,12 @@ def test_a_client_that_is_not_trusted_any_more_gets_in_neither_anew_nor_by_resum
             said = visitor.visit(context)
             assert said not in {"new", "resumed"}
             assert ("REVOKED" if what == "revoked" else "UNKNOWN_CA") in said
-        assert [good_one.visit(context) for _ in range(2)] == ["new", again]
+        assert [good_one.visit(context) for _ in range(2)] == ["new", "resumed"]
         # A bundle that cannot be read lets in neither more nor fewer.
         bundle.write_bytes(b"garbage")
         context.reload()
         await asyncio.sleep(3 * INTERVAL)
-        assert good_one.visit(context) == again
+        assert good_one.visit(context) == "resumed"
         assert "UNKNOWN_CA" in bad_one.visit(context) or what == "revoked"
 
     asyncio.run(main())

@@ -2,9 +2,10 @@
 
     python tests/matrix/run.py [--list] [--update] [NAME…]
 
-The Pythons of this machine and of pyenv, those of Debian trixie and sid (by debootstrap: needs root), a CPython with a
-static libssl as uv's are (built once), and this Python with the oldest and with the newest packages that pyproject.toml
-allows. What is built is kept in the user's cache. `--update` writes the table in docs/platforms.md.
+The Pythons of this machine and of pyenv, those of Debian trixie and sid (by debootstrap: needs root), CPythons with a
+static libssl, as uv's are, and without a GIL (built once), and this Python with the oldest and with the newest packages
+that pyproject.toml allows. What is built is kept in the user's cache, and so is what came of each. `--update` writes
+the table in docs/platforms.md, of the last run of each.
 
 The exit status is 1 where a test fails that `KNOWN` does not name.
 """
@@ -17,14 +18,14 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
-from environments import ROOT, Environment, FailedError, environments
+from environments import CACHE, ROOT, Environment, FailedError, environments
 
 PAGE = ROOT / "docs" / "platforms.md"
 BEGIN, END = "<!-- made by `make matrix` -->", "<!-- end -->"
@@ -45,12 +46,24 @@ KNOWN: tuple[tuple[str, str, str], ...] = (
     ),
 )
 
+# Why an environment cannot be made, likewise.
+NOT_MADE: tuple[tuple[str, str, str], ...] = (
+    ("free-threaded", r"Failed to fetch", "the archive does not have the source that it lists"),
+)
+
+LOOK = """
+import dataclasses, json, platform, ssl
+from asgi_tls import _openssl
+can = dataclasses.asdict(_openssl.capabilities())
+print(json.dumps({"python": platform.python_version(), "openssl": ssl.OPENSSL_VERSION.split()[1], "capabilities": can}))
+"""
+
 
 @dataclass
 class Outcome:
     """What the tests of one environment came to."""
 
-    environment: Environment
+    name: str
     python: str = ""
     openssl: str = ""
     capabilities: dict[str, Any] = field(default_factory=dict)
@@ -58,26 +71,28 @@ class Outcome:
     skipped: int = 0
     failed: list[tuple[str, str | None]] = field(default_factory=list)
     problem: str | None = None
+    """Why there were no tests."""
 
     @property
     def good(self) -> bool:
-        return self.problem is None and all(reason for _, reason in self.failed)
+        return (self.problem is None or reason(NOT_MADE, self.name, self.problem) is not None) and all(
+            why for _, why in self.failed
+        )
 
 
 def test(environment: Environment, arguments: Sequence[str]) -> Outcome:
     """Install and run the quick tests."""
-    outcome = Outcome(environment)
+    outcome = Outcome(environment.name)
     try:
         environment.prepare("dev")
+        report = json.loads(environment.step(*environment.inside("-P", "-c", LOOK)))
     except FailedError as error:
         outcome.problem = str(error)
         return outcome
-    looked = environment.run(*environment.inside("-m", "asgi_tls", "doctor", "--json"))
-    report = json.loads(looked.stdout)
-    outcome.python, outcome.openssl = report["python"].split()[1], report["openssl"].split()[1]
-    outcome.capabilities = report["capabilities"]
+    outcome.python, outcome.openssl, outcome.capabilities = report["python"], report["openssl"], report["capabilities"]
     results = environment.directory / "results.xml"
-    done = environment.pytest(f"--junit-xml={results}", *arguments)
+    results.unlink(missing_ok=True)
+    done = environment.pytest(f"--junit-xml={results}", *(arguments or environment.tests))
     (environment.directory / "output.txt").write_text(done.stdout + done.stderr, encoding="utf-8")
     if not results.exists():
         outcome.problem = (done.stdout + done.stderr)[-2000:]
@@ -87,7 +102,7 @@ def test(environment: Environment, arguments: Sequence[str]) -> Outcome:
         name = f"{case.get('classname')}::{case.get('name')}"
         if kinds & {"failure", "error"}:
             text = " ".join(child.get("message", "") + (child.text or "") for child in case)
-            outcome.failed.append((name, reason_for(environment, name + text)))
+            outcome.failed.append((name, reason(KNOWN, environment.name, name + text)))
         elif "skipped" in kinds:
             outcome.skipped += 1
         else:
@@ -95,9 +110,8 @@ def test(environment: Environment, arguments: Sequence[str]) -> Outcome:
     return outcome
 
 
-def reason_for(environment: Environment, output: str) -> str | None:
-    found = (why for where, what, why in KNOWN if re.search(where, environment.name) and re.search(what, output))
-    return next(found, None)
+def reason(known: Sequence[tuple[str, str, str]], name: str, output: str) -> str | None:
+    return next((why for where, what, why in known if re.search(where, name) and re.search(what, output)), None)
 
 
 def table(outcomes: Sequence[Outcome]) -> str:
@@ -107,20 +121,36 @@ def table(outcomes: Sequence[Outcome]) -> str:
         "|---|---|---|---|---|---|",
     ]
     for each in outcomes:
+        if each.problem is not None:
+            continue
         can = each.capabilities
         how = " ".join(str(can["groups"] or "no").split(",")[0].split())
         order = str(can["group_order"] or "no").split(",")[0]
         tests = f"{each.passed} passed" + (f", {each.skipped} skipped" if each.skipped else "")
         tests += f", {len(each.failed)} failed" if each.failed else ""
-        name = f"{each.python} ({each.environment.name})"
+        name = f"{each.python} ({each.name})"
         lines.append(f"| {name} | {each.openssl} | {how} | {order} | {can['stapling'] or 'no'} | {tests} |")
     for each in outcomes:
         reasons = Counter(why or "not known" for _, why in each.failed)
-        lines += [f"\n{each.environment.name}: {count} failed: {why}." for why, count in reasons.items()]
+        lines += [f"\n{each.name}: {count} failed: {why}." for why, count in reasons.items()]
+        if each.problem is not None:
+            lines.append(f"\n{each.name}: no tests: {reason(NOT_MADE, each.name, each.problem) or 'not known'}.")
     return "\n".join(lines)
 
 
-def update(outcomes: Sequence[Outcome]) -> None:
+def kept(environment: Environment) -> Path:
+    """Where the outcome of its last run is."""
+    return CACHE / "outcomes" / f"{environment.name}.json"
+
+
+def keep(environment: Environment, outcome: Outcome) -> None:
+    kept(environment).parent.mkdir(parents=True, exist_ok=True)
+    kept(environment).write_text(json.dumps(asdict(outcome)), encoding="utf-8")
+
+
+def update() -> None:
+    paths = [kept(each) for each in environments()]
+    outcomes = [Outcome(**json.loads(path.read_text(encoding="utf-8"))) for path in paths if path.exists()]
     text = PAGE.read_text(encoding="utf-8")
     before, rest = text.split(BEGIN)
     _, after = rest.split(END)
@@ -142,17 +172,18 @@ def main() -> int:
     for name in options.names or every:
         print(f"== {name}", flush=True)
         outcome = test(every[name], options.tests)
+        keep(every[name], outcome)
+        outcomes.append(outcome)
         if outcome.problem is not None:
             print(outcome.problem)
         else:
-            outcomes.append(outcome)
             counts = f"{outcome.passed} passed, {outcome.skipped} skipped, {len(outcome.failed)} failed"
             print(f"Python {outcome.python}, OpenSSL {outcome.openssl}: {counts}")
         for failed, why in outcome.failed:
             print(f"FAILED {failed}: {why or 'NOT KNOWN'}", flush=True)
     if options.update:
-        update(outcomes)
-    return 0 if len(outcomes) == len(options.names or every) and all(each.good for each in outcomes) else 1
+        update()
+    return 0 if all(each.good for each in outcomes) else 1
 
 
 if __name__ == "__main__":

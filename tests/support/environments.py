@@ -23,13 +23,18 @@ class FailedError(Exception):
 
 @dataclass(frozen=True)
 class Environment:
-    """One row. `prefix` runs a command there, `pins` are installed beside the package, `built_by` makes it."""
+    """One row. `prefix` runs a command there, `pins` are installed beside the package, `built_by` makes it.
+
+    `instead` are the only packages that are installed beside it, and `tests` the only tests that can run with these.
+    """
 
     name: str
     python: str
     prefix: Sequence[str] = ()
     pins: Sequence[str] = ()
     built_by: Sequence[str] = ()
+    instead: Sequence[str] = ()
+    tests: Sequence[str] = ()
 
     @property
     def directory(self) -> Path:
@@ -53,11 +58,13 @@ class Environment:
     def prepare(self, extras: str, *tools: str) -> None:
         """Build what it stands on, and install the package of this tree with these extras, and tools for the tests."""
         if self.built_by:
-            subprocess.run(self.built_by, check=True, stdout=subprocess.DEVNULL)
+            built = subprocess.run(self.built_by, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+            if built.returncode:
+                raise FailedError((built.stdout + built.stderr)[-2000:])
         if not (self.directory / "pyvenv.cfg").exists():
             self.step(self.python, "-m", "venv", str(self.directory))
         quiet = ("-m", "pip", "install", "--quiet", "--disable-pip-version-check")
-        self.step(*self.inside(*quiet, f"{ROOT}[{extras}]", *self.pins, *tools))
+        self.step(*self.inside(*quiet, *(self.instead or (f"{ROOT}[{extras}]", *self.pins, *tools))))
         self.step(*self.inside(*quiet, "--no-deps", "--force-reinstall", str(ROOT)))
 
     def pytest(self, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -82,6 +89,16 @@ def environments() -> Iterator[Environment]:
                     prefix=(str(SCRIPTS / "enter"), str(root)),
                     built_by=(str(SCRIPTS / "build-debian"), suite, str(root)),
                 )
+    for version in ("3.13", "3.14"):
+        root = CACHE / f"free-threaded-{version}"
+        has_wheel = version != "3.13"  # of cryptography
+        yield Environment(
+            root.name,
+            str(root / "python/bin/python3"),
+            built_by=(str(SCRIPTS / "build-free-threaded-python"), version, str(root)),
+            instead=() if has_wheel else ("pytest", "pytest-xdist"),
+            tests=() if has_wheel else ("--noconftest", "tests/_openssl"),
+        )
     static = CACHE / "static"
     yield Environment(
         "static-3.13", str(static / "python/bin/python3"), built_by=(str(SCRIPTS / "build-static-python"), str(static))
@@ -89,9 +106,11 @@ def environments() -> Iterator[Environment]:
 
 
 def pyenv() -> Iterator[tuple[str, str]]:
-    """CPython 3.11 and later, but for the version that runs this."""
+    """CPython 3.11 and later, but for the version that runs this, and for those without a GIL."""
     for path in sorted(Path.home().glob(".pyenv/versions/3.*/bin/python3")):
         version = path.parents[1].name
+        if version.endswith("t"):
+            continue
         major, minor = (int(part) for part in re.findall(r"\d+", version)[:2])
         if (major, minor) >= (3, 11) and (major, minor) != sys.version_info[:2]:
             yield f"{major}.{minor}", str(path)

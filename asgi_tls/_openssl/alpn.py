@@ -34,7 +34,7 @@ def set_protocols(context: ssl.SSLContext, protocols: Sequence[str]) -> None:
 
 @functools.cache
 def _chooser(protocols: tuple[str, ...]) -> Any:
-    """The callback for these protocols. Two threads may make one each, and the cache keeps the later: hence the list."""
+    """The callback for these protocols. Two threads may make one each; the cache keeps the later, hence the list."""
     own = [(name, ctypes.create_string_buffer(name)) for name in (each.encode("ascii") for each in protocols)]
     places = [(name, buffer, ctypes.addressof(buffer)) for name, buffer in own]
 

@@ -63,7 +63,7 @@ def prefer_own_groups(context: ssl.SSLContext, groups: Iterable[str], *, client_
 def _hello_callback(groups: tuple[str, ...], client_auth: bool, old: bool, new: bool) -> Any:
     """The callback for one policy; `old` says that it speaks TLS 1.2, `new` TLS 1.3.
 
-    Two threads may make one each, and the cache keeps the later: hence the list.
+    Two threads may make one each; the cache keeps the later, hence the list.
     """
     lib = reach()
     every = [(name, GROUPS[name][1], name.encode("ascii")) for name in groups]

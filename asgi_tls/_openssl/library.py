@@ -29,7 +29,6 @@ ProtocolFunction = ctypes.CFUNCTYPE(ctypes.c_int, *[ctypes.c_void_p] * 4, ctypes
 TicketKeyFunction = ctypes.CFUNCTYPE(ctypes.c_int, *[ctypes.c_void_p] * 5, ctypes.c_int)
 
 
-
 kept_alive: Final[list[Any]] = []
 """The callbacks that libssl may call as long as the process lives: a connection may outlive its context object."""
 

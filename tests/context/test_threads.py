@@ -99,8 +99,9 @@ def test_handshakes_beside_renewals_and_rotating_keys(files: Files, version: ssl
     with served(server.ssl_context) as port, ThreadPoolExecutor(THREADS) as pool, changing(renew):
         resumed = sum(pool.map(visit, [port] * THREADS))
     assert seen <= {each.leaf_der for each in pairs}
-    dispatcher = server.ssl_context.tls_reception.dispatcher  # type: ignore[attr-defined]
-    assert dispatcher.flush(PATIENCE)
+    reception = server.ssl_context.tls_reception
+    assert reception is not None
+    assert reception.dispatcher.flush(PATIENCE)
     assert [type(each) for each in events if isinstance(each, SessionEvent)] == [SessionEvent] * THREADS * ROUNDS
     assert sum(each.resumed for each in events if isinstance(each, SessionEvent)) == resumed
 

@@ -108,7 +108,7 @@ def hellos(draw: st.DrawFn) -> tuple[str, list[int], list[int], bool]:
     groups = draw(
         st.sampled_from(USUAL) | st.lists(st.sampled_from([*NUMBER.values(), UNKNOWN, 0x0100]), min_size=1, unique=True)
     )
-    shares = [group for group in groups if group in SHARES and draw(st.booleans())]
+    shares = draw(st.permutations([group for group in groups if group in SHARES and draw(st.booleans())]))
     return draw(st.sampled_from([*VERSIONS])), groups, shares, draw(st.integers(0, 3)) == 0
 
 
@@ -146,6 +146,16 @@ def test_a_client_gets_the_group_that_it_would_get_alone(
     for versions, groups, shares, crafted in sequence:
         answer = answer_to(context, offer(versions, groups, shares, crafted=crafted))
         assert answer == expected(profile, versions, groups, shares, crafted)
+
+
+@given(place=st.integers(1, 200))
+def test_a_client_hello_in_two_records(server: Callable[[TLSProfile], ssl.SSLContext], place: int) -> None:
+    """RFC 8446 section 5.1: a message may be fragmented across records, and one header is then in its middle."""
+    message = offer("both", [*SHARES], [*SHARES])[5:]
+    flight = b"".join(b"\x16\x03\x01" + u16(part) for part in (message[:place], message[place:]))
+    for name in ("X25519", "P-256", "P-384"):
+        mine = INTERMEDIATE.with_groups(name, *(each for each in ("P-384", "X25519") if each != name))
+        assert answer_to(server(mine), flight) == (name, False)
 
 
 def test_what_others_sent_before_decides_nothing(server: Callable[[TLSProfile], ssl.SSLContext]) -> None:

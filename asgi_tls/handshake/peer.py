@@ -38,6 +38,8 @@ LET_GO_AFTER: Final = 0.1
 
 # Seconds for the peer's close_notify. RFC 8446 section 6.1 does not ask to wait for it; asyncio and uvloop do, for 30.
 _CLOSE_NOTIFY: Final = 1.0
+# Connections that begin to end within these seconds share a timer: one for each would wake the loop for each.
+_TOGETHER: Final = 0.1
 
 Address = tuple[str | None, int | None]
 """IP address and port, None and None where there are none: over a unix socket."""
@@ -47,9 +49,14 @@ NOWHERE: Final[Address] = None, None
 
 @dataclass
 class Ending:
-    """How long the connections of a server may take to end, in seconds: what is left to send included."""
+    """How long the connections of a server may take to end, in seconds: what is left to send included.
+
+    `together` are those that share the last timer, to which no more are added after the moment `until`.
+    """
 
     seconds: float = 30.0
+    together: list[Peer] | None = None
+    until: float = 0.0
 
 
 class Peer(socket.socket):
@@ -147,13 +154,23 @@ def end(peer: Peer) -> None:
 
     Reading ends first, so that what is left to send is still sent. The loops detach a socket that they have closed.
     """
-    peer.peer_loop.call_later(min(_CLOSE_NOTIFY, peer.peer_ending.seconds), _end_reading, peer)
+    ending, now = peer.peer_ending, time.perf_counter()
+    if ending.together is None or now >= ending.until:
+        limit = min(_CLOSE_NOTIFY, ending.seconds)
+        ending.together, ending.until = [], now + min(_TOGETHER, limit / 2)
+        peer.peer_loop.call_later(limit, _end_reading, ending, ending.together)
+    ending.together.append(peer)
 
 
-def _end_reading(peer: Peer) -> None:
-    with contextlib.suppress(OSError):
-        peer.shutdown(socket.SHUT_RD)
-        peer.peer_loop.call_later(max(peer.peer_ending.seconds - _CLOSE_NOTIFY, 0), _end_writing, peer)
+def _end_reading(ending: Ending, together: list[Peer]) -> None:
+    if ending.together is together:
+        ending.together = None
+    for peer in together:
+        if peer.fileno() == -1:
+            continue
+        with contextlib.suppress(OSError):
+            peer.shutdown(socket.SHUT_RD)
+            peer.peer_loop.call_later(max(peer.peer_ending.seconds - _CLOSE_NOTIFY, 0), _end_writing, peer)
 
 
 def _end_writing(peer: Peer) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import select
 import socket
 import ssl
 import time
@@ -26,7 +27,8 @@ from asgi_tls.handshake.peer import address_of, close_blocking, local_address
 from asgi_tls.handshake.reception import Reception
 
 _BEGINNING: Final = 10  # bytes, enough to recognize HTTP and STUN
-_POLL: Final = 0.01
+_POLL_MS: Final = 10
+_CLOSED: Final = getattr(select, "POLLRDHUP", 0)  # on Linux; POLLHUP is told in any case
 _receive = socket.socket.recv  # of the socket itself, below TLS
 
 
@@ -132,10 +134,16 @@ class TLSSocket(ssl.SSLSocket):
         """Look at the whole ClientHello, and leave it to OpenSSL. The system says nothing when more of it comes."""
         while hello_in(first := _receive(self, 1 << 16, socket.MSG_PEEK)) is None:
             limit()
-            if first == self.tls_hello:
-                time.sleep(_POLL)
+            if first == self.tls_hello and self._tls_has_left():
+                break
             self.tls_hello = first
         self.tls_hello = first
+
+    def _tls_has_left(self) -> bool:
+        """Whether the client has closed its side; waits a moment for that."""
+        poll = select.poll()
+        poll.register(self, _CLOSED)
+        return bool(poll.poll(_POLL_MS))
 
     def _tls_alert(self, error: ssl.SSLError, record: bytes) -> str | None:
         if record:

@@ -290,11 +290,13 @@ def test_a_required_certificate_does_not_keep_a_ca_of_tls_1_3_out(files: Files) 
     asyncio.run(main())
 
 
-def test_a_client_that_leaves_at_once_holds_no_thread(files: Files) -> None:
+@pytest.mark.parametrize("sent", [0, 1, 30, -1], ids=["nothing", "a byte", "a part", "all but a byte"])
+def test_a_client_that_leaves_at_once_holds_no_thread(files: Files, sent: int) -> None:
     """Where the handshake blocks, as under gunicorn: what will not come is not waited for until the time limit."""
     context = ServerTLS(files.ecdsa, listeners=[], handshake_timeout=10).create_context()
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        socket.create_connection(listener.getsockname(), timeout=PATIENCE).close()
+        with socket.create_connection(listener.getsockname(), timeout=PATIENCE) as client:
+            client.sendall(hello("h2")[:sent])
         accepted, _ = listener.accept()
         with accepted, pytest.raises(ssl.SSLEOFError):
             context.wrap_socket(accepted, server_side=True)

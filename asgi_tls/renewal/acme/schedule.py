@@ -177,14 +177,15 @@ def failed(
     retry_after: float | None = None,
     settings: str = "",
 ) -> Record:
-    """An order has failed. `retry_after` is the CA's word, in seconds, and wins."""
+    """An order has failed. `retry_after` is the CA's word, in seconds, and wins; a short one for the first failures."""
     failures = record.failures + 1
+    usual = pause_after(failures, record.lifetime, chance)
     if retry_after is not None:
-        pause = max(retry_after, 1.0)
+        pause = max(retry_after, 1.0 if failures <= _FAILURES_PER_CA else usual)
     elif kind in _STUBBORN:
         pause = _limited(6 * HOUR, record.lifetime)
     else:
-        pause = pause_after(failures, record.lifetime, chance)
+        pause = usual
     validations = _recent(record.failed_validations, now, HOUR)
     return replace(
         record,

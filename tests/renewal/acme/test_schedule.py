@@ -204,6 +204,14 @@ def test_the_pauses_grow(chance: float) -> None:
         assert decide(record, now).action == "order"
 
 
+def test_a_ca_that_always_says_at_once_is_not_asked_without_end() -> None:
+    record, now = Record(), NOW
+    for _ in range(20):
+        record = failed(record, now, 0.5, kind="unavailable", reason="", retry_after=1.0)
+        now = record.again_at
+    assert now - NOW > 2 * DAY
+
+
 @pytest.mark.parametrize(
     ("kind", "retry_after", "life", "pause"),
     [

@@ -8,6 +8,7 @@ import logging
 import math
 import os
 import pickle
+import re
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,7 +21,19 @@ from hypothesis import strategies as st
 
 from asgi_tls import INTERMEDIATE, MODERN, ServerTLS, TLSProfile
 from asgi_tls.errors import ConfigurationError, EmptyFileError, MissingFileError, UnreadableFileError
-from asgi_tls.tickets import Rotation, TicketSecretFile, derive_keys, ends_of
+from asgi_tls.tickets import (
+    Epochs,
+    LoadedSecret,
+    Rotation,
+    TicketSecretFile,
+    check_tickets,
+    derive_keys,
+    ends_of,
+    load_secret,
+    name_of,
+    paths_of,
+    secret_from,
+)
 
 SECRET = bytes(range(32))
 ENDS = hashlib.sha256(b"policy").digest()
@@ -267,3 +280,94 @@ def test_the_settings(files: Files, tmp_path: Path) -> None:
             made(**bad)
     with pytest.raises(ConfigurationError, match="Keep one of them"):
         made(ASGI_TLS_TICKET_SECRET=SECRET.hex(), ASGI_TLS_TICKET_SECRET_FILE=str(path))
+
+
+def test_what_a_secret_is_called_and_where_it_lies() -> None:
+    file = TicketSecretFile("/run/ticket.key")
+    assert (name_of(file), paths_of(file)) == ("ticket secret /run/ticket.key", (Path("/run/ticket.key"),))
+    assert (name_of(SECRET), paths_of(SECRET)) == ("ticket secret", ())
+
+
+def test_a_secret_of_the_settings_is_a_file_or_bytes() -> None:
+    assert secret_from(None, None) is None
+    assert secret_from("ticket.key", None) == TicketSecretFile("ticket.key")
+    # As the operating system has it: any bytes but zeros may stand in a variable.
+    assert secret_from(None, "\u00e4\udcff") == b"\xc3\xa4\xff"
+    with pytest.raises(ConfigurationError) as caught:
+        secret_from("ticket.key", "x")
+    assert caught.value.settings == ("ticket_secret", "ticket_secret_file")
+
+
+SEVEN, EIGHT = bytes(range(7)) + bytes(25), bytes(range(8)) + bytes(24)
+
+
+def test_the_least_that_a_secret_may_be(tmp_path: Path) -> None:
+    path = tmp_path / "ticket.key"
+    path.write_bytes(EIGHT)
+    path.chmod(0o600)
+    check_tickets(EIGHT, 1)
+    check_tickets(TicketSecretFile("missing"), 604_800)
+    check_tickets(None, 43_200.0)
+    for secret in (EIGHT, lambda: EIGHT, TicketSecretFile(path)):
+        assert load_secret(secret) == LoadedSecret(EIGHT)
+    path.write_bytes(SEVEN)
+    for secret, what in (
+        (lambda: SEVEN, "^the ticket secret that the callable returned"),
+        (TicketSecretFile(path), f"^{re.escape(str(path))} repeats"),
+    ):
+        with pytest.raises(ConfigurationError, match=what):
+            load_secret(secret)
+    with pytest.raises(ConfigurationError, match="^ticket_secret repeats"):
+        check_tickets(SEVEN, 1)
+
+
+@pytest.mark.parametrize(
+    ("secret", "rotation", "setting"), [("text", 1, "ticket_secret"), (None, 604_801, "ticket_rotation")]
+)
+def test_a_mistake_names_its_setting(secret: object, rotation: float, setting: str) -> None:
+    with pytest.raises(ConfigurationError, match=setting) as caught:
+        check_tickets(secret, rotation)
+    assert caught.value.settings == (setting,)
+
+
+@pytest.mark.parametrize("secret", [_fails, _returns_text])
+def test_a_callable_that_fails_names_its_setting(secret: Callable[[], bytes]) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        load_secret(secret)
+    assert caught.value.settings == ("ticket_secret",)
+
+
+def test_the_digest_of_policy_and_trust_stays_what_it_is() -> None:
+    """As with the keys: hosts of two versions of this package must agree."""
+    profile = INTERMEDIATE.with_ciphers("ECDHE-RSA-AES128-GCM-SHA256", "ECDHE-ECDSA-AES128-GCM-SHA256")
+    profile = profile.with_ciphersuites("TLS_AES_256_GCM_SHA384", "TLS_AES_128_GCM_SHA256").with_groups("X25519")
+    said = (
+        b'["TLSv1.2", "TLSv1.3", ["TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384"], '
+        b'["ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-RSA-AES128-GCM-SHA256"], ["X25519"], "required", "A", "list"]'
+    )
+    assert ends_of(profile, "required", "A", "list") == hashlib.sha256(said).digest()
+
+
+@pytest.mark.parametrize(
+    ("rotation", "now", "epochs"),
+    [
+        (Rotation(100.0), 200.0, Epochs(2, (), 200.0, 300.0)),
+        (Rotation(100.0), 299.0, Epochs(2, (), 200.0, 300.0)),
+        (Rotation(100.0, 5.0, 10.0), 209.0, Epochs(2, (1,), 200.0, 210.0)),
+        (Rotation(100.0, 5.0, 10.0), 210.0, Epochs(2, (), 210.0, 295.0)),
+        (Rotation(100.0, 5.0, 10.0), 295.0, Epochs(2, (3,), 295.0, 300.0)),
+        (Rotation(100.0, 60.0, 60.0), 250.0, Epochs(2, (3, 1), 240.0, 260.0)),
+        (Rotation(100.0, 150.0, 0.0), 250.0, Epochs(2, (4,), 250.0, 300.0)),
+    ],
+)
+def test_from_when_until_when_the_epochs_are_these(rotation: Rotation, now: float, epochs: Epochs) -> None:
+    assert rotation.at(now) == epochs
+
+
+@pytest.mark.parametrize(
+    ("period", "lead", "overlap"), [(43_200.0, 60.0, 3600.0), (720.0, 60.0, 60.0), (120.0, 10.0, 10.0)]
+)
+def test_lead_and_overlap_are_a_twelfth_and_the_lead_is_a_minute_at_most(
+    period: float, lead: float, overlap: float
+) -> None:
+    assert Rotation.gentle(period) == Rotation(period, pytest.approx(lead), pytest.approx(overlap))  # type: ignore[arg-type]

@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 SECONDS ?= 300
 MINUTES ?= 10
+TENTHS ?= 10
 BIN := $(VENV)/bin
 SOURCES := $(shell find asgi_tls demo_app -type f ! -name '*.pyc') pyproject.toml README.md
 
@@ -62,9 +63,9 @@ fuzz: $(VENV)/installed  ## fuzz what parses bytes from outside, for SECONDS=300
 soak: $(VENV)/installed system-packages  ## serve under all kinds of traffic while everything around the servers fails, for MINUTES=10
 	$(BIN)/python tests/soak/run.py --minutes $(MINUTES)
 
-mutants: $(VENV)/installed  ## change the package in one place at a time, and see whether a test notices; ROOMS="profile hsts" for some
+mutants: $(VENV)/installed  ## change the package in one place at a time, and see whether a test notices; ROOMS="profile hsts" for some, TENTHS=2 for a sample
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "mutmut>=3.8,<4"
-	$(BIN)/python tests/mutants/run.py $(ROOMS)
+	$(BIN)/python tests/mutants/run.py --tenths $(TENTHS) $(ROOMS)
 
 matrix: $(VENV)/installed  ## run the quick tests under every Python that this machine can have
 	$(BIN)/python tests/matrix/run.py --update

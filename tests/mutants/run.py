@@ -1,6 +1,6 @@
 """`make mutants`: change the package in one small place at a time, and see whether a test notices (mutmut).
 
-    python tests/mutants/run.py [ROOM…] [--share 90] [--processes 2]
+    python tests/mutants/run.py [ROOM…] [--tenths 10] [--share 90] [--processes 2]
 
 Each room is tested by its quick test files, in a directory of its own below `.mutants/`. A mutant that was killed is
 not run again while its function stays the same. Wording is not mutated: a line that begins with a text, names a fix,
@@ -17,6 +17,7 @@ import contextlib
 import difflib
 import json
 import os
+import random
 import re
 import shutil
 import subprocess
@@ -31,7 +32,7 @@ REPOSITORY: Final = Path(__file__).parents[2]
 KEPT: Final = REPOSITORY / ".mutants"
 SURVIVORS: Final = Path(__file__).with_name("survivors.toml")
 
-_WORDING: Final = (r'^\s*f?"[^"]* ', r"\bfix=", r"^\s*raise \w+\(")
+_WORDING: Final = (r'^\s*f?"[^"]* ', r"\bfix=", r"^\s*raise [\w.]+\(")
 _KILLED: Final = frozenset({1, 3, -11, 24, -24, 36, 152, 255})
 """Exit statuses: a test failed, pytest or the process broke, or the time was over."""
 
@@ -85,6 +86,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("rooms", nargs="*", metavar="ROOM", help=", ".join(ROOMS))
     parser.add_argument("--share", type=float, default=90, help="percent of the mutants that tests must kill")
+    parser.add_argument("--tenths", type=int, default=10, help="how many of ten mutants to run, the same each time")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     arguments = parser.parse_args()
     if unknown := set(arguments.rooms) - set(ROOMS):
@@ -93,7 +95,7 @@ def main() -> int:
     enough = True
     for name in arguments.rooms or ROOMS:
         try:
-            results = run(name, ROOMS[name], arguments.processes)
+            results = run(name, ROOMS[name], arguments.processes, arguments.tenths)
         except FailedError as error:
             print(error, flush=True)
             enough = False
@@ -117,13 +119,15 @@ def listed() -> Callable[[Change], bool]:
     return lambda change: change in changes or any(pattern.search(change.now) for pattern in patterns)
 
 
-def run(name: str, room: Room, processes: int) -> list[tuple[Change, bool]]:
+def run(name: str, room: Room, processes: int, tenths: int) -> list[tuple[Change, bool]]:
     """Each mutant of a room, and whether a test killed it."""
     work = KEPT / name
     stage(work, room)
+    digits = "".join(random.Random(0).sample("0123456789", tenths))
+    chosen = [f"*[{digits}]"] if tenths < 10 else []
     with (work / "said").open("w", encoding="utf-8") as said:
         done = subprocess.run(
-            [Path(sys.executable).with_name("mutmut"), "run", "--max-children", str(processes)],
+            [Path(sys.executable).with_name("mutmut"), "run", "--max-children", str(processes), *chosen],
             cwd=work,
             env={**os.environ, "PYTHONPATH": str(work / "mutants/src")},
             stdout=said,
@@ -157,7 +161,12 @@ def stage(work: Path, room: Room) -> None:
     }
     lines = "\n".join(f"{key} = {json.dumps(value)}" for key, value in settings.items())
     project = (REPOSITORY / "pyproject.toml").read_text(encoding="utf-8")
-    (work / "pyproject.toml").write_text(f"{project}\n[tool.mutmut]\n{lines}\n", encoding="utf-8")
+    settings_file = work / "pyproject.toml"
+    ours = f"\n[tool.mutmut]\n{lines}\n"
+    if settings_file.exists() and not settings_file.read_text(encoding="utf-8").endswith(ours):
+        shutil.rmtree(work / "mutants")  # its numbers may mean other mutants
+        (work / "mutants/src").mkdir(parents=True)
+    settings_file.write_text(project + ours, encoding="utf-8")
     for meta in (work / "mutants").rglob("*.meta"):  # new tests may kill what lived
         stored = json.loads(meta.read_bytes())
         codes = stored["exit_code_by_key"]
@@ -179,6 +188,8 @@ def results_of(work: Path, module: Path) -> Iterator[tuple[Change, bool]]:
         return [line.strip() for line in lines[first - 1 : last] if "def x" not in line]
 
     for key, code in codes.items():
+        if code is None:  # outside of the sample
+            continue
         mutant = key.rpartition(".")[2]
         function = mutant.partition("__mutmut_")[0]
         changed = list(difflib.ndiff(source(f"{function}__mutmut_orig"), source(mutant)))

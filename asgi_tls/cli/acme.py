@@ -8,6 +8,7 @@ import contextlib
 import dataclasses
 import functools
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -134,6 +135,7 @@ def issue(source: ACME, force: bool) -> None:
     from asgi_tls.renewal.acme.records import read_record
     from asgi_tls.renewal.acme.start import prepare
 
+    _check_owner(source)
     prepare([source])
     events: list[ACMEEvent] = []
 
@@ -158,6 +160,7 @@ def revoke(source: ACME, reason: str) -> None:
     from asgi_tls.renewal.acme.start import check_package
 
     check_package()
+    _check_owner(source)
     from asgi_tls.renewal.acme.orders import revoke as revoke_by
     from asgi_tls.renewal.acme.records import read_record, store_record
 
@@ -218,6 +221,18 @@ def dns_record(source: ACME) -> None:
                 click.echo(f'{name}. CAA 0 {kind} "{issuer}{account}{methods}"')
         if "dns-01" in source.challenges:
             click.echo(f"; {source.directory} looks for TXT records at _acme-challenge.{name}.")
+
+
+def _check_owner(source: ACME) -> None:
+    """What root writes, the server of another user cannot read: its renewals would end. Raises ConfigurationError."""
+    local = source.storage.local
+    if not hasattr(os, "geteuid") or not local.exists() or (owner := local.stat().st_uid) == os.geteuid():
+        return
+    raise ConfigurationError(
+        f"the ACME storage {local} belongs to another user (uid {owner}), who could not read what this command writes",
+        fix=f"Run it as that user: sudo -u '#{owner}' asgi-tls acme …",
+        settings=("acme_storage",),
+    )
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -29,3 +30,17 @@ def test_a_name_and_its_wildcard_have_a_record_each(tmp_path: Path) -> None:
         "a.test. CAA 0 issue ",
         "a.test. CAA 0 issuewild ",
     ]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+@pytest.mark.parametrize("command", [("issue",), ("revoke", "--yes")], ids=" ".join)
+def test_root_writes_nothing_that_the_user_of_the_server_could_not_read(
+    tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    storage = tmp_path / "storage"
+    storage.mkdir(mode=0o700)
+    os.chown(storage, 65534, 65534)
+    status, said = run(asgi_tls("acme", *command, DIRECTORY, f"--tls-acme-storage={storage}", "--tls-acme=a.test"))
+    assert status == 3
+    assert "sudo -u '#65534'" in said
+    assert not [*storage.iterdir()]

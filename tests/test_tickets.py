@@ -190,6 +190,9 @@ def test_files_that_cannot_be_read(files: Files, tmp_path: Path) -> None:
         ServerTLS(files.ecdsa, ticket_secret=TicketSecretFile(tmp_path / "ticket.key")).check()
     with pytest.raises(UnreadableFileError, match="is a directory"):
         ServerTLS(files.ecdsa, ticket_secret=TicketSecretFile(tmp_path)).check()
+    (tmp_path / "ticket.key").touch()
+    with pytest.raises(EmptyFileError, match="Write the ticket secret again"):
+        ServerTLS(files.ecdsa, ticket_secret=TicketSecretFile(tmp_path / "ticket.key")).check()
 
 
 def _fails() -> bytes:

@@ -60,7 +60,12 @@ ROOMS: Final = {
     ),
     "chain": Room(
         ("certificate/chain.py", "certificate/validation.py"),
-        ("certificate/test_certificate.py", "certificate/test_certificate_errors.py"),
+        (
+            "certificate/test_certificate.py",
+            "certificate/test_certificate_errors.py",
+            "certificate/test_bundles.py",
+            "certificate/test_odd_certificates.py",
+        ),
     ),
 }
 

@@ -45,6 +45,11 @@ class Room:
     tests: tuple[str, ...]
 
 
+def below(directory: str, pattern: str, names: str) -> tuple[str, ...]:
+    """The files of these names, such as `renewal/test_state.py` of `test_{}.py`."""
+    return tuple(f"{directory}/{pattern.format(name)}" for name in names.split())
+
+
 ROOMS: Final = {
     "profile": Room(("profile.py",), ("test_profile.py",)),
     "hostnames": Room(("hostnames.py",), ("test_hostnames.py",)),
@@ -52,20 +57,33 @@ ROOMS: Final = {
     "redirect": Room(("middleware/redirect.py",), ("middleware/test_redirect.py",)),
     "tickets": Room(("tickets.py",), ("test_tickets.py",)),
     "stapling": Room(
-        ("stapling/ocsp.py", "stapling/schedule.py"), ("stapling/test_ocsp.py", "stapling/test_schedule.py")
+        below("stapling", "{}.py", "ocsp schedule"),
+        below("stapling", "test_{}.py", "ocsp schedule"),
     ),
     "acme-schedule": Room(
-        ("renewal/acme/schedule.py", "renewal/acme/records.py"),
-        ("renewal/acme/test_schedule.py", "renewal/acme/test_records.py"),
+        below("renewal/acme", "{}.py", "schedule records"),
+        below("renewal/acme", "test_{}.py", "schedule records"),
+    ),
+    "acme": Room(
+        below("renewal/acme", "{}.py", "account answers ca problems source start"),
+        below("renewal/acme", "test_{}.py", "account answers problems source start"),
+    ),
+    "renewal": Room(
+        below("renewal", "{}.py", "expiry inventory names stamps state"),
+        below("renewal", "test_{}.py", "inventory names stamps state"),
     ),
     "chain": Room(
-        ("certificate/chain.py", "certificate/validation.py"),
-        (
-            "certificate/test_certificate.py",
-            "certificate/test_certificate_errors.py",
-            "certificate/test_bundles.py",
-            "certificate/test_odd_certificates.py",
-        ),
+        below("certificate", "{}.py", "chain validation"),
+        below("certificate", "test_{}.py", "bundles certificate certificate_errors odd_certificates"),
+    ),
+    "certificate": Room(
+        below("certificate", "{}.py", "by_name by_openssl directory distinguished keyfile loaded material password")
+        + below("certificate", "{}.py", "pem private_key self_signed sources trust"),
+        ("certificate",),
+    ),
+    "context": Room(
+        below("context", "{}.py", "certified client_context policy proof server_context"),
+        below("context", "test_{}.py", "client_ca_names client_context proof server_context"),
     ),
 }
 

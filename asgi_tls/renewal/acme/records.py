@@ -44,7 +44,7 @@ def read_account(storage: Storage, ca: CA) -> str | None:
     """The URL of the account with this CA; None where none is known. Raises OSError."""
     data = storage.load(stored_as(ca.url))
     with contextlib.suppress(ValueError, TypeError, LookupError):
-        return None if data is None else str(json.loads(data)["url"])
+        return str(json.loads(data or b"")["url"])
     return None
 
 

@@ -189,6 +189,29 @@ def test_a_span_of_time_in_words(seconds: float, words: str) -> None:
     assert decide(record, NOW).why == f"4 certificates were issued within {words}"
 
 
+@pytest.mark.parametrize(
+    ("again_at", "not_after", "wanted"),
+    [
+        (NOW, NOW + 1, True),
+        (NOW + 1, NOW + 1, False),
+        (NOW + DAY, NOW + 1, False),
+        (NOW + DAY + 1, NOW + 1, True),  # nothing is put off for so long: the clock was set back
+        (NOW, NOW, False),
+        (NOW, None, False),
+    ],
+)
+def test_whom_the_ca_is_asked_about(again_at: float, not_after: float | None, wanted: bool) -> None:
+    record = Record(certificate_id="a.b", not_after=not_after, window_again_at=again_at)
+    assert wants_window(record, NOW) is wanted
+    assert not wants_window(replace(record, certificate_id=None), NOW)
+
+
+def test_no_list_of_moments_grows_for_ever() -> None:
+    many = Record(issued=(NOW,) * 150, failed_validations=(NOW,) * 150)
+    assert len(issued(before=many).issued) == 101
+    assert len(failed(many, NOW, 0.5, kind="dns-record", reason="").failed_validations) == 101
+
+
 FAILURES = [60.0, 600.0, 1800.0, 3600.0, 7200.0, 14400.0, 21600.0, 21600.0]
 
 
@@ -424,6 +447,7 @@ def test_what_is_stored_is_text_that_a_person_can_read() -> None:
         ({"ca": "x" * 1001}, {"ca": "x" * 1000}),
         ({"certificate_id": 5}, {"certificate_id": "5"}),
         ({"failures": 1_000_000, "turn": 0}, {"failures": 1_000_000}),
+        ({"turn": 3, "unfinished": 2}, {"turn": 3, "unfinished": 2}),
         ({"again_at": 1e12, "renew_at": -1e12}, {"again_at": 1e12, "renew_at": -1e12}),
         ({"issued": [*range(101)]}, {"issued": tuple(map(float, range(1, 101)))}),
         ({"failed_validations": [*range(101)]}, {"failed_validations": tuple(map(float, range(1, 101)))}),

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
@@ -26,10 +26,13 @@ def self_signed(
     not_before: datetime,
     not_after: datetime,
     *,
+    key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | None = None,
     critical: x509.ExtensionType | None = None,
 ) -> tuple[bytes, bytes]:
-    """A certificate for canonical names, and its new ECDSA key: both PEM. `critical` is a further extension."""
-    key = ec.generate_private_key(ec.SECP256R1())
+    """A certificate for canonical names, and its key, by default a new ECDSA key: both PEM. `critical` is a further
+    extension.
+    """
+    key = ec.generate_private_key(ec.SECP256R1()) if key is None else key
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
     builder = (
         x509.CertificateBuilder()

@@ -386,9 +386,14 @@ def check_group(name: str, certificates: Sequence[Certificate]) -> None:
                 fix="Remove one of them, or set each for its own host name.",
             )
         kinds[kind] = certificate
-        if name != DEFAULT and not certificate.covers(name):
+        if name != DEFAULT and not certificate.covers(name) and not _stands_in(certificate):
             raise ConfigurationError(
                 f"{certificate.source} is set for {name!r}, but its names are "
                 f"{', '.join(certificate.subject_alt_names)}",
                 fix="Set it for one of its names, or get a certificate for this one.",
             )
+
+
+def _stands_in(certificate: Certificate) -> bool:
+    """Whether it is served until ACME has issued one with all names."""
+    return any(each.code == "acme-placeholder" for each in certificate.warnings)

@@ -273,11 +273,11 @@ class ACME:
         return replace(certificate, warnings=(*certificate.warnings, Notice("acme-expired", text)))
 
     def _stand_in(self, purpose: Purpose) -> Certificate:
-        if (certificate := closest(self._others(purpose), self.names)) is not None:
+        if (certificate := closest(self._others(purpose), self.names, self.key)) is not None:
             return certificate
         key = self.names, self.key
         if key not in _placeholders:
-            _placeholders[key] = self_signed_for(self.names, str(self))
+            _placeholders[key] = self_signed_for(self.names, self.key, str(self))
         return _placeholders[key]
 
     def _others(self, purpose: Purpose) -> Iterator[Certificate]:

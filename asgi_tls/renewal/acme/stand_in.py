@@ -10,31 +10,37 @@ from typing import Final
 from asgi_tls.certificate import Certificate
 from asgi_tls.certificate.material import Material
 from asgi_tls.events import Notice
+from asgi_tls.renewal.acme.ca import KeyType
 
 _DAYS: Final = 90
+_RSA_BITS: Final = 2048
 
 
-def self_signed_for(names: Sequence[str], title: str) -> Certificate:
+def self_signed_for(names: Sequence[str], kind: KeyType, title: str) -> Certificate:
     """A self-signed certificate, which no client accepts. `title` names the source in messages."""
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
     from asgi_tls.certificate.self_signed import self_signed
     from asgi_tls.certificate.validation import validate
 
     now = datetime.now(UTC)
-    made = self_signed("placeholder until ACME issues", names, now - timedelta(hours=1), now + timedelta(days=_DAYS))
+    begin, end = now - timedelta(hours=1), now + timedelta(days=_DAYS)
+    key = rsa.generate_private_key(65537, _RSA_BITS) if kind == "rsa" else None
+    made = self_signed("placeholder until ACME issues", names, begin, end, key=key)
     certificate = validate(title, Material("certificate", b"".join(made)), None, None, "server")
     text = "no certificate has been issued yet; a self-signed placeholder, which clients refuse, is served until then"
     return replace(certificate, warnings=(Notice("acme-placeholder", text),))
 
 
-def closest(found: Iterable[Certificate], names: Sequence[str]) -> Certificate | None:
-    """The one that is valid now and has most of these names, then the one that is valid for longest: a name that was
-    added must not take the others away, nor must another CA or type of key.
+def closest(found: Iterable[Certificate], names: Sequence[str], kind: KeyType) -> Certificate | None:
+    """The one with such a key that is valid now and has most of these names, then the one that is valid for longest: a
+    name that was added must not take the others away, nor must another CA.
     """
     now = datetime.now(UTC)
     shared = [
         (len(set(names).intersection(each.subject_alt_names)), each.not_after, each)
         for each in found
-        if each.not_before <= now <= each.not_after
+        if each.not_before <= now <= each.not_after and each.key_type.lower().startswith(kind)
     ]
     count, _, best = max(shared, key=lambda each: each[:2], default=(0, now, None))
     if best is None or not count:

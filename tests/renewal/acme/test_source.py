@@ -106,12 +106,25 @@ def test_a_name_more_or_another_ca_takes_nothing_away_until_its_certificate_is_t
     before = source(tmp_path, "a.test", "b.test")
     store(before, PKI("first").leaf("a.test", "b.test"))
     store(source(tmp_path, "a.test"), PKI("second").leaf("a.test"))
-    for changed in (source(tmp_path, "new.test", "b.test", "a.test"), source(tmp_path, "a.test", "b.test", key="rsa")):
+    for changed in (
+        source(tmp_path, "new.test", "b.test", "a.test"),
+        source(tmp_path, "a.test", "b.test", directory="letsencrypt-staging"),
+    ):
         certificate = changed.load()
         assert certificate.subject_alt_names == ("a.test", "b.test")
         assert [each.code for each in certificate.warnings] == ["acme-placeholder"]
         assert changed.paths == (changed.path,)
     assert source(tmp_path, "c.test").load().subject_alt_names == ("c.test",)
+    assert source(tmp_path, "a.test", "b.test", key="rsa").load().key_type == "RSA 2048"
+
+
+@pytest.mark.parametrize("stored", [False, True], ids=["at first", "with another certificate"])
+def test_a_server_starts_before_there_is_a_certificate(tmp_path: Path, stored: bool) -> None:
+    if stored:
+        store(source(tmp_path, "a.test"), PKI("first").leaf("a.test"))
+    both = [source(tmp_path, "a.test", "b.test"), source(tmp_path, "a.test", "b.test", key="rsa")]
+    ServerTLS({"a.test": both, "b.test": both}).check()
+    ServerTLS(both).check()
 
 
 def test_what_has_expired_stands_in_for_nothing(tmp_path: Path) -> None:

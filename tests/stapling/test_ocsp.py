@@ -46,7 +46,7 @@ GOOD = {
     "delegated, Ed25519": {"by": signer(PKI_, key="ed25519")},
     "SHA-256 in the certID": {"certid": hashes.SHA256()},
     "SHA-384": {"digest": hashes.SHA384()},
-    "a clock that is a little ahead": {"this_update": 4 * MINUTE, "next_update": HOUR},
+    "a clock that is a little ahead": {"this_update": 5 * MINUTE, "next_update": HOUR},
     "without nextUpdate": {"this_update": -MINUTE, "next_update": None},
     "its last minute": {"next_update": MINUTE},
 }
@@ -74,7 +74,10 @@ BAD = {
     "revoked long ago, expired": (
         {"status": REVOKED, "this_update": -8 * DAY, "next_update": -DAY}, "expired", "expired on",
     ),
-    "in the future": ({"this_update": HOUR, "next_update": DAY}, "invalid", "in the future"),
+    "in the future": (
+        {"this_update": 5 * MINUTE + timedelta(seconds=1), "next_update": DAY}, "invalid", "in the future",
+    ),
+    "far in the future": ({"this_update": HOUR, "next_update": DAY}, "invalid", "in the future"),
     "signed by the leaf": ({"by": LEAF}, "invalid", "does not allow signing OCSP responses"),
     "signed by the root": ({"by": PKI_.root}, "invalid", "whose certificate the issuer did not sign"),
     "signed by another CA's delegate": ({"by": signer(FOREIGN)}, "invalid", "the issuer did not sign"),

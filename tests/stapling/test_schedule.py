@@ -54,6 +54,7 @@ def test_pauses_grow_and_are_shorter_near_the_end_of_the_response(
     [
         (0.0, 5.0, 4.9, False, False),
         (0.0, 5.0, 5.0, False, True),
+        (1e9, 1e9 + 5.0, 1e9 + 4.9, False, False),
         (0.0, 2 * HOUR, 0.0, False, False),
         (0.0, 2 * HOUR + 1, 0.0, False, True),  # no pause is that long: the clock was set back
         (0.0, 5.0, 10.0, True, False),

@@ -66,8 +66,9 @@ REVOKED, UNKNOWN = ocsp.OCSPCertStatus.REVOKED, ocsp.OCSPCertStatus.UNKNOWN
 
 BAD = {
     "revoked": ({"status": REVOKED}, "revoked", "has revoked the certificate on .* \\(keyCompromise\\)"),
+    "revoked for no reason": ({"status": REVOKED, "reason": None}, "revoked", "revoked the certificate on .* UTC$"),
     "revoked, by a delegate": ({"status": REVOKED, "by": DELEGATE}, "revoked", "has revoked"),
-    "unknown": ({"status": UNKNOWN}, "unknown", "does not know"),
+    "unknown": ({"status": UNKNOWN}, "unknown", "^the responder does not know the certificate$"),
     "expired": ({"this_update": -8 * DAY, "next_update": -MINUTE}, "expired", "expired on"),
     "expired just now": ({"next_update": timedelta(0)}, "expired", "expired on"),
     "old, without nextUpdate": ({"this_update": -2 * HOUR, "next_update": None}, "expired", "expired on"),
@@ -107,6 +108,9 @@ def test_bad(how: dict[str, object], status: str, says: str) -> None:
     found = answer(made(**how))
     assert (found.status, found.is_good) == (status, False), found
     assert re.search(says, found.msg)
+    # When it was said and by whom is told where the CA itself has said it.
+    said = status in {"revoked", "unknown"}
+    assert (found.this_update, found.responder is not None) == (NOW - HOUR if said else None, said)
 
 
 def test_a_signature_by_another_key() -> None:

@@ -44,6 +44,7 @@ def respond(
     digest: hashes.HashAlgorithm | None = None,
     certid: hashes.HashAlgorithm | None = None,
     now: datetime | None = None,
+    reason: x509.ReasonFlags | None = x509.ReasonFlags.key_compromise,
 ) -> bytes:
     """A response in DER, signed by the issuer or `by` another; times are seen from `now`."""
     now = now or datetime.now(UTC)
@@ -59,7 +60,7 @@ def respond(
             this_update=now + this_update,
             next_update=None if next_update is None else now + next_update,
             revocation_time=now - HOUR if revoked else None,
-            revocation_reason=x509.ReasonFlags.key_compromise if revoked else None,
+            revocation_reason=reason if revoked else None,
         )
         .responder_id(ocsp.OCSPResponderEncoding.NAME if by_name else ocsp.OCSPResponderEncoding.HASH, by.certificate)
     )

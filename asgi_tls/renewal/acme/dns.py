@@ -5,11 +5,13 @@ interfaces of some hundred providers.
 from __future__ import annotations
 
 import contextlib
+import queue
 import shlex
 import shutil
 import subprocess
+import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import Any, Final
@@ -142,6 +144,32 @@ class DNSLexicon:
         # The type alone: what a provider's answer says may have the credentials in it.
         kind = "no zone" if first is None else type(first).__name__
         raise failure("dns-record", f"{self.provider} did not {action} the TXT record {record}: {kind}")
+
+
+def meanwhile(work: Callable[[], None], alive: Callable[[], None]) -> None:
+    """Do it in a thread, and call `alive` each second until it ends: a record may take minutes, and whoever orders has
+    to hold its lock. Raises what either raises.
+    """
+    ended = queue.SimpleQueue[BaseException | None]()
+
+    def run() -> None:
+        try:
+            work()
+        except BaseException as error:  # noqa: BLE001 -- for whoever waits
+            ended.put(error)
+        else:
+            ended.put(None)
+
+    threading.Thread(target=run, name="asgi_tls-acme-dns", daemon=True).start()
+    while True:
+        try:
+            error = ended.get(timeout=1.0)
+        except queue.Empty:
+            alive()
+            continue
+        if error is not None:
+            raise error
+        return
 
 
 def record_of(name: str) -> str:

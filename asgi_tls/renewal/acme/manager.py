@@ -23,6 +23,7 @@ from asgi_tls.renewal.acme.account import dns_value, new_account_key
 from asgi_tls.renewal.acme.agent import Job, Presented
 from asgi_tls.renewal.acme.board import MIRROR_SECONDS, Board, answer_by
 from asgi_tls.renewal.acme.ca import CA, ChallengeType, Issued, OrderRequest
+from asgi_tls.renewal.acme.dns import meanwhile
 from asgi_tls.renewal.acme.event import event_of
 from asgi_tls.renewal.acme.problems import ACMEError
 from asgi_tls.renewal.acme.records import forget_account, read_account, read_record, store_account, store_record
@@ -46,6 +47,7 @@ from asgi_tls.renewal.acme.storage import Fence, StaleFenceError, Storage, holdi
 logger = logging.getLogger("asgi_tls")
 
 _LEASE: Final = 90.0
+_RECORD_SECONDS: Final = 200.0  # more than a command of the user's may take
 _EXTEND: Final = 10.0
 _LONGEST_LOOK: Final = 5.0
 """Seconds after which what others have stored is read again."""
@@ -227,8 +229,8 @@ class Manager:
             self._board.mirror()
 
         def present(asked: Presented) -> None:
-            if asked.challenge == "dns-01" and source.dns is not None:
-                source.dns.present(asked.name, dns_value(asked.key_authorization))
+            if (dns := source.dns) is not None and asked.challenge == "dns-01":
+                meanwhile(lambda: dns.present(asked.name, dns_value(asked.key_authorization)), alive)
                 return
             self._board.put_up(asked, fence)
             for _ in range(2 if asked.certificate else 0):  # until every process and host has mirrored it
@@ -236,8 +238,8 @@ class Manager:
                 alive()
 
         def clean(asked: Presented) -> None:
-            if asked.challenge == "dns-01" and source.dns is not None:
-                source.dns.clean(asked.name, dns_value(asked.key_authorization))
+            if (dns := source.dns) is not None and asked.challenge == "dns-01":
+                meanwhile(lambda: dns.clean(asked.name, dns_value(asked.key_authorization)), alive)
             else:
                 self._board.take_down(asked, fence)
 
@@ -254,6 +256,7 @@ class Manager:
             account_key=account_key,
             account_url=read_account(self._storage, ca),
             dns=source.dns if ours and challenge == "dns-01" else None,
+            seconds=Job.seconds + (_RECORD_SECONDS * len(source.names) if challenge == "dns-01" else 0.0),
         )
         return agent.order(job, alive=alive, present=present, clean=clean)
 

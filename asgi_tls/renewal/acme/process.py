@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 from asgi_tls.renewal.acme.account import dns_value, load_account_key
 from asgi_tls.renewal.acme.agent import Job
 from asgi_tls.renewal.acme.ca import OrderRequest
+from asgi_tls.renewal.acme.dns import meanwhile
 from asgi_tls.renewal.acme.problems import ACMEError
 from asgi_tls.renewal.acme.validation import challenge_pair
 
@@ -49,7 +50,8 @@ class _Solver:
 
     def present(self, name: str, challenge_type: str, _token: str, key_authorization: str) -> None:
         if self._dns is not None:
-            self._dns.present(name, dns_value(key_authorization))
+            value = dns_value(key_authorization)
+            meanwhile(lambda: self._dns.present(name, value), self._alive)
             return
         pair = None
         if challenge_type == "tls-alpn-01":
@@ -58,9 +60,13 @@ class _Solver:
 
     def clean(self, name: str, challenge_type: str, _token: str, key_authorization: str) -> None:
         if self._dns is not None:
-            self._dns.clean(name, dns_value(key_authorization))
+            value = dns_value(key_authorization)
+            meanwhile(lambda: self._dns.clean(name, value), self._alive)
         else:
             self._ask("clean", name, challenge_type, key_authorization)
+
+    def _alive(self) -> None:
+        self._parent.ask("alive")
 
     def _ask(self, say: str, name: str, challenge: str, key_authorization: str, certificate: Any = None) -> None:
         self._parent.ask(

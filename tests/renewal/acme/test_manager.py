@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from fake_ca import FakeCA, refused
 
 from asgi_tls import ACME
 from asgi_tls.events import ACMEEvent
+from asgi_tls.renewal.acme.dns import DNSCommand
 from asgi_tls.renewal.acme.manager import Manager
 
 NAME = "www.example.test"
@@ -25,8 +26,13 @@ class Process:
         self.source = source
         self.events: list[ACMEEvent] = []
         self.is_over = False
+        self.beat: Callable[[], object] = lambda: None
         source.storage.check()
-        self.manager = Manager([source], tell=self._tell, is_over=lambda: self.is_over, nudge=lambda: None)
+        self.manager = Manager([source], tell=self._tell, is_over=self._is_over, nudge=lambda: None)
+
+    def _is_over(self) -> bool:
+        self.beat()
+        return self.is_over
 
     def _tell(self, event: Any) -> None:
         self.events.append(event)
@@ -135,3 +141,39 @@ def test_what_ends_the_child_is_told_in_its_own_words(
     process = Process(source(ca, tmp_path))
     assert process.order() == [("obtaining", None), ("failed", "acme-refused")]
     assert "RuntimeError: a broken package" in process.events[-1].msg
+
+
+SCRIPT = """#!/bin/sh
+touch started
+for i in $(seq 600); do test -e seen && exit 0; sleep 0.1; done
+exit 1
+"""
+
+
+class Slow:
+    """A provider of the user's own, which ends when its server has shown a sign of life."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def present(self, _name: str, _value: str) -> None:
+        (self._directory / "started").touch()
+        until((self._directory / "seen").exists)
+
+    def clean(self, _name: str, _value: str) -> None:
+        pass
+
+
+@pytest.mark.parametrize("kind", ["a command", "an object"])
+def test_a_dns_record_that_takes_long_keeps_its_order_alive(
+    ca: FakeCA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """A lock ends where its holder shows no sign of life, and a child that says nothing is killed."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "set").write_text(SCRIPT)
+    provider = Slow(tmp_path) if kind == "an object" else DNSCommand("sh set")
+    storage = tmp_path / "storage"
+    made = ACME(NAME, directory=ca.ca.url, ca_file=ca.ca_file, storage=storage, dns=provider)
+    process = Process(made)
+    process.beat = lambda: (tmp_path / "started").exists() and (tmp_path / "seen").write_text("")
+    assert process.order() == OBTAINED

@@ -70,7 +70,7 @@ mutants: $(VENV)/installed  ## change the package in one place at a time, and se
 matrix: $(VENV)/installed  ## run the quick tests under every Python that this machine can have
 	$(BIN)/python tests/matrix/run.py --update
 
-bench: $(VENV)/installed  ## measure, side by side with other servers, and write docs/benchmarks.md; SHORT=1, COUNT=1, NAMES=traffic
+bench: $(VENV)/installed system-packages  ## measure, side by side with other servers, and write docs/benchmarks.md; SHORT=1, COUNT=1, NAMES=traffic
 	$(BIN)/python -m bench $(if $(SHORT),--short) $(if $(COUNT),--count) $(NAMES)
 
 # The tests run against the installed wheel, as users get it, so a changed source installs it again.

@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import ssl
 import subprocess
@@ -191,6 +192,7 @@ def test_a_certificate_of_another_ca_is_never_made_again(files: Files, tmp_path:
     assert not home.exists()
 
 
+@pytest.mark.skipif(shutil.which("make") is None, reason="there is no make")
 def test_make_demo_serves_it(tmp_path: Path) -> None:
     """The recipe's last line, with this environment in the place of the one that make would install."""
     outside = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}  # of `make test`

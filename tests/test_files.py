@@ -20,7 +20,8 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give fi
 
 def test_where_data_lives(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    for name in ("XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("ASGI_TLS_HOME", "")
     assert files.data_directory() == tmp_path / ".local/share/asgi-tls"
     assert files.user_directory("cache") == tmp_path / ".cache"

@@ -214,6 +214,21 @@ def test_settings_that_make_no_sense_are_refused(settings: dict[str, Any]) -> No
         redirecting(**settings)
 
 
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"https_port": 65536}, "https_port is 65536"),
+        ({"port_map": {80: 0}}, "a port in port_map is 0"),
+        ({"port_map": {0: 443}}, "a port in port_map is 0"),
+        ({"redirect_status": 303}, r"redirect_status is 303\. Choose one of 301, 302, 307, 308\.$"),
+        ({"exempt": "/health"}, r"exempt is the string '/health'\. Write exempt=\['/health'\]\.$"),
+    ],
+)
+def test_a_wrong_setting_is_named(settings: dict[str, Any], says: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"^{says}"):
+        redirecting(**settings)
+
+
 def test_a_websocket_is_denied_with_the_way_to_go() -> None:
     reply = call(redirecting(), websocket_scope(query_string=b"a=1"))
     assert [each["type"] for each in reply.messages] == [
@@ -363,6 +378,12 @@ def test_http_1_0_has_no_host_and_goes_to_the_canonical_one() -> None:
 def test_the_target_of_a_websocket_is_what_its_client_asks_for(version: str, scheme: str) -> None:
     reply = call(redirecting(), websocket_scope(http_version=version))
     assert reply["location"] == f"{scheme}://example.com/"
+
+
+def test_a_websocket_without_a_version_is_one_of_http_1_1() -> None:
+    scope = websocket_scope()
+    del scope["http_version"]
+    assert call(redirecting(), scope)["location"] == "wss://example.com/"
 
 
 def test_redirect_app_redirects_and_has_nothing_else() -> None:

@@ -70,7 +70,7 @@ def _with_source(function: Callable[..., None]) -> Callable[..., None]:
                 function(source=source, **parameters)
             except OSError as error:
                 raise ConfigurationError(
-                    f"the ACME storage cannot be used: {error}",
+                    f"the ACME storage {source.storage} cannot be used: {error}",
                     fix="Run the command as the user of the server, and give the same {acme_storage}.",
                     settings=("acme_storage",),
                 ) from None

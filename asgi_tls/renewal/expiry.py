@@ -80,6 +80,6 @@ def _event(certificate: Certificate, stage: _Stage, now: datetime) -> Certificat
     return CertificateExpiringEvent(
         source=certificate.source,
         not_after=certificate.not_after,
-        days_left=round((certificate.not_after - now) / timedelta(days=1), 2),
+        days_left=round((certificate.not_after - now) / timedelta(days=1), 2) + 0.0,  # without a minus before zero
         severity=stage.severity,
     )

@@ -40,3 +40,8 @@ def event_of(
         renew_at=None if record.renew_at is None else datetime.fromtimestamp(record.renew_at, UTC),
         severity=severity,
     )
+
+
+def shown(moment: float | None) -> str:
+    """A moment in seconds since 1970, for people."""
+    return "" if moment is None else f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%d %H:%M:%S UTC}"

@@ -24,7 +24,7 @@ from asgi_tls.renewal.acme.agent import Job, Presented
 from asgi_tls.renewal.acme.board import MIRROR_SECONDS, Board, answer_by
 from asgi_tls.renewal.acme.ca import CA, ChallengeType, Issued, OrderRequest
 from asgi_tls.renewal.acme.dns import meanwhile
-from asgi_tls.renewal.acme.event import event_of
+from asgi_tls.renewal.acme.event import event_of, shown
 from asgi_tls.renewal.acme.problems import ACMEError
 from asgi_tls.renewal.acme.records import forget_account, read_account, read_record, store_account, store_record
 from asgi_tls.renewal.acme.schedule import (
@@ -120,7 +120,7 @@ class Manager:
                 self._alive()
                 if self._sound and self._troubles:
                     self._troubles.clear()
-                    logger.info("the ACME storage can be used again")
+                    logger.info("the ACME storage %s can be used again", self._storage)
                 time.sleep(MIRROR_SECONDS)
 
     def _mirror(self) -> None:
@@ -137,7 +137,8 @@ class Manager:
             self._sound = False
             if str(error) not in self._troubles and len(self._troubles) < _MOST_TROUBLES:
                 self._troubles.add(str(error))
-                logger.error("the ACME storage cannot be used: %s; what is served stays in use", error)  # noqa: TRY400
+                text = "the ACME storage %s cannot be used: %s; what is served stays in use, and nothing is ordered"
+                logger.error(text, self._storage, error)  # noqa: TRY400
         except Exception:
             logger.exception("ACME failed in a way that it should not; it goes on")
 
@@ -343,7 +344,7 @@ class Manager:
         after = with_window(record, time.time(), random.random(), window, wanted)  # noqa: S311
         self._store_record(watched, after, fence)
         if after.renew_at != record.renew_at:
-            self._report(watched, "scheduled", ca, f"{ca.name} wants it to be replaced at {_shown(after.renew_at)}")
+            self._report(watched, "scheduled", ca, f"{ca.name} wants it to be replaced at {shown(after.renew_at)}")
 
     def _account_key(self) -> bytes | None:
         """The account's key, made for the first order; None while another process makes it. Raises OSError."""
@@ -394,7 +395,3 @@ class Manager:
                 again_at=again_at,
             )
         )
-
-
-def _shown(moment: float | None) -> str:
-    return "" if moment is None else f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%d %H:%M:%S UTC}"

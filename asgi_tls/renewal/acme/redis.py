@@ -67,6 +67,9 @@ class RedisStorage:
         check_url(self.url, _NAMES)
         object.__setattr__(self, "directory", Path(self.directory).absolute())
 
+    def __str__(self) -> str:
+        return f"in Redis, mirrored in {self.directory}"
+
     @property
     def local(self) -> Path:
         return self.directory

@@ -112,6 +112,9 @@ class DirectoryStorage:
     def __post_init__(self) -> None:
         object.__setattr__(self, "path", Path(self.path).absolute())
 
+    def __str__(self) -> str:
+        return str(self.path)
+
     @property
     def local(self) -> Path:
         return self.path

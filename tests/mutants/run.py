@@ -65,9 +65,10 @@ ROOMS: Final = {
         below("renewal/acme", "test_{}.py", "schedule records"),
     ),
     "renewal": Room(
-        below("renewal", "{}.py", "expiry inventory names stamps state"),
-        below("renewal", "test_{}.py", "inventory names stamps state"),
+        below("renewal", "{}.py", "expiry names stamps state"),
+        below("renewal", "test_{}.py", "expiry names stamps state"),
     ),
+    "inventory": Room(("renewal/inventory.py",), ("renewal/test_inventory.py",)),
     "chain": Room(
         below("certificate", "{}.py", "chain validation"),
         below("certificate", "test_{}.py", "bundles certificate certificate_errors odd_certificates"),

@@ -89,3 +89,11 @@ def test_an_update_leaves_the_other_names_alone(files: Files) -> None:
     assert after.groups["7.example"] == (renewed,)
     assert [name for name in after.groups if after.groups[name] is not names.groups[name]] == ["7.example"]
     assert "7.example" not in after.updated({"/d/7/fullchain.pem": None}).groups
+
+
+def test_one_curve_is_enough_for_a_name(files: Files) -> None:
+    """Clients that take one take the other: what counts is the kind of key."""
+    loaded = replace(files.ecdsa.load(), ip_addresses=())
+    later = replace(loaded, key_type="ECDSA P-384", not_after=loaded.not_after + timedelta(days=1))
+    rsa = replace(loaded, key_type="RSA 2048")
+    assert Names({}).updated({"/a": loaded, "/b": later, "/c": rsa}).groups["localhost"] == (later, rsa)

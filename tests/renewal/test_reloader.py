@@ -13,7 +13,6 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -26,7 +25,7 @@ from pki import DAY, PKI, Pair
 from renewals import Site
 
 from asgi_tls import PEMFiles, ServerTLS
-from asgi_tls.certificate import Certificate, PasswordFile
+from asgi_tls.certificate import PasswordFile
 from asgi_tls.context.server_context import ServerContext
 from asgi_tls.errors import ConfigurationError, ExpiredError, MissingFileError, NotPEMError
 from asgi_tls.events import (
@@ -37,7 +36,6 @@ from asgi_tls.events import (
     ReloadFailedEvent,
     SessionEvent,
 )
-from asgi_tls.renewal.expiry import ExpiryWatch
 from asgi_tls.tickets import TicketSecretFile
 
 INTERVAL = 0.1
@@ -385,32 +383,6 @@ def test_outside_a_loop_nothing_is_watched(files: Files) -> None:
     context = ServerTLS(files.ecdsa, listeners=[]).create_server_context()
     context.reload()
     assert threading.active_count() == before
-
-
-LIFETIMES = {"90 days": 90 * 24.0, "47 days": 47 * 24.0, "160 hours": 160.0}
-
-
-@pytest.mark.parametrize("hours", LIFETIMES.values(), ids=LIFETIMES)
-def test_expiry_is_told_by_the_share_of_the_lifetime(files: Files, hours: float) -> None:
-    certificate = files.ecdsa.load()
-    hour, watch = DAY / 24, ExpiryWatch()
-    certificate = _lasting(certificate, hours)
-    told: list[tuple[float, str]] = []
-    for number in range(int(hours) + 3):
-        now = certificate.not_before + number * hour
-        told += [(number / hours, event.severity) for event in watch.due({"localhost": [certificate]}, now)]
-    assert told[0][0] == pytest.approx(2 / 3, abs=1 / hours)
-    assert {severity for share, severity in told if share < 0.89} == {"warning"}
-    assert {severity for share, severity in told if 0.91 < share < 0.99} == {"error"}
-    assert told[-1][1] == "critical"
-    warnings = [share * hours for share, severity in told if severity == "warning"]
-    assert all(later - earlier == pytest.approx(24) for earlier, later in pairwise(warnings))
-
-
-def _lasting(certificate: Certificate, hours: float) -> Certificate:
-    from dataclasses import replace
-
-    return replace(certificate, not_after=certificate.not_before + hours * DAY / 24)
 
 
 def test_a_certificate_that_expires_is_told_while_it_is_served(files: Files, tmp_path: Path) -> None:

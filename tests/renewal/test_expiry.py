@@ -1,0 +1,87 @@
+"""When it is reported that a certificate expires."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from itertools import pairwise
+
+import pytest
+from files import Files
+from pki import DAY
+
+from asgi_tls.certificate import Certificate
+from asgi_tls.events import CertificateExpiringEvent
+from asgi_tls.renewal.expiry import ExpiryWatch, stage_at
+
+HOUR, SECOND = DAY / 24, timedelta(seconds=1)
+LIFETIMES = {"90 days": 90 * 24.0, "47 days": 47 * 24.0, "160 hours": 160.0}
+
+
+def lasting(files: Files, hours: float, **changes: str) -> Certificate:
+    certificate = files.ecdsa.load()
+    return replace(certificate, not_after=certificate.not_before + hours * HOUR, **changes)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("hours", LIFETIMES.values(), ids=LIFETIMES)
+def test_expiry_is_told_by_the_share_of_the_lifetime(files: Files, hours: float) -> None:
+    certificate, watch = lasting(files, hours), ExpiryWatch()
+    told: list[tuple[float, str]] = []
+    for number in range(int(hours) + 3):
+        now = certificate.not_before + number * HOUR
+        told += [(number / hours, event.severity) for event in watch.due({"localhost": [certificate]}, now)]
+    assert told[0][0] == pytest.approx(2 / 3, abs=1 / hours)
+    assert {severity for share, severity in told if share < 0.89} == {"warning"}
+    assert {severity for share, severity in told if 0.91 < share < 0.99} == {"error"}
+    assert told[-1][1] == "critical"
+    warnings = [share * hours for share, severity in told if severity == "warning"]
+    assert all(later - earlier == pytest.approx(24) for earlier, later in pairwise(warnings))
+
+
+@pytest.mark.parametrize(
+    ("left", "severity"),
+    [(0.0, "critical"), (0.001, "error"), (0.1, "error"), (0.101, "warning"), (1 / 3, "warning"), (0.34, None)],
+)
+def test_the_stages(left: float, severity: str | None) -> None:
+    stage = stage_at(left)
+    assert (stage and stage.severity) == severity
+
+
+def test_what_is_told(files: Files) -> None:
+    certificate = lasting(files, 240)
+    (event,) = ExpiryWatch().due({"a": [certificate]}, certificate.not_after - 36 * HOUR)
+    assert (event.source, event.not_after) == (certificate.source, certificate.not_after)
+    assert (event.days_left, event.severity) == (1.5, "warning")
+    (event,) = ExpiryWatch().due({"a": [certificate]}, certificate.not_after + 6.06 * HOUR)
+    assert (event.days_left, event.severity) == (-0.25, "critical")
+
+
+def told(watch: ExpiryWatch, served: dict[str, list[Certificate]], now: datetime) -> list[CertificateExpiringEvent]:
+    """What is told where it is not known that the same are served."""
+    return watch.due(dict(served), now)
+
+
+def test_each_is_told_once_and_again_at_the_pace_of_its_stage(files: Files) -> None:
+    fresh, old = lasting(files, 2400), lasting(files, 240, fingerprint_sha256="old")
+    served = {"a": [fresh, old], "b": [old]}
+    watch, ends = ExpiryWatch(), old.not_after
+    assert [event.severity for event in told(watch, served, ends - 23 * HOUR)] == ["error"]
+    assert told(watch, served, ends - 17 * HOUR - SECOND) == []
+    assert len(told(watch, served, ends - 17 * HOUR)) == 1
+    assert [event.severity for event in told(watch, served, ends)] == ["critical"]
+    assert told(watch, served, ends + HOUR - SECOND) == []
+    assert len(told(watch, served, ends + HOUR)) == 1
+    # What is served no longer is forgotten.
+    assert told(watch, {"a": [fresh]}, ends + HOUR) == []
+    assert len(told(watch, served, ends + HOUR)) == 1
+
+
+def test_the_same_are_looked_at_once_a_minute(files: Files) -> None:
+    certificate = lasting(files, 240)
+    served, watch, now = {"a": [certificate]}, ExpiryWatch(), certificate.not_after - 120 * HOUR
+    assert watch.due(served, now) == []
+    served["a"] = [replace(certificate, not_after=now)]
+    assert watch.due(served, now + 59 * SECOND) == []
+    assert len(watch.due(served, now + 60 * SECOND)) == 1
+    served["a"] = [replace(certificate, not_after=now, fingerprint_sha256="another")]
+    assert len(watch.due(served, now)) == 1  # the clock was set back

@@ -20,7 +20,9 @@ async def _app(scope: Any, receive: Any, send: Any) -> None:
         return
     if scope["type"] == "http" and scope["path"] == "/slow":
         await asyncio.sleep(float(scope["query_string"].decode() or "0.2"))
-    text = "x" * 5_000_000 if scope["path"] == "/long" else json.dumps(_facts(scope))
+    text = json.dumps(_facts(scope))
+    if scope["path"] == "/long":
+        text = "x" * int(scope["query_string"] or 5_000_000)
     if scope["type"] == "websocket":
         await receive()
         await send({"type": "websocket.accept"})

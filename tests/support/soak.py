@@ -31,7 +31,7 @@ from patience import PATIENCE
 from pebble import free_ports
 from pki import DAY, PKI, Pair
 from redis_server import redis
-from renewals import Site, renamed
+from renewals import Site, kubernetes
 from responder import Responder
 from returning import Returning
 from servers import Server, serve
@@ -159,7 +159,7 @@ class Soak:
         pace, jumps = self._pace, itertools.cycle(_JUMPS)
 
         def renew() -> None:
-            renamed(site, site.next_pair())
+            kubernetes(site, site.next_pair())  # both files at once: on a busy machine a writer may stop between them
             if self._launch.server != "gunicorn":  # it would make new workers
                 os.kill(server.process.pid, signal.SIGHUP)
 

@@ -39,8 +39,8 @@ current: Final = _Current()
 """Its `handshake` is set during a call in which libssl may read the ClientHello of that handshake."""
 
 
-def prefer_own_groups(context: ssl.SSLContext, groups: Iterable[str], *, client_auth: bool) -> None:
-    """Let the server's order of groups decide, for TLS 1.2 and 1.3 alike.
+def prefer_own_groups(context: ssl.SSLContext, groups: Iterable[str], *, client_auth: bool) -> bool:
+    """Let the server's order of groups decide, for TLS 1.2 and 1.3 alike. Returns whether that takes a callback.
 
     OpenSSL before 3.5 takes the first key share that it can use, so the client's guess wins, and any version lets the
     client's order decide in TLS 1.2. Here the ClientHello is read first, and the connection is left with one
@@ -54,9 +54,11 @@ def prefer_own_groups(context: ssl.SSLContext, groups: Iterable[str], *, client_
     """
     groups = tuple(groups)
     old, new = (context.minimum_version <= ssl.TLSVersion.TLSv1_2), (context.maximum_version >= ssl.TLSVersion.TLSv1_3)
-    if len(groups) > 1 and (old or not keeps_order()):
-        lib = reach()
-        lib.SSL_CTX_set_client_hello_cb(lib.context(context), _hello_callback(groups, client_auth, old, new), None)
+    if len(groups) < 2 or (keeps_order() and not old):
+        return False
+    lib = reach()
+    lib.SSL_CTX_set_client_hello_cb(lib.context(context), _hello_callback(groups, client_auth, old, new), None)
+    return True
 
 
 @functools.cache

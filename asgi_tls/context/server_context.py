@@ -96,8 +96,8 @@ class ServerContext:
         if not _openssl.reachable():
             notes.append(_lost(profile))
         else:
-            _openssl.prefer_own_groups(context, self._groups, client_auth=client_auth is not None)
-            if profile.speaks("TLSv1.3"):
+            takes_callback = _openssl.prefer_own_groups(context, self._groups, client_auth=client_auth is not None)
+            if takes_callback and profile.speaks("TLSv1.3"):
                 context.tls_on_hello = self._on_hello
         context.num_tickets = _TICKETS
         context.verify_mode = _VERIFY[client_auth]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 import pickle
@@ -145,6 +146,19 @@ def test_a_source_that_fails_in_its_own_way_names_its_kind_of_failure_alone(sour
     ((_, error),) = inventory.overdue(2.0 + GRACE)
     assert "RuntimeError" in str(error)
     assert "hunter2" not in str(error)
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+def test_a_source_that_lacks_memory_is_reported_late_unless_somebody_waits(
+    sources: dict[str, Counting], at_once: bool
+) -> None:
+    inventory = inventory_of(sources)
+    inventory.load(0.0)
+    sources["1.example"].broken = OSError(errno.ENOMEM, "Cannot allocate memory")
+    sources["1.example"].paths[0].write_bytes(b"other")
+    look(inventory, 1.0)
+    assert len(inventory.overdue(1.0 + GRACE, at_once=at_once)) == at_once
+    assert len(inventory.overdue(1.0 + PATIENCE)) == (not at_once)
 
 
 def test_a_lack_of_descriptors_is_no_failure_of_the_files(files: Files, tmp_path: Path) -> None:

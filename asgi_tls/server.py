@@ -168,9 +168,10 @@ class ServerTLS:
         stapler = Stapler(self.stapling)
         inventory = self._inventory(stapler.vet)
         parent = self._parent
+        found: list[Notice] = []
         if parent is None:
             if "_known" not in self.__dict__:
-                prepare(self.orders)  # nobody has called `check`
+                found = prepare(self.orders)  # nobody has called `check`
             inventory.load(time.monotonic(), known=self.__dict__.get("_known", NOTHING))
         elif parent.is_this_process:
             inventory.load(time.monotonic(), loaded=parent.good)
@@ -178,7 +179,7 @@ class ServerTLS:
             inventory.load(time.monotonic(), known=parent.good)
         context, offer = self._outer_context(stapler, alpn), inventory.offer(Round())
         context.use(offer.names.groups, **offer.shared)
-        context.notes += _notices(inventory, offer)
+        context.notes += [*found, *_notices(inventory, offer)]
         tell = receive_with(
             context.ssl_context,
             listeners=self.listeners,
@@ -258,7 +259,7 @@ class ServerTLS:
         if previous is not None and previous._parent is not None:
             known = previous._parent.good
             object.__setattr__(self, "_made_secret", previous.__dict__["_made_secret"])
-        prepare(self.orders)
+        found = prepare(self.orders)
         stapler = Stapler(self.stapling)
         inventory = self._inventory(stapler.vet_only)
         inventory.load(time.monotonic(), known=known)
@@ -268,7 +269,7 @@ class ServerTLS:
         context = self._outer_context(stapler)
         context.use(one_name, **offer.shared)
         object.__setattr__(self, "_kept", Parent(inventory, interval=self.reload_interval))
-        return [*context.notes, *_notices(inventory, offer)]
+        return [*context.notes, *found, *_notices(inventory, offer)]
 
     def follow(self) -> None:
         """Keep what `check` has loaded up to date with the files, for workers that start later."""

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Final, Literal
 
 from asgi_tls.certificate.password import first_line
+from asgi_tls.events import Notice
 
 ChallengeType = Literal["http-01", "tls-alpn-01", "dns-01"]
 KeyType = Literal["ecdsa", "rsa"]
@@ -41,6 +42,10 @@ class ExternalAccount:
         if self.file is None:
             return self.hmac
         return first_line(self.file)[0].decode("utf-8", "replace").strip()
+
+    def warnings(self) -> tuple[Notice, ...]:
+        """One where others can read the file. Raises the same."""
+        return () if self.file is None else first_line(self.file)[1]
 
 
 @dataclass(frozen=True)

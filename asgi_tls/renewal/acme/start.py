@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 
 from asgi_tls.errors import ConfigurationError
-from asgi_tls.events import Listener
+from asgi_tls.events import Listener, Notice
 from asgi_tls.listeners.dispatch import in_loop
 from asgi_tls.renewal.acme.ca import CA
 from asgi_tls.renewal.acme.dns import DNSCommand, DNSLexicon
@@ -18,10 +18,13 @@ from asgi_tls.renewal.acme.source import ACME
 from asgi_tls.renewal.reloader import Reloader
 
 
-def prepare(sources: Sequence[ACME]) -> None:
-    """Check what only settings can mend, and answer http-01 in this process. Raises ConfigurationError."""
+def prepare(sources: Sequence[ACME]) -> list[Notice]:
+    """Check what only settings can mend, and answer http-01 in this process. Returns warnings.
+
+    Raises ConfigurationError, and CertificateError for the file of an external account.
+    """
     if not sources:
-        return
+        return []
     check_package()
     for source in sources:
         for ca in source.cas:
@@ -38,6 +41,8 @@ def prepare(sources: Sequence[ACME]) -> None:
     from asgi_tls.renewal.acme.board import answer_by
 
     answer_by(storage)
+    accounts = [ca.external_account for source in sources for ca in source.cas if ca.external_account is not None]
+    return [*dict.fromkeys(notice for account in accounts for notice in account.warnings())]
 
 
 def check_package() -> None:

@@ -11,6 +11,7 @@ from pki import PKI
 
 from asgi_tls import ACME, ServerTLS
 from asgi_tls.errors import ConfigurationError
+from asgi_tls.renewal.acme.ca import ExternalAccount
 from asgi_tls.renewal.acme.dns import DNSCommand, DNSLexicon
 from asgi_tls.renewal.acme.manager import Manager
 
@@ -72,3 +73,13 @@ def test_a_provider_need_not_be_hashable(tmp_path: Path) -> None:
     """As with the options of dns-lexicon, and any object of the user's."""
     one = source(tmp_path, dns=DNSLexicon("cloudflare", {"auth_token": "secret"}))
     Manager([one, one], tell=print, is_over=lambda: True, nudge=lambda: None)
+
+
+def test_a_file_of_an_external_account_that_others_can_read_is_reported(tmp_path: Path) -> None:
+    path = tmp_path / "hmac"
+    path.write_text("c2VjcmV0LXNlY3JldC1zZWNyZXQ")
+    for mode, codes in ((0o644, ["open-file"]), (0o600, [])):
+        path.chmod(mode)
+        made = source(tmp_path, external_account=ExternalAccount("kid", file=path))
+        notices = ServerTLS(made, allow_unsupported=True).check()
+        assert [each.code for each in notices if each.code == "open-file"] == codes

@@ -42,7 +42,7 @@ LAUNCHES = [
 def test_the_first_certificate_under_traffic(tmp_path: Path, launch: Launch, challenge: str) -> None:
     storage = tmp_path / "storage"
     with pebble(tmp_path) as ca, launched(launch, ca, storage, acme_challenge=challenge) as server:
-        assert "placeholder" in issuer(ca.tls_port)
+        assert "a self-signed placeholder" in server.text  # it may be over before the last worker is ready
         with Traffic(ca.tls_port).running() as traffic:
             until_issued(ca.tls_port, server)
             until(lambda: stored(storage)["window"] is not None, server)

@@ -36,8 +36,9 @@ class Board:
 
     def put_up(self, challenge: Presented, fence: Fence) -> None:
         """For every process to answer, from a second later on. Raises OSError, StaleFenceError."""
-        if challenge.certificate is None:
-            return  # http-01 is answered by the account alone
+        if challenge.certificate is None:  # http-01 is answered by the account alone
+            self._storage.delete(_key(challenge.name), fence)  # what an order that was stopped has left
+            return
         cert_pem, key_pem = challenge.certificate
         text = json.dumps(
             {

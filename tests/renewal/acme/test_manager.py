@@ -13,8 +13,12 @@ from fake_ca import FakeCA, refused
 
 from asgi_tls import ACME
 from asgi_tls.events import ACMEEvent
+from asgi_tls.renewal.acme.agent import Presented
+from asgi_tls.renewal.acme.board import Board
 from asgi_tls.renewal.acme.dns import DNSCommand
 from asgi_tls.renewal.acme.manager import Manager
+from asgi_tls.renewal.acme.storage import holding
+from asgi_tls.renewal.acme.validation import challenge_pair
 
 NAME = "www.example.test"
 
@@ -121,6 +125,20 @@ def test_each_time_that_the_storage_is_gone_is_told_and_that_it_is_back(
             until(lambda times=times: caplog.text.count(f"the ACME storage {made.storage} can be used again") == times)  # type: ignore[misc]
     finally:
         process.is_over = True
+
+
+def test_the_challenge_of_an_order_that_was_stopped_does_not_stay(ca: FakeCA, tmp_path: Path) -> None:
+    made = source(ca, tmp_path)
+    process = Process(made)
+    with holding(made.storage, made.identifier, 60.0) as fence:
+        assert fence is not None
+        left = Presented(
+            name=NAME, challenge="tls-alpn-01", key_authorization="t.p", certificate=challenge_pair(NAME, "t.p")
+        )
+        Board(made.storage).put_up(left, fence)
+    assert made.storage.keys("challenges/")
+    assert process.order() == OBTAINED
+    assert not made.storage.keys("challenges/")
 
 
 def test_an_account_key_that_is_damaged_is_named_and_no_ca_is_asked(ca: FakeCA, tmp_path: Path) -> None:

@@ -190,6 +190,8 @@ BAD = (
         key=lambda: b"-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n"),
     Bad("swapped", errors.NotPEMError, r"key\.key the certificate.*swapped",
         lambda: good().key_pem, lambda: good().chain_pem),
+    Bad("a request, and the certificate as the key", errors.NotPEMError, "certificate request.*CA sent back",
+        lambda: good().cert_pem.replace(b"CERTIFICATE", b"CERTIFICATE REQUEST"), lambda: good().chain_pem),
     Bad("two keys", errors.NotPEMError, "given as the certificate, but contains a private key", lambda: good().key_pem),
     Bad("two certificates", errors.NotPEMError, "given as the key, but contains a certificate", names="key.key",
         key=lambda: good().chain_pem),

@@ -5,6 +5,7 @@ holds there too. `make matrix` runs all quick tests in more of them.
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 from environments import Environment, environments
@@ -34,6 +35,9 @@ FLOORS = [
 ]
 FOUND = {each.name: each for each in environments()}
 NEWEST_OPENSSL = ["trixie-3.13", "sid-3.15"]
+# It takes minutes to build one: `make matrix` does, and keeps it.
+WITHOUT_GIL = [name for name, each in FOUND.items() if name.startswith("free-threaded") and Path(each.python).exists()]
+THREADS = ["tests/_openssl", "tests/context/test_threads.py", "tests/context/test_resumption.py"]
 
 
 def passes(environment: Environment, extras: str, *tests: str) -> None:
@@ -57,3 +61,8 @@ def test_another_python(name: str) -> None:
 @pytest.mark.parametrize("name", NEWEST_OPENSSL)
 def test_a_newer_openssl(name: str) -> None:
     passes(FOUND[name], SERVERS, *NEWER)
+
+
+@pytest.mark.parametrize("name", WITHOUT_GIL)
+def test_threads_without_a_gil(name: str) -> None:
+    passes(FOUND[name], SERVERS, *(FOUND[name].tests or THREADS))

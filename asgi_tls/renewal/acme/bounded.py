@@ -80,7 +80,7 @@ class BoundedAdapter(HTTPAdapter):
         finally:
             timer.cancel()
         if late.is_set():  # also without an error: an answer without a length ends where the connection does
-            raise requests.Timeout(f"no complete answer within {seconds:.0f} s")
+            raise requests.Timeout("no complete answer in time")
 
     def _cut(self, late: threading.Event) -> None:
         late.set()

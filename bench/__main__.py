@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -18,7 +19,7 @@ from bench.middleware import MIDDLEWARE
 from bench.options import OPTIONS
 from bench.programs import PROGRAMS
 from bench.renewal import CERTIFICATES, RENEWAL
-from bench.servers import CONTESTANTS
+from bench.servers import CONTESTANTS, HEAP
 from bench.tables import FULL, SHORT, Table
 from bench.tickets import TICKETS
 from bench.traffic import TRAFFIC, WORKERS, instructions
@@ -49,6 +50,7 @@ def main() -> None:
     if options.page:
         page.write(output, figures.read(output / FIGURES), MEASUREMENTS)
         return
+    os.environ.update(HEAP)
     report = Report(output)
     pace = replace(SHORT if options.short else FULL, only=frozenset(options.server))
     chosen = options.names or (IN_SHORT if options.short else names)

@@ -121,10 +121,6 @@ class Contestant:
     start: Callable[[Setting], AbstractContextManager[Server]] = field(repr=False)
     base: str | None = None
 
-    @property
-    def ours(self) -> bool:
-        return self.base is not None
-
 
 @contextlib.contextmanager
 def _python(command: Callable[[Setting, int], list[str]], setting: Setting) -> Iterator[Server]:
@@ -143,7 +139,7 @@ def _process(arguments: list[str]) -> Iterator[subprocess.Popen[bytes]]:
     """A program in a session of its own, from this directory; its output is shown if it does not start."""
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
-            arguments, cwd=HERE, env={**os.environ, **HEAP}, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            arguments, cwd=HERE, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             start_new_session=True,
         )  # fmt: skip
         try:

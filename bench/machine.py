@@ -34,9 +34,8 @@ def machine() -> dict[str, str]:
 def moment() -> dict[str, str]:
     """The day, and how much else the machine has to do."""
     load = os.getloadavg()[1]
-    return {
-        "measured": f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}; load average of the machine before: {load:.1f}",
-    }
+    busy = f"; other work kept the machine busy (load average {load:.0f}), so the CPU times vary much"
+    return {"measured": f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}{busy if load > 1 else ''}"}
 
 
 def _version(*command: str) -> str:

@@ -124,8 +124,7 @@ def table(outcomes: Sequence[Outcome]) -> str:
         if each.problem is not None:
             continue
         can = each.capabilities
-        how = " ".join(str(can["groups"] or "no").split(",")[0].split())
-        order = str(can["group_order"] or "no").split(",")[0]
+        how, order = can["groups"] or "OPENSSL_CONF", can["group_order"] or "OPENSSL_CONF"
         tests = f"{each.passed} passed" + (f", {each.skipped} skipped" if each.skipped else "")
         tests += f", {len(each.failed)} failed" if each.failed else ""
         name = f"{each.python} ({each.name})"

@@ -95,10 +95,8 @@ class ServerContext:
         self._proven = enforceable(profile, server=True)
         if not _openssl.reachable():
             notes.append(_lost(profile))
-        else:
-            takes_callback = _openssl.prefer_own_groups(context, self._groups, client_auth=client_auth is not None)
-            if takes_callback and profile.speaks("TLSv1.3"):
-                context.tls_on_hello = self._on_hello
+        elif _openssl.prefer_own_groups(context, self._groups, client_auth=client_auth is not None):
+            context.tls_on_hello = self._on_hello
         context.num_tickets = _TICKETS
         context.verify_mode = _VERIFY[client_auth]
         self.resumption: Resumption | None = None

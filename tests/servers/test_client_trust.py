@@ -107,8 +107,8 @@ def test_a_revoked_intermediate_lets_nobody_in(files: Files, tmp_path: Path, lau
         reaches(visitor, server, "refused")
         deadline = time.monotonic() + PATIENCE
         while "certificate verify failed: certificate revoked" not in server.text:
+            assert visitor.visit(server) == "refused"  # the first may be refused as the CAs change meanwhile
             assert time.monotonic() < deadline, server.text
-            time.sleep(0.05)
         crl.write_bytes(lists + ca.crl(ca.root))
         reaches(visitor, server, "new")
 

@@ -19,10 +19,6 @@ _SUPPORTED_VERSIONS: Final = 43
 _TLS_1_3: Final = 0x0304
 _SSL_CLIENT_HELLO_SUCCESS: Final = 1
 
-# Whether OpenSSL calls the SNI callback for a connection that was handed over before it: 3.0 does, 3.6 does not
-# (observed), and those in between were not tried.
-_MAY_HAND_OVER: Final = ssl.OPENSSL_VERSION_INFO < (3, 1)
-
 
 class Handshake(Protocol):
     """What the callback sets on the object that stands for a handshake in Python.
@@ -43,10 +39,8 @@ current: Final = _Current()
 """Its `handshake` is set during a call in which libssl may read the ClientHello of that handshake."""
 
 
-def prefer_own_groups(context: ssl.SSLContext, groups: Iterable[str], *, client_auth: bool) -> bool:
+def prefer_own_groups(context: ssl.SSLContext, groups: Iterable[str], *, client_auth: bool) -> None:
     """Let the server's order of groups decide, for TLS 1.2 and 1.3 alike.
-
-    Returns whether a client of TLS 1.3 that gets its group without this may be handed to another context before.
 
     OpenSSL before 3.5 takes the first key share that it can use, so the client's guess wins, and any version lets the
     client's order decide in TLS 1.2. Here the ClientHello is read first, and the connection is left with one
@@ -60,11 +54,9 @@ def prefer_own_groups(context: ssl.SSLContext, groups: Iterable[str], *, client_
     """
     groups = tuple(groups)
     old, new = (context.minimum_version <= ssl.TLSVersion.TLSv1_2), (context.maximum_version >= ssl.TLSVersion.TLSv1_3)
-    if len(groups) < 2 or (keeps_order() and not old):
-        return False
-    lib = reach()
-    lib.SSL_CTX_set_client_hello_cb(lib.context(context), _hello_callback(groups, client_auth, old, new), None)
-    return new and _MAY_HAND_OVER
+    if len(groups) > 1 and (old or not keeps_order()):
+        lib = reach()
+        lib.SSL_CTX_set_client_hello_cb(lib.context(context), _hello_callback(groups, client_auth, old, new), None)
 
 
 @functools.cache

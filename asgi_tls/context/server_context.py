@@ -27,9 +27,8 @@ from asgi_tls.errors import ASGITLSError, ConfigurationError
 from asgi_tls.events import Notice
 from asgi_tls.handshake.blocking import TLSSocket
 from asgi_tls.handshake.challenge import PROTOCOL, is_validation, validated
-from asgi_tls.handshake.hello import first_share
 from asgi_tls.handshake.ssl_object import HandshakeContext, TLSObject
-from asgi_tls.profile import GROUPS, TLSProfile
+from asgi_tls.profile import TLSProfile
 from asgi_tls.tickets import Rotation, ends_of
 
 logger = logging.getLogger("asgi_tls")
@@ -90,13 +89,12 @@ class ServerContext:
         self._validations: dict[ChallengePair, CertifiedContext] = {}
         context = HandshakeContext(ssl.PROTOCOL_TLS_SERVER)
         self._groups, notes = apply_profile(context, profile, allow_unsupported=allow_unsupported)
-        self._numbers = tuple(GROUPS[name][1] for name in self._groups)
         self._allow_unsupported = allow_unsupported
         self._proven = enforceable(profile, server=True)
         if not _openssl.reachable():
             notes.append(_lost(profile))
-        elif _openssl.prefer_own_groups(context, self._groups, client_auth=client_auth is not None):
-            context.tls_on_hello = self._on_hello
+        else:
+            _openssl.prefer_own_groups(context, self._groups, client_auth=client_auth is not None)
         context.num_tickets = _TICKETS
         context.verify_mode = _VERIFY[client_auth]
         self.resumption: Resumption | None = None
@@ -180,7 +178,6 @@ class ServerContext:
         return Prepared(
             certificates={name: slot.group for name, slot in names.items()},
             names=names,
-            first=next(iter(names.values())).context,
             only=names.get(DEFAULT) if len(names) == 1 else None,
             has_addresses=any(name[-1].isdigit() or ":" in name for name in names),
             hosts=frozenset(host for slot in slots.values() for one in slot.group for host in one.subject_alt_names),
@@ -246,14 +243,6 @@ class ServerContext:
         if trust.client_crl is not None:
             load_crls(context, trust.client_crl)
         return context
-
-    def _on_hello(self, connection: ssl.SSLObject, records: bytes) -> None:
-        """Hand a client over at once that has sent its share for our first group: OpenSSL will take that share. The
-        callback that chooses a group belongs to the context that the connection began with, so it is not called.
-        """
-        if first_share(records, self._numbers) == self._numbers[0]:
-            connection.tls_group = self._groups[0]  # type: ignore[attr-defined]
-            connection.context = self._served.first  # type: ignore[assignment]  # once `use` was called
 
     def _on_server_name(
         self, connection: ssl.SSLObject | ssl.SSLSocket, server_name: str | None, _context: ssl.SSLContext
@@ -330,7 +319,6 @@ class Prepared:
 
     certificates: Mapping[str, tuple[Certificate, ...]] = field(default_factory=dict)
     names: Mapping[str, _Slot] = field(default_factory=dict)
-    first: ssl.SSLContext | None = None  # any of them: which one it is to be, the SNI callback says
     only: _Slot | None = None  # for all names
     has_addresses: bool = False
     hosts: frozenset[str] = frozenset()

@@ -8,8 +8,7 @@ Message layouts are those of RFC 8446 section 4.1.2 and RFC 5246 section 7.4.1.2
 from __future__ import annotations
 
 import os
-import struct
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -41,10 +40,6 @@ KEY_SHARE: Final = 51
 RENEGOTIATION_INFO: Final = 0xFF01
 
 _RECORD_AND_MESSAGE: Final = 5 + 4  # their headers
-_BEHIND_RANDOM: Final = _RECORD_AND_MESSAGE + 2 + 32  # the version and the random value
-_CLIENT_HELLO: Final = b"\x01"
-_TLS13: Final = TLS13.to_bytes(2)
-_two_numbers = struct.Struct("!HH").unpack_from
 
 # Every scheme that a certificate can need, strong ones first: a probe must not fail because one is missing.
 _SIGNATURES: Final = (
@@ -116,40 +111,6 @@ def read_hello(record: bytes) -> Offered:
     reader.vector(1)  # compression
     groups = read_extensions(reader).get(SUPPORTED_GROUPS, bytes(2))
     return Offered(_numbers(suites), _numbers(Reader(groups).vector(2)))
-
-
-def first_share(records: bytes, groups: Collection[int]) -> int | None:
-    """The first of the client's key shares whose group is among these.
-
-    None without one, where TLS 1.3 is not offered, and where the ClientHello is not the whole of the first record: to
-    be read in another way, as anything that is not well formed. This runs in each handshake, so it makes no objects.
-    """
-    shares = end_of_shares = 0
-    offers = False
-    try:
-        size = _RECORD_AND_MESSAGE + int.from_bytes(records[6:9])
-        if records[5:6] != _CLIENT_HELLO or not size == 5 + int.from_bytes(records[3:5]) <= len(records):
-            return None
-        at = _BEHIND_RANDOM + 1 + records[_BEHIND_RANDOM]
-        at += 2 + (records[at] << 8 | records[at + 1])
-        at += 1 + records[at] + 2
-        while at < size and not (offers and shares):
-            number, length = _two_numbers(records, at)
-            at += 4
-            if number == KEY_SHARE:
-                shares, end_of_shares = at + 2, at + length
-            elif number == SUPPORTED_VERSIONS:
-                place = records.find(_TLS13, at + 1, at + length)
-                offers = place > 0 and (place - at) % 2 == 1
-            at += length
-        while offers and shares < end_of_shares:
-            group, length = _two_numbers(records, shares)
-            if group in groups:
-                return int(group)
-            shares += 4 + length
-    except (IndexError, struct.error):
-        pass
-    return None
 
 
 def read_extensions(reader: Reader) -> dict[int, bytes]:

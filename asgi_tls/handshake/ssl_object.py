@@ -43,13 +43,11 @@ _ORDINARY: Final = (*_AGAIN, ssl.SSLZeroReturnError, ssl.SSLEOFError)
 class HandshakeContext(ssl.SSLContext):
     """The outer context of a server. Without `tls_reception` nothing is reported, and there is no time limit.
 
-    `tls_before_each` is called before each handshake, `tls_on_hello` with the first bytes of a client before OpenSSL
-    reads them, `tls_on_no_ticket` when tickets are switched off.
+    `tls_before_each` is called before each handshake, `tls_on_no_ticket` when tickets are switched off.
     """
 
     tls_reception: Reception | None = None
     tls_before_each: Callable[[], None] | None = None
-    tls_on_hello: Callable[[ssl.SSLObject, bytes], None] | None = None
     tls_on_no_ticket: Callable[[], None] | None = None
 
     # Where somebody calls `aiofastnet.create_server` with it: its own engine makes connections without a Python object,
@@ -74,7 +72,7 @@ class HandshakeContext(ssl.SSLContext):
         made = super().wrap_bio(incoming, outgoing, *args, **kwargs)
         if isinstance(made, TLSObject):
             made._tls_incoming, made._tls_outgoing, made._tls_reception = incoming, outgoing, self.tls_reception
-            made._tls_on_hello, made._tls_peer = self.tls_on_hello, (peer := current_peer.get())
+            made._tls_peer = peer = current_peer.get()
             if peer is None:
                 made._tls_started = time.perf_counter()
         return made
@@ -105,7 +103,6 @@ class TLSObject(ssl.SSLObject):
     tls_hello: bytes | bytearray | None = b""
     tls_is_validation = False  # a CA's connection, which ends with its handshake
 
-    _tls_on_hello: Callable[[ssl.SSLObject, bytes], None] | None = None
     _tls_reception: Reception | None = None
     _tls_peer: Peer | None = None
     _tls_incoming: ssl.MemoryBIO | None = None
@@ -196,8 +193,6 @@ class TLSObject(ssl.SSLObject):
         elif data[0] == HANDSHAKE_RECORD or not plain_http.may_be_http(data):
             self._tls_is_tls, self._tls_head, self._tls_first = True, b"", data[0]
             incoming.write(data)
-            if self._tls_on_hello is not None:
-                self._tls_on_hello(self, data)
         elif plain_http.is_complete(data):
             self._tls_answer(data)
         else:

@@ -54,6 +54,8 @@ def test_what_is_told(files: Files) -> None:
     assert (event.days_left, event.severity) == (1.5, "warning")
     (event,) = ExpiryWatch().due({"a": [certificate]}, certificate.not_after + 6.06 * HOUR)
     assert (event.days_left, event.severity) == (-0.25, "critical")
+    (event,) = ExpiryWatch().due({"a": [certificate]}, certificate.not_after + SECOND)
+    assert str(event.days_left) == "0.0"
 
 
 def told(watch: ExpiryWatch, served: dict[str, list[Certificate]], now: datetime) -> list[CertificateExpiringEvent]:

@@ -6,6 +6,7 @@ import datetime
 import os
 import platform
 import re
+import shutil
 import ssl
 import subprocess
 from importlib.metadata import version
@@ -39,6 +40,8 @@ def moment() -> dict[str, str]:
 
 
 def _version(*command: str) -> str:
+    if shutil.which(command[0], path=PATH) is None:
+        return "none"
     done = subprocess.run(
         command, env={**os.environ, "PATH": PATH}, capture_output=True, text=True, check=True, timeout=60
     )

@@ -81,9 +81,7 @@ ROOMS: Final = {
     "context": Room(
         below("context", "{}.py", "certified client_context policy proof server_context"),
         (
-            *below(
-                "context", "test_{}.py", "attributes client_ca_names client_context many_names proof server_context"
-            ),
+            *below("context", "test_{}.py", "client_ca_names client_context many_names proof server_context"),
             "handshake/test_challenge.py",
             "stapling/test_openssl.py",
         ),

@@ -11,9 +11,11 @@ from datetime import UTC, datetime
 from typing import Final
 
 from asgi_tls.certificate.trust import issuer_without_list, lists_in
+from asgi_tls.handshake.blocking import TLSSocket
 from asgi_tls.handshake.ssl_object import TLSObject
 
 _NO_RECORD: Final = b"\x17\x03\x03\x00\x01\x00"
+_CHANGED: Final = "the CAs of clients have changed since this session or handshake began"
 _NO_CRL: Final = 3  # X509_V_ERR_UNABLE_TO_GET_CRL
 _CRL_EXPIRED: Final = 12  # X509_V_ERR_CRL_HAS_EXPIRED
 
@@ -68,10 +70,7 @@ class TrustedObject(TLSObject):
 
     def tls_refusal(self) -> str | None:
         """The reason, None where its trust still applies."""
-        trust: Trust | None = getattr(self.context, "tls_trust", None)
-        if trust is None or not (trust.over or self._tls_resumes_from_before(trust)):
-            return None
-        if self.getpeercert(binary_form=True) is None:
+        if (trust := _replaced(self)) is None:
             return None
         if trust.forget is not None:
             trust.forget()
@@ -81,9 +80,26 @@ class TrustedObject(TLSObject):
             self._tls_incoming.write(_NO_RECORD)
             with contextlib.suppress(ssl.SSLError):
                 self._sslobj.read(1)  # type: ignore[attr-defined]
-        return "the CAs of clients have changed since this session or handshake began"
+        return _CHANGED
 
-    def _tls_resumes_from_before(self, trust: Trust) -> bool:
-        if trust.since is None or not self.session_reused or self.session is None:
-            return False
-        return self.session.time <= trust.since
+
+class TrustedSocket(TLSSocket):
+    """Likewise on a blocking socket. There are no tickets, and with libssl no cache: see `without_sessions`."""
+
+    def tls_refusal(self) -> str | None:
+        """The reason, None where its trust still applies."""
+        return None if _replaced(self) is None else _CHANGED
+
+
+def _replaced(connection: ssl.SSLObject | ssl.SSLSocket) -> Trust | None:
+    """The trust by which this client came in, if it is not the one that applies now or was when its session began."""
+    trust: Trust | None = getattr(connection.context, "tls_trust", None)
+    if trust is None or not (trust.over or _resumes_from_before(connection, trust)):
+        return None
+    return None if connection.getpeercert(binary_form=True) is None else trust
+
+
+def _resumes_from_before(connection: ssl.SSLObject | ssl.SSLSocket, trust: Trust) -> bool:
+    if trust.since is None or not connection.session_reused or connection.session is None:
+        return False
+    return connection.session.time <= trust.since

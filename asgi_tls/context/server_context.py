@@ -20,7 +20,7 @@ from asgi_tls.certificate.by_name import DEFAULT
 from asgi_tls.certificate.challenges import ChallengePair, challenges
 from asgi_tls.certificate.keyfile import load_cert_chain, load_crls, load_pair
 from asgi_tls.context import proof
-from asgi_tls.context.certified import CertifiedContext, Trust, TrustedObject
+from asgi_tls.context.certified import CertifiedContext, Trust, TrustedObject, TrustedSocket
 from asgi_tls.context.policy import apply_profile, enforceable, set_ciphers, settle
 from asgi_tls.context.resumption import Resumption
 from asgi_tls.errors import ASGITLSError, ConfigurationError
@@ -112,7 +112,7 @@ class ServerContext:
             context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # any CA may be an anchor, as for our clients
         self.notes = notes
         context.sslobject_class = TLSObject if client_auth is None else TrustedObject
-        context.sslsocket_class = TLSSocket
+        context.sslsocket_class = TLSSocket if client_auth is None else TrustedSocket
         context.sni_callback = self._on_server_name
         self.ssl_context = context
 
@@ -215,7 +215,7 @@ class ServerContext:
         return host in hosts or "*." + host.partition(".")[2] in hosts
 
     def without_sessions(self) -> None:
-        """Let no client resume. For servers without an event loop: see `TrustedObject`, which they do not use."""
+        """Let no client resume. For servers without an event loop, which drop no ticket: see `TrustedObject`."""
         _without_sessions(self.ssl_context)
 
     def _build(self, certificates: Sequence[Certificate], trust: Trust) -> ssl.SSLContext:

@@ -95,6 +95,10 @@ class TLSSocket(ssl.SSLSocket):
             with contextlib.suppress(OSError):  # no handshake yet, no room to send it, or no answer yet
                 inner.shutdown()
 
+    def tls_refusal(self) -> str | None:
+        """Why a client whose handshake has succeeded is refused after all."""
+        return None
+
     def tls_local_ip(self) -> str | None:
         """The address that the client has connected to, None over a unix socket."""
         return local_address(self)[0]
@@ -117,6 +121,8 @@ class TLSSocket(ssl.SSLSocket):
                 super().do_handshake()
             finally:
                 current.handshake = None
+            if (why := self.tls_refusal()) is not None:
+                raise _Failed(ssl.SSLError(ssl.SSL_ERROR_SSL, why), ("REFUSED", why))
         except TimeoutError:
             # gunicorn logs a traceback for a timeout, and nothing for a connection that is gone; this is reported here.
             gone = ConnectionResetError(errno.ECONNRESET, "the handshake took too long")

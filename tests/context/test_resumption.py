@@ -579,3 +579,63 @@ def test_where_libssl_is_out_of_reach(files: Files, tmp_path: Path) -> None:
     strict = script.replace("allow_unsupported=True", "allow_unsupported=False")
     done = subprocess.run([sys.executable, "-c", strict], capture_output=True, text=True, check=False)
     assert "UnsupportedError" in done.stderr
+
+
+OUT_OF_REACH_AND_BLOCKING = """
+import contextlib, pathlib, socket, ssl, sys, threading, time
+sys.implementation.name = "another"
+sys.path.insert(0, {support!r})
+from handshakes import client
+from asgi_tls import INTERMEDIATE, PEMFiles, ServerTLS
+bundle = pathlib.Path({bundle!r})
+profile = INTERMEDIATE.with_groups("X25519", "P-256")
+tls = ServerTLS(PEMFiles({certfile!r}, {keyfile!r}), client_ca=bundle, reload_interval=0.2, profile=profile,
+                allow_unsupported=True, listeners=[])
+context = tls.create_server_context(watch=True).ssl_context
+listener = socket.create_server(("127.0.0.1", 0))
+
+def serve():  # as a threaded worker of gunicorn does
+    while True:
+        with contextlib.suppress(OSError):
+            with context.wrap_socket(listener.accept()[0], server_side=True, do_handshake_on_connect=False) as secure:
+                secure.do_handshake()
+                secure.sendall(b"x")
+threading.Thread(target=serve, daemon=True).start()
+
+sessions, known = {{}}, {{name: client(maximum=ssl.TLSVersion.TLSv1_2) for name in ("staying", "leaving")}}
+def visit(name):
+    raw = socket.create_connection(listener.getsockname(), timeout=60)
+    with contextlib.suppress(ssl.SSLError, ConnectionError):
+        with known[name].wrap_socket(raw, server_hostname="localhost", session=sessions.get(name)) as secure:
+            if secure.recv(1):
+                sessions[name] = secure.session
+                return "resumed" if secure.session_reused else "new"
+    return "refused"
+for name, peer in known.items():
+    peer.load_cert_chain(*{pairs!r}[name])
+    print(name, visit(name), visit(name))
+bundle.write_text(pathlib.Path({ca!r}).read_text())
+deadline = time.monotonic() + 60
+while visit("leaving") != "refused":
+    assert time.monotonic() < deadline
+time.sleep(1.1)  # a session's time is in seconds
+print(*(f"{{name}}: {{visit(name)}} {{visit(name)}} {{visit(name)}}" for name in known), sep="\\n")
+"""
+
+
+def test_where_libssl_is_out_of_reach_without_an_event_loop(files: Files, tmp_path: Path) -> None:
+    leaving, eku = PKI("Leaving"), (ExtendedKeyUsageOID.CLIENT_AUTH,)
+    pairs = {
+        name: tuple(map(str, pki.leaf("c.example", eku=eku).write(tmp_path / name)))
+        for name, pki in (("staying", files.pki), ("leaving", leaving))
+    }
+    script = OUT_OF_REACH_AND_BLOCKING.format(
+        support=str(Path(__file__).parents[1] / "support"),
+        certfile=str(files.ecdsa.certfile), keyfile=str(files.ecdsa.keyfile), ca=str(files.ca),
+        bundle=str(bundle_of(tmp_path, files, leaving)), pairs=pairs,
+    )  # fmt: skip
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        "staying new resumed", "leaving new resumed", "staying: refused new resumed", "leaving: refused refused refused"
+    ]  # fmt: skip

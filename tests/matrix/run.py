@@ -33,21 +33,30 @@ BEGIN, END = "<!-- made by `make matrix` -->", "<!-- end -->"
 # Why a test may fail: patterns of the environment, and of the test's name and output, and the reason.
 KNOWN: tuple[tuple[str, str, str], ...] = (
     ("static", r"all_that_was_there", "this OpenSSL has no legacy provider, which the test looks for"),
+    ("static", r"tests\.stapling\.|libssl cannot be reached", "there is no stapling"),
+    ("static", r"Starting again with OPENSSL_CONF|Without libssl", "the start says more, as it should there"),
     (
         "static",
-        r"libssl cannot be called|This Python cannot apply|Error: This Python cannot apply",
+        r"undefined symbol|aiofastnet|None == 'libssl'"
+        r"|libssl cannot be called|This Python cannot apply|Error: This Python cannot apply",
         "the test calls libssl itself, or has a policy of its own in Python code without OPENSSL_CONF",
     ),
     (
         "static",
         r"test_resumption|test_tickets|test_client_ca_names|no_application_protocol|NO_APPLICATION_PROTOCOL|\.group|group=None"
-        r"|test_groups",
+        r"|test_groups|cannot reach libssl|session_reused|'resumed'|UNKNOWN_CA|DECRYPTION_|acme-tls|ALPN that nobody"
+        r"|None == 'X25519'|X25519MLKEM768'|'group': None",
         "what it looks for needs libssl: ticket keys, names of CAs, the alert of ALPN, the group, the order in TLS 1.2",
     ),
 )
 
 # Why an environment cannot be made, likewise.
 NOT_MADE: tuple[tuple[str, str, str], ...] = (
+    (
+        "floors",
+        r"conflicting dependencies",
+        "certbot's `acme` needs a newer cryptography; `make test-system` runs a part of them without it",
+    ),
     ("free-threaded", r"Failed to fetch", "the archive does not have the source that it lists"),
 )
 

@@ -25,7 +25,7 @@ What a server costs with asgi_tls, beside the plain server, other servers and pr
   them; a ratio is the median of the ratios within each round.
 - Instructions are those of the server in user mode for the same work (`make bench COUNT=1`, callgrind), less those of
   the same server while it is idle. They do not depend on the load of the machine, and leave out the kernel, caches and
-  waits. glibc is told to copy without `rep movsb`, whose instructions callgrind counts for each byte.
+  waits. glibc is set to copy without `rep movsb`, whose instructions callgrind counts for each byte.
 - All use one certificate (ECDSA P-256, with its intermediate) and the same smallest application. The plain servers have
   their default TLS settings, asgi_tls its default profile, the proxies what `asgi-tls export` writes. hypercorn and
   granian run on uvloop, gunicorn with its ASGI worker, the proxies in front of uvicorn on uvloop.

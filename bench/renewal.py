@@ -28,7 +28,7 @@ from bench.servers import CONTESTANTS, Server, Setting, without_files
 from bench.tables import Column, Measurement, Pace, Table
 
 _RENEWALS, _UNDER_LOAD = 3, 5
-# Plain uvicorn serves new files after a restart; Caddy is told by another command.
+# Plain uvicorn serves new files after a restart; Caddy takes another command.
 _CONTESTANTS = [each for each in CONTESTANTS if each.name.startswith("asgi-tls") or each.name in {
     "hypercorn", "gunicorn", "granian", "nginx and uvicorn",
 }]  # fmt: skip

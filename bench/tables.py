@@ -11,7 +11,7 @@ from bench.servers import Contestant
 
 @dataclass(frozen=True)
 class Pace:
-    """How often everything is repeated. `starts` is how often each server is started anew; `only` names the servers
+    """How often everything is repeated. `starts` is how often each server is started again; `only` names the servers
     to measure, if not all."""
 
     starts: int

@@ -28,7 +28,7 @@ from asgi_tls.handshake.reception import Reception
 
 _BEGINNING: Final = 10  # bytes, enough to recognize HTTP and STUN
 _POLL_MS: Final = 10
-_CLOSED: Final = getattr(select, "POLLRDHUP", 0)  # on Linux; POLLHUP is told in any case
+_CLOSED: Final = getattr(select, "POLLRDHUP", 0)  # on Linux; POLLHUP is reported in any case
 _receive = socket.socket.recv  # of the socket itself, below TLS
 
 

@@ -81,7 +81,7 @@ class Stapler:
             raise without(certificate, f"no good OCSP response is available: {why}")
 
     def vet_only(self, certificate: Certificate) -> None:
-        """The same in a process that serves nothing: it keeps what it was asked lately, and tells nobody."""
+        """The same in a process that serves nothing: it keeps what it was asked lately, and reports nothing."""
         self._forget(served=())
         self._untold.clear()
         self.vet(certificate)

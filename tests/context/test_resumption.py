@@ -557,17 +557,22 @@ print(*(f"{{name}}: {{visit(name)}} {{visit(name)}} {{visit(name)}}" for name in
 """
 
 
-def test_where_libssl_is_out_of_reach(files: Files, tmp_path: Path) -> None:
+def filled(script: str, files: Files, tmp_path: Path) -> str:
+    """The script with the server's files, and those of a client of a CA that stays and of one whose CA is removed."""
     leaving, eku = PKI("Leaving"), (ExtendedKeyUsageOID.CLIENT_AUTH,)
     pairs = {
         name: tuple(map(str, pki.leaf("c.example", eku=eku).write(tmp_path / name)))
         for name, pki in (("staying", files.pki), ("leaving", leaving))
     }
-    script = OUT_OF_REACH.format(
+    return script.format(
         support=str(Path(__file__).parents[1] / "support"),
         certfile=str(files.ecdsa.certfile), keyfile=str(files.ecdsa.keyfile), ca=str(files.ca),
         bundle=str(bundle_of(tmp_path, files, leaving)), pairs=pairs,
     )  # fmt: skip
+
+
+def test_where_libssl_is_out_of_reach(files: Files, tmp_path: Path) -> None:
+    script = filled(OUT_OF_REACH, files, tmp_path)
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "no resumption at another worker" in done.stdout
@@ -624,16 +629,7 @@ print(*(f"{{name}}: {{visit(name)}} {{visit(name)}} {{visit(name)}}" for name in
 
 
 def test_where_libssl_is_out_of_reach_without_an_event_loop(files: Files, tmp_path: Path) -> None:
-    leaving, eku = PKI("Leaving"), (ExtendedKeyUsageOID.CLIENT_AUTH,)
-    pairs = {
-        name: tuple(map(str, pki.leaf("c.example", eku=eku).write(tmp_path / name)))
-        for name, pki in (("staying", files.pki), ("leaving", leaving))
-    }
-    script = OUT_OF_REACH_AND_BLOCKING.format(
-        support=str(Path(__file__).parents[1] / "support"),
-        certfile=str(files.ecdsa.certfile), keyfile=str(files.ecdsa.keyfile), ca=str(files.ca),
-        bundle=str(bundle_of(tmp_path, files, leaving)), pairs=pairs,
-    )  # fmt: skip
+    script = filled(OUT_OF_REACH_AND_BLOCKING, files, tmp_path)
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [

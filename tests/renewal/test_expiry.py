@@ -26,15 +26,15 @@ def lasting(files: Files, hours: float, **changes: str) -> Certificate:
 @pytest.mark.parametrize("hours", LIFETIMES.values(), ids=LIFETIMES)
 def test_expiry_is_told_by_the_share_of_the_lifetime(files: Files, hours: float) -> None:
     certificate, watch = lasting(files, hours), ExpiryWatch()
-    told: list[tuple[float, str]] = []
+    seen: list[tuple[float, str]] = []
     for number in range(int(hours) + 3):
         now = certificate.not_before + number * HOUR
-        told += [(number / hours, event.severity) for event in watch.due({"localhost": [certificate]}, now)]
-    assert told[0][0] == pytest.approx(2 / 3, abs=1 / hours)
-    assert {severity for share, severity in told if share < 0.89} == {"warning"}
-    assert {severity for share, severity in told if 0.91 < share < 0.99} == {"error"}
-    assert told[-1][1] == "critical"
-    warnings = [share * hours for share, severity in told if severity == "warning"]
+        seen += [(number / hours, event.severity) for event in watch.due({"localhost": [certificate]}, now)]
+    assert seen[0][0] == pytest.approx(2 / 3, abs=1 / hours)
+    assert {severity for share, severity in seen if share < 0.89} == {"warning"}
+    assert {severity for share, severity in seen if 0.91 < share < 0.99} == {"error"}
+    assert seen[-1][1] == "critical"
+    warnings = [share * hours for share, severity in seen if severity == "warning"]
     assert all(later - earlier == pytest.approx(24) for earlier, later in pairwise(warnings))
 
 
@@ -58,8 +58,8 @@ def test_what_is_told(files: Files) -> None:
     assert str(event.days_left) == "0.0"
 
 
-def told(watch: ExpiryWatch, served: dict[str, list[Certificate]], now: datetime) -> list[CertificateExpiringEvent]:
-    """What is told where it is not known that the same are served."""
+def reported(watch: ExpiryWatch, served: dict[str, list[Certificate]], now: datetime) -> list[CertificateExpiringEvent]:
+    """What is reported where it is not known that the same are served."""
     return watch.due(dict(served), now)
 
 
@@ -67,15 +67,15 @@ def test_each_is_told_once_and_again_at_the_pace_of_its_stage(files: Files) -> N
     fresh, old = lasting(files, 2400), lasting(files, 240, fingerprint_sha256="old")
     served = {"a": [fresh, old], "b": [old]}
     watch, ends = ExpiryWatch(), old.not_after
-    assert [event.severity for event in told(watch, served, ends - 23 * HOUR)] == ["error"]
-    assert told(watch, served, ends - 17 * HOUR - SECOND) == []
-    assert len(told(watch, served, ends - 17 * HOUR)) == 1
-    assert [event.severity for event in told(watch, served, ends)] == ["critical"]
-    assert told(watch, served, ends + HOUR - SECOND) == []
-    assert len(told(watch, served, ends + HOUR)) == 1
+    assert [event.severity for event in reported(watch, served, ends - 23 * HOUR)] == ["error"]
+    assert reported(watch, served, ends - 17 * HOUR - SECOND) == []
+    assert len(reported(watch, served, ends - 17 * HOUR)) == 1
+    assert [event.severity for event in reported(watch, served, ends)] == ["critical"]
+    assert reported(watch, served, ends + HOUR - SECOND) == []
+    assert len(reported(watch, served, ends + HOUR)) == 1
     # What is served no longer is forgotten.
-    assert told(watch, {"a": [fresh]}, ends + HOUR) == []
-    assert len(told(watch, served, ends + HOUR)) == 1
+    assert reported(watch, {"a": [fresh]}, ends + HOUR) == []
+    assert len(reported(watch, served, ends + HOUR)) == 1
 
 
 def test_the_same_are_looked_at_once_a_minute(files: Files) -> None:

@@ -36,7 +36,7 @@ from responder import Responder
 from returning import Returning
 from servers import Server, serve
 from soak_report import MORE_DESCRIPTORS, Killed, Report, Sample
-from traffic import Traffic
+from traffic import Traffic, started
 
 from asgi_tls import PEMFiles
 
@@ -182,21 +182,14 @@ class Soak:
         if self._launch.server != "hypercorn":
             work.append(("workers killed", pace.kill, lambda: self._kill(traffic)))
         self._planned = {what for what, _, _ in work}
-        threads = [threading.Thread(target=self._again, args=each) for each in work]
-        for thread in threads:
-            thread.start()
-        try:
+        with started([threading.Thread(target=self._again, args=each) for each in work], self._stop):
             yield
-        finally:
-            self._stop.set()
-            for thread in threads:
-                thread.join()
 
     def _again(self, what: str, pause: float, work: Callable[[], None]) -> None:
         while not self._stop.wait(pause):
             try:
                 work()
-            except Exception as error:  # noqa: BLE001 -- it is told at the end
+            except Exception as error:  # noqa: BLE001 -- it is reported at the end
                 self._report.problems.append(f"no more {what}: {error!r}")
                 return
             self._report.happened[what] += 1

@@ -19,7 +19,7 @@ import threading
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,19 @@ class Loss:
     error: str
 
 
+@contextlib.contextmanager
+def started(threads: Sequence[threading.Thread], stop: threading.Event) -> Iterator[None]:
+    """The threads run until the block is left, which sets `stop` and waits for them."""
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+
 @dataclass
 class Traffic:
     """Clients of the server at `port`, and of its plain port. `ca` is PEM text.
@@ -82,15 +95,10 @@ class Traffic:
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
         """All kinds of clients, until the block is left."""
-        threads = [threading.Thread(target=self._again, args=(kind(self), pause)) for kind, pause in KINDS]
-        for thread in threads:
-            thread.start()
-        try:
+        with started(
+            [threading.Thread(target=self._again, args=(kind(self), pause)) for kind, pause in KINDS], self._stop
+        ):
             yield
-        finally:
-            self._stop.set()
-            for thread in threads:
-                thread.join()
 
     @property
     def has_all(self) -> bool:

@@ -1,4 +1,4 @@
-"""What listeners are told about an order."""
+"""What listeners hear of an order."""
 
 from __future__ import annotations
 

@@ -290,9 +290,8 @@ class Manager:
         self._nudge()
 
     def _save(self, watched: _Watched, fence: Fence, pem: bytes, record: Record) -> None:
-        self._storage.store(
-            watched.source.certificate_entry, pem, fence
-        )  # first: a record alone would promise what is not there
+        # First: a record alone would promise what is not there.
+        self._storage.store(watched.source.certificate_entry, pem, fence)
         self._store_record(watched, record, fence)
 
     def _save_again(self, watched: _Watched, pem: bytes, record: Record) -> None:

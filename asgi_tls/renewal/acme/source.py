@@ -176,7 +176,7 @@ class ACME:
 
     @property
     def fingerprint(self) -> str:
-        """Of the settings that an order may fail by: where they are others, a failure of before means nothing."""
+        """Of the settings that an order may fail by: where they differ, an earlier failure means nothing."""
         how = self.dns.command if isinstance(self.dns, DNSCommand) else type(self.dns).__qualname__
         parts = [self.identifier, repr((self.profile, self.challenges, self.cas)), how]
         with contextlib.suppress(CertificateError):  # of an account's file: the order says so

@@ -13,8 +13,9 @@ Outcome = tuple[str, str]
 HTTP_REQUEST: Final[Outcome] = "HTTP_REQUEST", "a plain HTTP request came to the TLS port"
 STUN_REQUEST: Final[Outcome] = "STUN_REQUEST", "a STUN request came to the TLS port"
 
-# "[SSL: UNSUPPORTED_PROTOCOL] unsupported protocol (_ssl.c:1006)"
-_MESSAGE: Final = re.compile(r"(?:\[[^\]]*\] )?(.*?)(?: \(_ssl\.c:\d+\))?", re.DOTALL)
+# "[SSL: UNSUPPORTED_PROTOCOL] unsupported protocol (_ssl.c:1006)". A Python that was built for an older OpenSSL has no
+# name for a reason that is new: "[SSL] record layer failure (_ssl.c:1032)".
+_MESSAGE: Final = re.compile(r"(?:\[(?P<library>[^\]]*)\] )?(?P<words>.*?)(?: \(_ssl\.c:\d+\))?", re.DOTALL)
 
 
 def left(has_sent: bool) -> Outcome:
@@ -40,9 +41,11 @@ def outcome_of(error: ssl.SSLError, connection: ssl.SSLObject | ssl.SSLSocket) -
         )
         return "UNRECOGNIZED_NAME", f"the client {asked}"
     text = str(error.args[1]) if len(error.args) > 1 else str(error)
-    words = _MESSAGE.fullmatch(text)
-    msg = text if words is None else words[1]
+    parts = _MESSAGE.fullmatch(text)
+    msg = text if parts is None else parts["words"]
     explain = getattr(connection.context, "tls_explain", None)
     if explain is not None and isinstance(error, ssl.SSLCertVerificationError):
         msg += explain(error.verify_code, verified_chain(connection))
-    return error.reason or "UNKNOWN", msg
+    if error.reason or parts is None or parts["library"] is None:
+        return error.reason or "UNKNOWN", msg
+    return re.sub(r"\W+", "_", parts["words"].strip()).upper(), msg

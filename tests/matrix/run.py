@@ -32,6 +32,7 @@ BEGIN, END = "<!-- made by `make matrix` -->", "<!-- end -->"
 
 # Why a test may fail: patterns of the environment, and of the test's name and output, and the reason.
 KNOWN: tuple[tuple[str, str, str], ...] = (
+    ("floors", r"asgi-tls\[acme|No module named '(acme|josepy)'", "certbot's `acme` needs a newer cryptography"),
     ("static", r"all_that_was_there", "this OpenSSL has no legacy provider, which the test looks for"),
     ("static", r"tests\.stapling\.|libssl cannot be reached", "there is no stapling"),
     ("static", r"Starting again with OPENSSL_CONF|Without libssl", "the start says more, as it should there"),
@@ -52,11 +53,6 @@ KNOWN: tuple[tuple[str, str, str], ...] = (
 
 # Why an environment cannot be made, likewise.
 NOT_MADE: tuple[tuple[str, str, str], ...] = (
-    (
-        "floors",
-        r"conflicting dependencies",
-        "certbot's `acme` needs a newer cryptography; `make test-system` runs a part of them without it",
-    ),
     ("free-threaded", r"Failed to fetch", "the archive does not have the source that it lists"),
 )
 
@@ -93,7 +89,7 @@ def test(environment: Environment, arguments: Sequence[str]) -> Outcome:
     """Install and run the quick tests."""
     outcome = Outcome(environment.name)
     try:
-        environment.prepare("dev")
+        environment.prepare()
         report = json.loads(environment.step(*environment.inside("-P", "-c", LOOK)))
     except FailedError as error:
         outcome.problem = str(error)

@@ -23,14 +23,17 @@ class FailedError(Exception):
 
 @dataclass(frozen=True)
 class Environment:
-    """One row. `prefix` runs a command there, `pins` are installed beside the package, `built_by` makes it.
+    """One row. `prefix` runs a command there, `built_by` makes it.
 
-    `instead` are the only packages that are installed beside it, and `tests` the only tests that can run with these.
+    The package is installed with `extras`, and beside it what the tests need, `tools`, and `pins`. `instead` are the
+    only packages that are installed beside it, and `tests` the only tests that can run with these.
     """
 
     name: str
     python: str
     prefix: Sequence[str] = ()
+    extras: str = "dev"
+    tools: Sequence[str] = ()
     pins: Sequence[str] = ()
     built_by: Sequence[str] = ()
     instead: Sequence[str] = ()
@@ -55,8 +58,9 @@ class Environment:
     def inside(self, *arguments: str) -> list[str]:
         return [str(self.directory / "bin" / "python"), *arguments]
 
-    def prepare(self, extras: str, *tools: str) -> None:
-        """Build what it stands on, and install the package of this tree with these extras, and tools for the tests."""
+    def prepare(self, extras: str = "", *tools: str) -> None:
+        """Build what it stands on, and install the package of this tree, with fewer extras and tools where given."""
+        extras, tools = extras or self.extras, tools or tuple(self.tools)
         if self.built_by:
             built = subprocess.run(self.built_by, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
             if built.returncode:
@@ -76,7 +80,7 @@ class Environment:
 def environments() -> Iterator[Environment]:
     """All that this machine can have."""
     yield Environment("newest", sys.executable)
-    yield Environment("floors", sys.executable, pins=floors())
+    yield Environment("floors", sys.executable, extras=",".join(_WITH_FLOORS), tools=_project("dev")[1:], pins=floors())
     for version, path in pyenv():
         yield Environment(f"pyenv-{version}", path)
     if os.geteuid() == 0:
@@ -116,14 +120,18 @@ def pyenv() -> Iterator[tuple[str, str]]:
             yield f"{major}.{minor}", str(path)
 
 
-def floors() -> list[str]:
-    """Each `name>=version` of the package and its extras, pinned to that version.
+# ACME's are left out: certbot's `acme` needs a newer cryptography than the rest does.
+_WITH_FLOORS = ("uvicorn", "hypercorn", "gunicorn", "prometheus", "redis", "reload", "stapling")
 
-    ACME's are left out: certbot's `acme` needs a newer cryptography than the rest does.
-    """
+
+def _project(extra: str | None = None) -> list[str]:
+    """What the package requires, or one of its extras."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    declared = [*project["dependencies"]]
-    for name, requirements in project["optional-dependencies"].items():
-        if name not in {"dev", "site", "acme", "acme-dns"}:
-            declared += requirements
+    required: list[str] = project["dependencies"] if extra is None else project["optional-dependencies"][extra]
+    return required
+
+
+def floors() -> list[str]:
+    """Each `name>=version` of the package and of its extras but ACME's, pinned to that version."""
+    declared = [*_project(), *(line for extra in (*_WITH_FLOORS, "all") for line in _project(extra))]
     return [re.sub(r">=([^,;]+)[^;]*", r"==\1", line) for line in declared if not line.startswith("asgi-tls")]

@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
 
 from asgi_tls.errors import ConfigurationError
-from asgi_tls.middleware import redirect_app
 from asgi_tls.servers.addresses import Address, bound
 
 if TYPE_CHECKING:
@@ -73,6 +72,8 @@ def listeners(values: Mapping[str, Any], tls: ServerTLS, addresses: Sequence[Add
             fix="Create it, or name another.",
             settings=("redirect_webroot",),
         )
+    from asgi_tls.middleware import redirect_app
+
     hosts = {name for group in tls.load().values() for one in group for name in one.subject_alt_names}
     return [
         (sock, redirect_app(hosts=hosts, https_port=https_port, webroot=webroot))

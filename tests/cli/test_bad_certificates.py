@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from handshakes import client, connect
+from in_process import here
 from pki import PKI, Pair
 from servers import asgi_tls, run, serve
 
 from asgi_tls import PEMFiles, errors
 from asgi_tls.errors import CertificateError
+from asgi_tls.servers.build import server_tls
+from asgi_tls.servers.given import read
 
 
 def _write(directory: Path, chain: bytes, key: bytes) -> None:
@@ -83,7 +87,7 @@ def test_the_same_error_through_the_api_and_the_command(
     with pytest.raises(CertificateError) as caught:
         PEMFiles(certfile, keyfile).load()
     assert type(caught.value) is getattr(errors, name)
-    status, text = run(
+    status, text = here(
         asgi_tls("uvicorn", "facts_app:app", "--port=0", f"--ssl-certfile={certfile}", f"--ssl-keyfile={keyfile}")
     )
     assert status == 3
@@ -101,7 +105,7 @@ def test_leaf_only_beside_the_whole_chain(tmp_path: Path) -> None:
     pair = PKI("Let's Encrypt").leaf("localhost")
     _write(tmp_path, pair.chain_pem, pair.key_pem)
     (tmp_path / "cert.pem").write_bytes(pair.cert_pem)
-    status, text = run(
+    status, text = here(
         asgi_tls(
             "uvicorn", "facts_app:app", f"--ssl-certfile={tmp_path}/cert.pem", f"--ssl-keyfile={tmp_path}/privkey.pem"
         )
@@ -115,7 +119,7 @@ def test_a_file_that_is_not_there(tmp_path: Path, missing: str) -> None:
     pair = PKI("Gone").leaf("localhost")
     _write(tmp_path, pair.chain_pem, pair.key_pem)
     (tmp_path / missing).unlink()
-    status, text = run(
+    status, text = here(
         asgi_tls(
             "uvicorn", "facts_app:app", f"--ssl-certfile={tmp_path}/fullchain.pem",
             f"--ssl-keyfile={tmp_path}/privkey.pem",
@@ -129,7 +133,7 @@ def test_the_password_of_a_key_is_never_shown(tmp_path: Path) -> None:
     pair = PKI("Secret").leaf("localhost")
     _write(tmp_path, pair.chain_pem, pair.encrypted_key_pem(b"correct"))
     files = [f"--ssl-certfile={tmp_path}/fullchain.pem", f"--ssl-keyfile={tmp_path}/privkey.pem"]
-    status, text = run(
+    status, text = here(
         asgi_tls("uvicorn", "facts_app:app", "--port=0", *files, "--ssl-keyfile-password=hunter2hunter2")
     )
     assert status == 3
@@ -137,21 +141,25 @@ def test_the_password_of_a_key_is_never_shown(tmp_path: Path) -> None:
     assert "hunter2hunter2" not in text
 
 
-LAUNCHES: dict[str, tuple[list[str], str]] = {
-    # how it is started -> what its error tells the reader to set
+LAUNCHES: dict[str, tuple[Callable[..., tuple[int, str]], list[str], str]] = {
+    # how it is started -> where, its command line, and what its error tells the reader to set
     "asgi-tls uvicorn": (
+        run,
         [*asgi_tls("uvicorn", "facts_app:app", "--port=0"), "--ssl-certfile={}", "--ssl-keyfile={}"],
         "Set --ssl-keyfile-password,",
     ),
     "asgi-tls hypercorn": (
+        here,
         [*asgi_tls("hypercorn", "facts_app:app", "--bind=127.0.0.1:0"), "--certfile={}", "--keyfile={}"],
         "Set --keyfile-password,",
     ),
     "asgi-tls gunicorn": (
+        here,
         [*asgi_tls("gunicorn", "facts_app:app", "--bind=127.0.0.1:0"), "--certfile={}", "--keyfile={}"],
         "Set --tls-keyfile-password-file,",
     ),
     "gunicorn": (
+        run,
         [sys.executable, "-m", "gunicorn", "-c", "python:asgi_tls.servers.gunicorn", "-k", "asgi", "facts_app:app",
          "--bind=127.0.0.1:0", "--certfile={}", "--keyfile={}"],
         "Set ASGI_TLS_KEYFILE_PASSWORD_FILE,",
@@ -163,9 +171,9 @@ LAUNCHES: dict[str, tuple[list[str], str]] = {
 def test_a_missing_password_is_asked_for_in_the_words_of_the_launch(tmp_path: Path, launch: str) -> None:
     pair = PKI("Encrypted").leaf("localhost")
     _write(tmp_path, pair.chain_pem, pair.encrypted_key_pem(b"secret"))
-    command, says = LAUNCHES[launch]
+    how, command, says = LAUNCHES[launch]
     files = iter((tmp_path / "fullchain.pem", tmp_path / "privkey.pem"))
-    status, text = run([part.format(next(files)) if "{}" in part else part for part in command])
+    status, text = how([part.format(next(files)) if "{}" in part else part for part in command])
     assert status == 3
     assert "is encrypted, but no password was given" in text
     assert says in text
@@ -179,6 +187,15 @@ def test_a_password_comes_from_the_first_line_of_a_file(tmp_path: Path, content:
     _write(tmp_path, pair.chain_pem, pair.encrypted_key_pem(b"secret"))
     (tmp_path / "password").touch(mode=0o600)
     (tmp_path / "password").write_bytes(content)
+    names = {"certfile": "fullchain.pem", "keyfile": "privkey.pem", "keyfile_password_file": "password"}
+    server_tls(read(environ={f"ASGI_TLS_{name.upper()}": str(tmp_path / path) for name, path in names.items()})).check()
+
+
+def test_a_key_with_a_password_is_served(tmp_path: Path) -> None:
+    pair = PKI("Encrypted").leaf("localhost")
+    _write(tmp_path, pair.chain_pem, pair.encrypted_key_pem(b"secret"))
+    (tmp_path / "password").touch(mode=0o600)
+    (tmp_path / "password").write_bytes(b"secret\n")
     files = [f"--ssl-certfile={tmp_path}/fullchain.pem", f"--ssl-keyfile={tmp_path}/privkey.pem"]
     command = asgi_tls(
         "uvicorn", "facts_app:app", "--port=0", *files, f"--tls-keyfile-password-file={tmp_path}/password"

@@ -1,0 +1,30 @@
+"""`asgi-tls …` in the process of the tests, which costs a hundredth of a process of its own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from unittest.mock import patch
+
+from click.testing import CliRunner
+from servers import asgi_tls
+
+from asgi_tls.cli import main
+
+
+def here(command: Sequence[str], *, env: Mapping[str, str] | None = None) -> tuple[int, str]:
+    """Run a command line of `asgi_tls(…)` that does not serve: its exit status and all that it printed.
+
+    What serves is to be refused. Where it is not, it ends as well: nobody can import its application.
+    """
+    start = asgi_tls()
+    assert [*command[: len(start)]] == start
+    arguments = [part.replace("facts_app:", "nowhere:") for part in command[len(start) :]]
+    process = os.getpid()
+    with patch.dict(os.environ, env or {}):  # and nothing stays that the command sets
+        done = CliRunner().invoke(main, arguments, prog_name="asgi-tls")
+    if os.getpid() != process:
+        os._exit(1)  # a worker that gunicorn has forked
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return done.exit_code, done.output

@@ -25,8 +25,9 @@ _log = logging.getLogger("asgi_tls")
 
 _STATUSES = (301, 302, 307, 308)
 _HTTP_PORT, _HTTPS_PORT = 80, 443
-# The host of starlette.testclient, for which no name server has an address.
-_TEST_HOST = "testserver"
+# The hosts of test clients: those of Starlette and Litestar, and the one that FastAPI's documentation gives to httpx.
+# No visitor has them: no name server has an address for them (RFC 6761 section 6.2, RFC 6762 section 3).
+_TEST_HOSTS = frozenset({"testserver", "testserver.local", "test"})
 
 _MORE = "More: asgi-tls explain redirect-refused"
 _BAD_TARGET = Answer.text(400, f"Not redirected to https: the request target is not a path. {_MORE}")
@@ -46,7 +47,8 @@ _REFUSED = (
 )
 _IN_PLAIN = (
     "TLSMiddleware(development=True): plain HTTP requests to %s are served without a redirect to https, as are those "
-    "to localhost, loopback addresses and testserver. Leave the setting out in production. (Reported once.)"
+    "to localhost, loopback addresses and the hosts of test clients. Leave the setting out in production. (Reported "
+    "once.)"
 )
 _LOOP = (
     "A plain HTTP request has %s: if that comes from a proxy that terminates TLS, the redirect to https loops. %s "
@@ -66,8 +68,9 @@ class HTTPSRedirectMiddleware:
     webroot: the directory that ACME challenges are served from, over http and https. Without it they reach the
         application, or are answered by the server's own ACME account. They are never redirected.
 
-    development: serve plain HTTP and WebSocket requests to localhost, names below it, loopback addresses and testserver
-        (the host of starlette.testclient) where they would be redirected. Requests to other hosts are redirected.
+    development: serve plain HTTP and WebSocket requests to localhost, names below it, loopback addresses and the hosts
+        of test clients (testserver, testserver.local, test) where they would be redirected. Requests to other hosts are
+        redirected.
 
     Loopback hosts are redirected by 307, which browsers do not cache, whatever redirect_status says.
     Only `scope["scheme"]` decides. The server decides whether to trust a forwarded header.
@@ -130,7 +133,7 @@ class HTTPSRedirectMiddleware:
         if authority is None:
             return self._refused(_BAD_HOST, "its Host field is missing, repeated or not a valid host")
         is_local = is_loopback(authority.host)
-        if self._development and (is_local or authority.host == _TEST_HOST):
+        if self._development and (is_local or authority.host in _TEST_HOSTS):
             self._log_once("development", _IN_PLAIN, authority.host)
             return None
         if authority.host != self._canonical and not self._hosts.allows(authority.host):

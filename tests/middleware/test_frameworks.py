@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import fastapi
+import httpx
 import litestar
 import litestar.middleware
+import litestar.testing
 import pytest
 import quart
 from asgi_servers import KeyPair, call, http_scope, raw_request, running_uvicorn
@@ -73,6 +76,35 @@ def test_the_framework_serves_through_it(make: Any, key_pair: KeyPair) -> None:
         assert reply.status == 200
         assert len(reply.all("strict-transport-security")) == 1
         assert f"'nonce-{reply.body.decode()}'" in reply["content-security-policy"]
+
+
+def test_the_test_client_of_each_framework_is_served_in_development() -> None:
+    """With the host that it has by default; httpx has none, and gets that of FastAPI's documentation. Starlette's
+    client is that of docs/testing.md.
+    """
+    app = fastapi.FastAPI()
+    app.add_middleware(TLSMiddleware, hosts=HOSTS, development=True)
+    app.add_api_route("/", lambda: "hello")
+
+    async def by_httpx() -> httpx.Response:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+            return await client.get("/")
+
+    assert asyncio.run(by_httpx()).json() == "hello"
+
+    middleware = litestar.middleware.DefineMiddleware(TLSMiddleware, hosts=HOSTS, development=True)  # type: ignore[arg-type]
+    page = litestar.get("/", sync_to_thread=False)(lambda: "hello")
+    with litestar.testing.create_test_client([page], middleware=[middleware]) as client:
+        assert client.get("/").text == "hello"
+
+    quart_app = quart.Quart(__name__)
+    quart_app.add_url_rule("/", view_func=lambda: "hello")
+    quart_app.asgi_app = TLSMiddleware(quart_app.asgi_app, hosts=HOSTS, development=True)  # type: ignore[method-assign,arg-type,assignment]
+
+    async def by_quart() -> bytes:
+        return await (await quart_app.test_client().get("/")).get_data(as_text=False)
+
+    assert asyncio.run(by_quart()) == b"hello"
 
 
 ORIGIN = "https://app.example"

@@ -322,7 +322,7 @@ def test_loopback_hosts_get_a_redirect_that_no_browser_keeps(field: bytes, setti
     assert reply["location"].startswith("https://")
 
 
-@pytest.mark.parametrize("field", [*LOCAL, b"testserver"])
+@pytest.mark.parametrize("field", [*LOCAL, b"testserver", b"testserver.local", b"test"])
 def test_in_development_loopback_hosts_are_served(field: bytes, caplog: pytest.LogCaptureFixture) -> None:
     app = redirecting(development=True)
     for _ in range(2):
@@ -336,7 +336,14 @@ def test_in_development_loopback_hosts_are_served(field: bytes, caplog: pytest.L
 def test_in_development_other_hosts_are_redirected_as_ever() -> None:
     app = redirecting(development=True)
     assert call(app, http_scope()).status == 308
-    for field in (b"evil.example", b"testserver.example", b"localhost.evil.example", b"128.0.0.1"):
+    for field in (
+        b"evil.example",
+        b"testserver.example",
+        b"other.test",
+        b"other.local",
+        b"localhost.evil.example",
+        b"128.0.0.1",
+    ):
         assert call(app, http_scope(**host(field))).status == 400
     assert call(redirecting(), http_scope(**host(b"testserver"))).status == 400
 

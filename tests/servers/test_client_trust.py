@@ -56,40 +56,43 @@ def reaches(visitor: Visitor, server: Server, outcome: str) -> None:
         time.sleep(0.05)
 
 
-@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+VERSIONS = (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3)
+
+
 @pytest.mark.parametrize("launch", LAUNCHES, ids=str)
-def test_sessions_outlive_a_renewal_and_end_with_the_trust(
-    files: Files, tmp_path: Path, launch: Launch, version: ssl.TLSVersion
-) -> None:
+def test_sessions_outlive_a_renewal_and_end_with_the_trust(files: Files, tmp_path: Path, launch: Launch) -> None:
     site, staying, leaving = Site(files.pki, tmp_path), PKI("Staying"), PKI("Leaving")
     bundle = tmp_path / "clients.pem"
     bundle.write_bytes(staying.root_pem + leaving.root_pem)
     with launch.start(site.source, {"client_ca": str(bundle), "reload_interval": "0.5"}) as server:
-        good, bad, later = (
-            Visitor(pki, tmp_path / name, version)
-            for name, pki in (("good", staying), ("bad", leaving), ("later", leaving))
+        good, bad, later, newcomers = (
+            [Visitor(pki, tmp_path / f"{name}-{version.name}", version) for version in VERSIONS]
+            for name, pki in (("good", staying), ("bad", leaving), ("later", leaving), ("newcomer", staying))
         )
         # A ticket could not be held back where there is no event loop, so there is none.
         again = "new" if launch.kind == "gthread" else "resumed"
-        for visitor in (good, bad, later):
+        for visitor in (*good, *bad, *later):
             assert [visitor.visit(server) for _ in range(2)] == ["new", again]
         pair = site.next_pair()
         renamed(site, pair)
-        newcomer = Visitor(staying, tmp_path / "newcomer", version)
         deadline = time.monotonic() + PATIENCE
-        while newcomer.certificate != pair.der:
-            newcomer.session = None
-            assert newcomer.visit(server) == "new"
-            assert time.monotonic() < deadline, server.text
-        assert good.visit(server) == bad.visit(server) == again
+        for visitor in newcomers:
+            while visitor.certificate != pair.der:
+                visitor.session = None
+                assert visitor.visit(server) == "new"
+                assert time.monotonic() < deadline, server.text
+        assert [visitor.visit(server) for visitor in (*good, *bad)] == [again] * 4
         bundle.write_bytes(staying.root_pem)
         if launch.server != "gunicorn":
             os.kill(server.process.pid, signal.SIGHUP)
-        reaches(bad, server, "refused")
-        later.session = None
-        for visitor in (bad, later):
+        for visitor in bad:
+            reaches(visitor, server, "refused")
+        for visitor in later:
+            visitor.session = None
+        for visitor in (*bad, *later):
             assert [visitor.visit(server) for _ in range(2)] == ["refused", "refused"]
-        assert [good.visit(server) for _ in range(2)] == ["new", again]
+        for visitor in good:
+            assert [visitor.visit(server) for _ in range(2)] == ["new", again]
 
 
 @pytest.mark.parametrize("launch", LAUNCHES, ids=str)
@@ -125,43 +128,49 @@ def exchange(raw: socket.socket, end: ssl.SSLObject, incoming: ssl.MemoryBIO, ou
         return
 
 
-IN_FLIGHT = [
-    (Launch("uvicorn", "asyncio"), False),
-    (Launch("uvicorn", "asyncio"), True),
-    (Launch("uvicorn", "uvloop"), False),
-    (Launch("uvicorn", "uvloop"), True),
-    (Launch("hypercorn", "asyncio"), True),
-    (Launch("hypercorn", "uvloop"), False),
-]
+class InFlight:
+    """A handshake of a visitor that has all that the server says, and owes it the last flight."""
+
+    def __init__(self, visitor: Visitor, server: Server) -> None:
+        self.visitor = visitor
+        self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.end = visitor.context.wrap_bio(
+            self.incoming, self.outgoing, server_hostname="localhost", session=visitor.session
+        )
+        self.raw = socket.create_connection(("127.0.0.1", server.port), timeout=60)
+        with pytest.raises(ssl.SSLWantReadError, match="did not complete"):
+            self.end.do_handshake()
+        exchange(self.raw, self.end, self.incoming, self.outgoing)
+
+    def is_refused(self, server: Server) -> None:
+        """It gets nothing for its last flight, and nothing by a session that it may have been given."""
+        with self.raw:
+            self.raw.sendall(self.outgoing.read())
+            self.incoming.write(self.raw.recv(65536))
+            with pytest.raises(ssl.SSLWantReadError, match="did not complete"):
+                self.end.read(1)
+        if self.end.session is not None and self.end.session.has_ticket:
+            self.visitor.session = self.end.session
+        assert self.visitor.visit(server) == "refused"
 
 
-@pytest.mark.parametrize(("launch", "resuming"), IN_FLIGHT, ids=str)
-def test_a_handshake_that_is_under_way_when_its_ca_is_removed(
-    files: Files, tmp_path: Path, launch: Launch, resuming: bool
-) -> None:
+@pytest.mark.parametrize(
+    "launch", [Launch(server, loop) for server in ("uvicorn", "hypercorn") for loop in ("asyncio", "uvloop")], ids=str
+)
+def test_handshakes_that_are_under_way_when_their_ca_is_removed(files: Files, tmp_path: Path, launch: Launch) -> None:
+    """A full one, and one that resumes."""
     site, leaving = Site(files.pki, tmp_path), PKI("Leaving")
     bundle = tmp_path / "clients.pem"
     bundle.write_bytes(files.pki.root_pem + leaving.root_pem)
     with launch.start(site.source, {"client_ca": str(bundle), "reload_interval": "600"}) as server:
-        visitor = Visitor(leaving, tmp_path / "bad", ssl.TLSVersion.TLSv1_3)
-        if resuming:
-            assert visitor.visit(server) == "new"
-        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        end = visitor.context.wrap_bio(incoming, outgoing, server_hostname="localhost", session=visitor.session)
-        with socket.create_connection(("127.0.0.1", server.port), timeout=60) as raw:
-            with pytest.raises(ssl.SSLWantReadError, match="did not complete"):
-                end.do_handshake()
-            exchange(raw, end, incoming, outgoing)
-            bundle.write_bytes(files.pki.root_pem)
-            os.kill(server.process.pid, signal.SIGHUP)
-            deadline = time.monotonic() + PATIENCE
-            while "client CA bundle" not in server.text:
-                assert time.monotonic() < deadline, server.text
-                time.sleep(0.02)
-            raw.sendall(outgoing.read())
-            incoming.write(raw.recv(65536))
-            with pytest.raises(ssl.SSLWantReadError, match="did not complete"):
-                end.read(1)
-        if end.session is not None and end.session.has_ticket:
-            visitor.session = end.session
-        assert visitor.visit(server) == "refused"
+        new, known = (Visitor(leaving, tmp_path / name, ssl.TLSVersion.TLSv1_3) for name in ("new", "known"))
+        assert known.visit(server) == "new"
+        handshakes = [InFlight(visitor, server) for visitor in (new, known)]
+        bundle.write_bytes(files.pki.root_pem)
+        os.kill(server.process.pid, signal.SIGHUP)
+        deadline = time.monotonic() + PATIENCE
+        while "client CA bundle" not in server.text:
+            assert time.monotonic() < deadline, server.text
+            time.sleep(0.02)
+        for handshake in handshakes:
+            handshake.is_refused(server)

@@ -81,25 +81,26 @@ COMMANDS = [
     (["flags", "uvicorn"], 0, "--ssl"),
     (["export", "nginx", "--host", "example.com"], 0, "ssl_protocols"),
 ]
+ON_WINDOWS = [*COMMANDS, (["gunicorn", "facts_app:app"], 3, "gunicorn does not run on Windows")]
+RUN_ALL = """
+import json, sys
+from click.testing import CliRunner
+from asgi_tls.cli import main
+ended = [CliRunner().invoke(main, command) for command in json.loads(sys.argv[1])]
+print(json.dumps([(each.exit_code, each.output, repr(each.exception)) for each in ended]))
+"""
 
 
-@pytest.mark.parametrize("platform", PLATFORMS)
-@pytest.mark.parametrize(("arguments", "status", "words"), COMMANDS, ids=lambda value: str(value))
-def test_a_command(tmp_path: Path, platform: str, arguments: list[str], status: int, words: str) -> None:
-    env = environment(tmp_path, platform)
-    if arguments[0] == "ca":
-        run(asgi_tls("cert", "localhost"), env=env)
-    ended, text = run(asgi_tls(*arguments), env=env)
-    assert ended == status, text
-    assert words in text
-    assert "Traceback" not in text
-
-
-def test_gunicorn_is_refused_on_windows(tmp_path: Path) -> None:
-    status, text = run(asgi_tls("gunicorn", "facts_app:app"), env=environment(tmp_path, "windows"))
-    assert status == 3
-    assert "gunicorn does not run on Windows" in text
-    assert "Traceback" not in text
+@pytest.mark.parametrize(("platform", "commands"), [("macos", COMMANDS), ("windows", ON_WINDOWS)])
+def test_commands(tmp_path: Path, platform: str, commands: list[tuple[list[str], int, str]]) -> None:
+    """In one process, one after the other."""
+    script = [sys.executable, "-c", RUN_ALL, json.dumps([arguments for arguments, _, _ in commands])]
+    status, text = run(script, env=environment(tmp_path, platform))
+    assert status == 0, text
+    for (arguments, wanted, words), (ended, output, exception) in zip(commands, json.loads(text), strict=True):
+        assert ended == wanted, (arguments, output, exception)
+        assert words in output
+        assert "Traceback" not in output
 
 
 MIDDLEWARE = """

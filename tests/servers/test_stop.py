@@ -49,16 +49,7 @@ def stopped(server: Server) -> None:
 
 
 @pytest.mark.parametrize("launch", split(LAUNCHES, QUICK), ids=str)
-def test_clients_that_do_not_answer_close_notify(files: Files, launch: Launch) -> None:
-    with launch.start(files.ecdsa, {}) as server, contextlib.ExitStack() as stack:
-        stack.enter_context(stubborn(server, asks=True))
-        if launch.server != "gunicorn":  # waits for the first request of a connection, over plain HTTP too
-            stack.enter_context(stubborn(server, asks=False))
-        stopped(server)
-
-
-@pytest.mark.parametrize("launch", split(LAUNCHES, QUICK), ids=str)
-def test_handshakes_that_are_under_way(
+def test_clients_that_do_not_answer_close_notify_beside_handshakes_that_are_under_way(
     files: Files, launch: Launch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They hold nothing up, and nothing is left behind: neither of them nor of the metrics."""
@@ -68,16 +59,24 @@ def test_handshakes_that_are_under_way(
         for hello in (b"", b"\x16\x03\x01\x02\x00\x01\x00", b"GET / HTTP/1.1\r\n"):
             sock = stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=60))
             sock.sendall(hello)
-        with stubborn(server, asks=True):  # so the others have been accepted
-            pass
+        if launch.server != "gunicorn":  # waits for the first request of a connection, over plain HTTP too
+            stack.enter_context(stubborn(server, asks=False))
+        stack.enter_context(stubborn(server, asks=True))  # so the others have been accepted
         stopped(server)
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("launch", [Launch("uvicorn", "asyncio"), Launch("hypercorn", "uvloop")], ids=str)
-def test_a_connection_that_the_server_closes_says_close_notify_and_takes_none(files: Files, launch: Launch) -> None:
-    """While the server runs on: the end of a connection is not held up for 30 seconds either."""
-    with launch.start(files.ecdsa, {}) as server, stubborn(server, asks=False) as secure:
+@pytest.fixture(scope="module", params=[Launch("uvicorn", "asyncio"), Launch("hypercorn", "uvloop")], ids=str)
+def running(request: pytest.FixtureRequest, files: Files) -> Iterator[Server]:
+    """A server that runs on, for the tests that do not stop it."""
+    launch: Launch = request.param
+    with launch.start(files.ecdsa, {}) as server:
+        yield server
+
+
+def test_a_connection_that_the_server_closes_says_close_notify_and_takes_none(running: Server) -> None:
+    """The end of a connection is not held up for 30 seconds either."""
+    with stubborn(running, asks=False) as secure:
         secure.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         answer = b""
         while chunk := secure.recv(65536):  # a ragged end would raise
@@ -90,9 +89,9 @@ def test_a_connection_that_the_server_closes_says_close_notify_and_takes_none(fi
             assert raw.recv(1) == b""
 
 
-def test_a_slow_client_gets_all_of_a_long_answer(files: Files) -> None:
+def test_a_slow_client_gets_all_of_a_long_answer(running: Server) -> None:
     """It reads after the time for close_notify is over; nothing of the answer is lost."""
-    with Launch("uvicorn", "asyncio").start(files.ecdsa, {}) as server, stubborn(server, asks=False) as secure:
+    with stubborn(running, asks=False) as secure:
         secure.sendall(b"GET /long HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         size = len(secure.recv(100))
         time.sleep(1.5)  # nothing shows that the time is over

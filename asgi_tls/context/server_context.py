@@ -251,6 +251,8 @@ class ServerContext:
             connection.tls_widen = None  # type: ignore[union-attr]
             widen()
         if challenges.is_waiting:
+            if connection.tls_is_validation:  # type: ignore[union-attr]
+                return None  # as for its first ClientHello, before the HelloRetryRequest
             sent, connection.tls_hello = connection.tls_hello, None  # type: ignore[union-attr]
             if is_validation(bytes(sent or b"")):
                 return self._on_validation(connection, server_name)

@@ -7,10 +7,13 @@ import contextlib
 import socket
 import ssl
 import sys
-from collections.abc import AsyncIterator, Iterator
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import uvloop
 from cryptography import x509
 from files import Files
 from hypothesis import given
@@ -22,6 +25,7 @@ from asgi_tls.certificate.challenges import ChallengePair, challenges
 from asgi_tls.events import Event, SessionEvent
 from asgi_tls.handshake.challenge import hello_in, is_validation, validated
 from asgi_tls.handshake.hello import TLS13, X25519, Offer
+from asgi_tls.profile import INTERMEDIATE, TLSProfile
 from asgi_tls.renewal.acme.validation import challenge_pair
 
 NAME, ADDRESS = "www.example.test", "2001:db8::7"
@@ -46,6 +50,7 @@ class Conversation:
         self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self.end = context.wrap_bio(self.incoming, self.outgoing, server_hostname=name)
         self._piece = piece
+        self.received = b""
         self.raw = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
         self.raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
@@ -73,6 +78,7 @@ class Conversation:
 
     def receive(self) -> None:
         data = self.raw.recv(65536)
+        self.received += data
         if data:
             self.incoming.write(data)
         else:
@@ -139,9 +145,12 @@ def validate(port: int, context: ssl.SSLContext, name: str = NAME, *, piece: int
         return ", ".join(str(each.value) for each in listed.value), client.rest()
 
 
+@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
 @pytest.mark.parametrize("version", [V12, V13])
 @pytest.mark.parametrize("piece", [1, 5, 100, 1 << 16])
-def test_a_ca_gets_its_certificate_and_a_clean_end(files: Files, version: ssl.TLSVersion, piece: int) -> None:
+def test_a_ca_gets_its_certificate_and_a_clean_end(
+    files: Files, new_loop: Callable[[], asyncio.AbstractEventLoop], version: ssl.TLSVersion, piece: int
+) -> None:
     events: list[Event] = []
 
     async def main() -> None:
@@ -149,7 +158,8 @@ def test_a_ca_gets_its_certificate_and_a_clean_end(files: Files, version: ssl.TL
             names, rest = await asyncio.to_thread(validate, port, asking("acme-tls/1", version=version), piece=piece)
             assert (names, rest, made) == (NAME, b"", [])
 
-    asyncio.run(main())
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(main())
     reported = [event for event in events if isinstance(event, SessionEvent)]
     assert [(each.alpn, each.sni) for each in reported] == [("acme-tls/1", NAME)]
     assert not [event for event in events if event.event == "tls_client_error"]
@@ -165,14 +175,25 @@ def test_an_address_is_asked_for_by_its_reverse_name(files: Files, name: str) ->
     asyncio.run(main())
 
 
-def test_after_a_hello_retry_request(files: Files) -> None:
-    """The client's first key share is for a group that the server does not want."""
-    context = asking("acme-tls/1")
-    context.set_ecdh_curve("secp384r1")
+# RFC 8446 section 4.1.3: the random value of a ServerHello that is a HelloRetryRequest.
+RETRY = bytes.fromhex("cf21ad74e59a6111be1d8c021e65b891c2a211167abb8c5e079e09e2c8a8339c")
+RETRYING = INTERMEDIATE.with_groups("P-384")
+"""The client's first key share is for a group that this server does not have."""
+
+
+@pytest.mark.parametrize("piece", [1, 1 << 16])
+def test_after_a_hello_retry_request(files: Files, piece: int) -> None:
+    def validate_once(port: int) -> None:
+        with Conversation(port, asking("acme-tls/1"), NAME, piece=piece) as client:
+            client.shake_hands()
+            assert RETRY in client.received
+            assert client.end.selected_alpn_protocol() == "acme-tls/1"
+            assert client.rest() == b""
 
     async def main() -> None:
-        async with serving(ServerTLS(files.ecdsa, listeners=[])) as (port, _):
-            assert (await asyncio.to_thread(validate, port, context))[0] == NAME
+        async with serving(ServerTLS(files.ecdsa, profile=RETRYING, listeners=[])) as (port, made):
+            await asyncio.to_thread(validate_once, port)
+            assert made == []
 
     asyncio.run(main())
 
@@ -212,37 +233,87 @@ def test_another_name_is_refused(files: Files, waiting: bool) -> None:
     asyncio.run(main())
 
 
-@pytest.mark.parametrize("version", [V12, V13])
-@pytest.mark.parametrize("auth", ["required", "optional"])
-def test_no_session_of_a_challenge_lets_anybody_in(files: Files, version: ssl.TLSVersion, auth: str) -> None:
-    """A client without a certificate, which keeps whatever session it can get from a challenge."""
-    settings = {"client_ca": files.ca, "client_auth": auth, "listeners": []}
-
-    def attack(port: int) -> None:
-        context = asking("acme-tls/1", version=version)
-        session = None
-        with Conversation(port, context, NAME) as client, contextlib.suppress(ssl.SSLError):
+def attack(port: int, version: ssl.TLSVersion, *, retried: bool = False) -> bytes:
+    """What a client without a certificate is told that keeps whatever session it can get from a challenge."""
+    context = asking("acme-tls/1", version=version)
+    session = None
+    with Conversation(port, context, NAME) as client:
+        with contextlib.suppress(ssl.SSLError):
             client.shake_hands()
             client.rest()
             session = client.end.session
-        if session is None:
-            return
-        with Conversation(port, context, NAME) as again, contextlib.suppress(ssl.SSLError):
+        assert (RETRY in client.received) is retried
+    context.set_alpn_protocols(["http/1.1"])  # before there is another connection, which takes a copy
+    with Conversation(port, context, NAME) as again, contextlib.suppress(ssl.SSLError):
+        if session is not None:
             again.end.session = session
-            again.end.context.set_alpn_protocols(["http/1.1"])
-            again.shake_hands()
-            again.end.write(b"x")
-            again.send()
-            answer = again.rest()
-            assert answer == b"" or auth == "optional"
+        again.shake_hands()
+        again.end.write(b"x")
+        again.send()
+        return again.rest()
+    return b""
 
+
+@pytest.mark.parametrize(("version", "profile"), [(V12, INTERMEDIATE), (V13, INTERMEDIATE), (V13, RETRYING)])
+@pytest.mark.parametrize(("auth", "answer"), [("required", b""), ("optional", b"in")])
+def test_no_session_of_a_challenge_lets_anybody_in(
+    files: Files, version: ssl.TLSVersion, profile: TLSProfile, auth: Any, answer: bytes
+) -> None:
     async def main() -> None:
-        async with serving(ServerTLS(files.ecdsa, **settings)) as (port, made):  # type: ignore[arg-type]
-            await asyncio.to_thread(attack, port)
-            if auth == "required":
-                assert made == []
+        tls = ServerTLS(files.ecdsa, profile=profile, client_ca=files.ca, client_auth=auth, listeners=[])
+        async with serving(tls) as (port, made):
+            retried = profile is RETRYING
+            assert await asyncio.to_thread(attack, port, version, retried=retried) == answer
+            assert bool(made) is (auth == "optional")
 
     asyncio.run(main())
+
+
+@contextlib.contextmanager
+def blocking(tls: ServerTLS) -> Iterator[tuple[int, list[object]]]:
+    """As gunicorn's sync workers serve."""
+    context = tls.create_context()
+    made: list[object] = []
+
+    def serve() -> None:
+        while True:
+            try:
+                accepted, _ = listener.accept()
+            except OSError:
+                return
+            with contextlib.suppress(OSError), accepted, context.wrap_socket(accepted, server_side=True) as secure:
+                made.append(secure)
+                secure.recv(1)
+                secure.sendall(b"in")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        try:
+            yield listener.getsockname()[1], made
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join(PATIENCE)
+
+
+@pytest.mark.parametrize(("version", "profile"), [(V12, INTERMEDIATE), (V13, INTERMEDIATE), (V13, RETRYING)])
+@pytest.mark.parametrize("piece", [1, 100, 1 << 16])
+def test_a_blocking_worker_answers_a_ca_too(
+    files: Files, version: ssl.TLSVersion, profile: TLSProfile, piece: int
+) -> None:
+    with blocking(ServerTLS(files.ecdsa, profile=profile, listeners=[])) as (port, made):
+        assert validate(port, asking("acme-tls/1", version=version), piece=piece) == (NAME, b"")
+        assert made == []
+        assert get(port, asking("http/1.1", version=version))[0] == b"in"
+
+
+@pytest.mark.parametrize("version", [V12, V13])
+@pytest.mark.parametrize(("auth", "answer"), [("required", b""), ("optional", b"in")])
+def test_no_session_of_a_blocking_worker_lets_anybody_in(
+    files: Files, version: ssl.TLSVersion, auth: Any, answer: bytes
+) -> None:
+    with blocking(ServerTLS(files.ecdsa, client_ca=files.ca, client_auth=auth, listeners=[])) as (port, _):
+        assert attack(port, version) == answer
 
 
 def test_a_flood_of_validations_touches_no_file_and_no_network(files: Files) -> None:

@@ -82,9 +82,13 @@ def test_the_test_client_of_each_framework_is_served_in_development() -> None:
     """With the host that it has by default; httpx has none, and gets that of FastAPI's documentation. Starlette's
     client is that of docs/testing.md.
     """
+
+    def hello() -> str:
+        return "hello"
+
     app = fastapi.FastAPI()
     app.add_middleware(TLSMiddleware, hosts=HOSTS, development=True)
-    app.add_api_route("/", lambda: "hello")
+    app.add_api_route("/", hello)
 
     async def by_httpx() -> httpx.Response:
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
@@ -93,12 +97,12 @@ def test_the_test_client_of_each_framework_is_served_in_development() -> None:
     assert asyncio.run(by_httpx()).json() == "hello"
 
     middleware = litestar.middleware.DefineMiddleware(TLSMiddleware, hosts=HOSTS, development=True)  # type: ignore[arg-type]
-    page = litestar.get("/", sync_to_thread=False)(lambda: "hello")
+    page = litestar.get("/", sync_to_thread=False)(hello)
     with litestar.testing.create_test_client([page], middleware=[middleware]) as client:
         assert client.get("/").text == "hello"
 
     quart_app = quart.Quart(__name__)
-    quart_app.add_url_rule("/", view_func=lambda: "hello")
+    quart_app.add_url_rule("/", view_func=hello)
     quart_app.asgi_app = TLSMiddleware(quart_app.asgi_app, hosts=HOSTS, development=True)  # type: ignore[method-assign,arg-type,assignment]
 
     async def by_quart() -> bytes:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -69,11 +70,13 @@ class PrometheusMetrics:
     def start(self, _tell: Callable[[Event], None], /) -> None:
         """Make the metrics, and serve them where an address is given.
 
-        Raises ConfigurationError for a directory of metrics that another user can write to.
+        Raises ConfigurationError for a directory of metrics that another user can write to, or this one cannot.
         """
         if directory := os.environ.get(_MULTIPROCESS):
             try:
                 check_directory(Path(directory))
+                with tempfile.TemporaryFile(dir=directory):
+                    pass
             except OSError as error:
                 raise ConfigurationError(
                     f"{_MULTIPROCESS}={directory}: {error.strerror}",

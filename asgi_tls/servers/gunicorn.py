@@ -7,8 +7,8 @@ would silently serve something other than the settings ask for. So two of its me
   forked. There the certificates are loaded and checked. A worker that cannot read them serves what was loaded.
 - `Config.is_ssl` decides about TLS, and asks for `certfile` and `keyfile` alone: it is true for our hook as well. It
   would break if gunicorn decided by another property; tests/servers would show plain HTTP.
-- Its ASGI worker logs an exception of the hook and goes on in plain HTTP: the hook exits instead, with the status at
-  which the arbiter stops.
+- Its ASGI worker logs an exception of the hook and goes on in plain HTTP: the hook exits instead, whatever happens,
+  with the status at which the arbiter stops.
 - uvicorn's worker for gunicorn ignores the hook: it is refused.
 
 The ASGI worker makes an `ASGIProtocol` for each connection, a name in its module: a subclass stands there whose
@@ -44,6 +44,7 @@ from asgi_tls.servers import addresses, plain
 from asgi_tls.servers.build import server_tls
 from asgi_tls.servers.given import Given, read
 from asgi_tls.servers.ignored import IGNORED, POLICY, option_error, python_error
+from asgi_tls.servers.listening import hand_over_metrics
 from asgi_tls.servers.logs import stop
 from asgi_tls.servers.worker import ContextMaker
 
@@ -86,6 +87,7 @@ class _Factory(ContextMaker):
             self._logged, self._by_worker = previous._logged, previous._by_worker
         tls.follow()
         self.tls, self._notices = tls, notices
+        hand_over_metrics(config.uid, config.gid)
         if tls.orders:
             hand_over(tls.orders, config.uid, config.gid)
             self._order_from_the_start(config)
@@ -125,11 +127,14 @@ class _Factory(ContextMaker):
         """The context of this process. Exits with status 3 where it cannot be made."""
         # A context made before a fork would share its session secrets by accident, so each process makes its own.
         if self._context is None or self._context[0] != os.getpid():
-            # SIGHUP stays gunicorn's: it makes new workers.
-            self._context = os.getpid(), self.make(_alpn(config), config.graceful_timeout).ssl_context
-            asgi: Any = sys.modules.get("gunicorn.workers.gasgi")
-            if asgi is not None:
-                asgi.ASGIProtocol = _connected(asgi.ASGIProtocol)
+            try:
+                # SIGHUP stays gunicorn's: it makes new workers.
+                self._context = os.getpid(), self.make(_alpn(config), config.graceful_timeout).ssl_context
+                asgi: Any = sys.modules.get("gunicorn.workers.gasgi")
+                if asgi is not None:
+                    asgi.ASGIProtocol = _connected(asgi.ASGIProtocol)
+            except Exception as error:  # noqa: BLE001 -- another gunicorn than those that were tested
+                stop(error, _LOGGER)
         return self._context[1]
 
 

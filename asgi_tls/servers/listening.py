@@ -12,6 +12,7 @@ from asgi_tls.files import remove_at_the_end
 from asgi_tls.listeners.log import JSONLog, log_events
 
 _MULTIPROCESS: Final = "PROMETHEUS_MULTIPROC_DIR"
+_PREFIX: Final = "asgi-tls-metrics-"
 
 
 def listeners_for(values: Mapping[str, Any]) -> list[Listener]:
@@ -36,6 +37,13 @@ def _share_metrics() -> None:
     """
     if _MULTIPROCESS in os.environ:
         return
-    directory = tempfile.mkdtemp(prefix="asgi-tls-metrics-")
+    directory = tempfile.mkdtemp(prefix=_PREFIX)
     os.environ[_MULTIPROCESS] = directory
     remove_at_the_end(directory)
+
+
+def hand_over_metrics(uid: int, gid: int) -> None:
+    """Before workers of another user start: the directory that was made for metrics becomes theirs."""
+    directory = os.environ.get(_MULTIPROCESS, "")
+    if os.path.basename(directory).startswith(_PREFIX) and uid != os.geteuid():  # noqa: PTH119 -- "" has no name
+        os.chown(directory, uid, gid)

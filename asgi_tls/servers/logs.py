@@ -54,7 +54,14 @@ def follow(server_logger: str | None) -> None:
         _ours.setLevel(logging.INFO)
 
 
-def stop(error: ASGITLSError, server_logger: str) -> NoReturn:
-    """Log why TLS cannot start, and exit with the status that keeps a parent from starting this worker again."""
-    logging.getLogger(server_logger).error("TLS cannot start: %s %s", error, error.more)
+def stop(error: Exception, server_logger: str) -> NoReturn:
+    """Log why TLS cannot start, and exit with the status that keeps a parent from starting this worker again.
+
+    What is not an error of ours is logged with its traceback.
+    """
+    logger = logging.getLogger(server_logger)
+    if isinstance(error, ASGITLSError):
+        logger.error("TLS cannot start: %s %s", error, error.more)
+    else:
+        logger.error("TLS cannot start: %s: %s", type(error).__name__, error, exc_info=error)
     sys.exit(STARTUP_FAILURE)

@@ -6,7 +6,6 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from asgi_tls.errors import ASGITLSError
 from asgi_tls.events import Notice
 from asgi_tls.listeners.log import log_notices
 from asgi_tls.servers.logs import follow, stop
@@ -43,12 +42,13 @@ class ContextMaker:
         """The context of this process. Exits with status 3 where it cannot be made.
 
         `graceful_timeout` is the server's own, in seconds: how long its connections may take to end when it stops.
-        An exception would end the worker with status 1, and its parent would start it again and again.
+        Any exception would end the worker with status 1, and its parent would start it again and again. gunicorn's
+        ASGI worker would serve plain HTTP.
         """
         self.announce(self._notices)
         try:
             made = self.tls.create_server_context(alpn=alpn, watch=True)
-        except ASGITLSError as error:
+        except Exception as error:  # noqa: BLE001 -- a listener or a source of the user's own may raise anything
             stop(error, self.server_logger)
         self.announce(made.notes)
         if (reception := made.ssl_context.tls_reception) is not None:

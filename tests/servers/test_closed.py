@@ -150,6 +150,31 @@ def test_workers_that_cannot_start_end_their_parent(files: Files, tmp_path: Path
     assert status == 0  # uvicorn's parent ends with 0 when a worker could not boot
 
 
+BROKEN = """
+from asgi_tls import PEMFiles, ServerTLS
+class Broken:
+    def start(self, tell):
+        raise RuntimeError("what nobody expects")
+    def __call__(self, event):
+        pass
+tls = ServerTLS(PEMFiles({certfile!r}, {keyfile!r}), listeners=[Broken()])
+ssl_context = tls.gunicorn_ssl_context
+"""
+
+
+def test_an_error_that_nobody_expects_opens_no_plain_port(files: Files, tmp_path: Path) -> None:
+    """gunicorn's ASGI worker logs whatever its hook raises, and would serve plain HTTP."""
+    configuration = tmp_path / "gunicorn.conf.py"
+    text = BROKEN.format(certfile=str(files.ecdsa.certfile), keyfile=str(files.ecdsa.keyfile))
+    configuration.write_text(text, encoding="utf-8")
+    own = ["-c", str(configuration), "-k", "asgi", "--bind=127.0.0.1:0", "facts_app:app"]
+    status, text = run([sys.executable, "-m", "gunicorn", *own])
+    assert status == 3, text
+    assert "TLS cannot start" in text
+    assert "RuntimeError: what nobody expects" in text
+    assert "ASGI server listening" not in text
+
+
 UNPRIVILEGED_PORTS = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
 # Also for root, who has the capability: it is dropped from what an executed program may have.
 WITHOUT_THE_CAPABILITY = """

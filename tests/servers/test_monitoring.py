@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
+import tempfile
 import time
 import urllib.request
 from collections import Counter
@@ -58,6 +60,26 @@ def test_metrics_of_all_workers(files: Files, launch: Launch) -> None:
     assert found["asgi_tls_handshake_duration_seconds_count"] == good
     not_after = files.ecdsa.load().not_after.timestamp()
     assert found['asgi_tls_certificate_not_after_timestamp_seconds{name="localhost"}'] == pytest.approx(not_after)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can start workers as nobody")
+def test_metrics_of_workers_of_another_user(files: Files) -> None:
+    """They write to the directory that root has made. In one that they cannot write to, nothing is served."""
+    port, launch = free_port(), Launch("gunicorn", "asgi")
+    metrics = {"metrics": f"127.0.0.1:{port}"}
+    with launch.start(files.ecdsa, metrics, "--user=nobody") as server:
+        connect(server.port, client(ca=files.ca_text))
+        deadline = time.monotonic() + PATIENCE
+        while not any(name.startswith("asgi_tls_handshakes_total") for name in scrape(port)):
+            assert time.monotonic() < deadline, server.text
+            time.sleep(0.05)
+    with tempfile.TemporaryDirectory() as directory:
+        command = launch.command(files.ecdsa, metrics, "--user=nobody")
+        status, text = run(command, env={"PROMETHEUS_MULTIPROC_DIR": directory})
+    assert status == 3
+    assert f"TLS cannot start: PROMETHEUS_MULTIPROC_DIR={directory}: Permission denied. Set it to a directory" in text
+    assert "Traceback" not in text
+    assert "ASGI server listening" not in text
 
 
 GARBAGE = b"\x01" * 20

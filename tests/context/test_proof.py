@@ -96,6 +96,21 @@ def test_each_difference_is_found(
     assert [each.what for each in proof.of_client(client, profile, profile.groups)] == expected
 
 
+def test_a_clients_other_order_of_groups_is_found() -> None:
+    client = ssl.create_default_context()
+    client.set_ciphers("DEFAULT:@SECLEVEL=0")
+    _openssl.set_groups(client, ["P-256", "X25519", "secp192r1"])
+    assert proof.of_client(client, MODERN, ["X25519", "P-256"]) == [
+        Deviation("it also allows the groups secp192r1", weak=True),
+        Deviation("the groups are offered in another order"),
+    ]
+
+
+def test_a_group_that_is_not_in_the_registry_is_named_by_its_number() -> None:
+    found = [*proof._of_groups(["X25519"], [0x001D, 0xFE07])]
+    assert found == [Deviation("it also allows the groups 0xfe07")]
+
+
 def test_a_suite_with_a_short_tag_is_weak(files: Files) -> None:
     suites = [*MODERN.ciphersuites, "TLS_AES_128_CCM_8_SHA256"]
     server = plain_server(files, ["X25519"])

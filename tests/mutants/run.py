@@ -81,9 +81,10 @@ ROOMS: Final = {
     "context": Room(
         below("context", "{}.py", "certified client_context policy proof server_context"),
         (
-            *below("context", "test_{}.py", "client_ca_names client_context many_names proof server_context"),
+            *below("context", "test_{}.py", "certified client_ca_names client_context many_names policy proof"),
+            *below("context", "test_{}.py", "server_context without_libssl"),
+            "certificate/test_trust.py",
             "handshake/test_challenge.py",
-            "stapling/test_openssl.py",
         ),
     ),
 }

@@ -33,6 +33,8 @@ KEPT: Final = REPOSITORY / ".mutants"
 SURVIVORS: Final = Path(__file__).with_name("survivors.toml")
 
 _WORDING: Final = (r'^\s*f?"[^"]* ', r'= f?"[^"]* [^"]* ', r"\bfix=", r"^\s*raise [\w.]+\(")
+_OF_A_PROTOCOL: Final = r"^    def load\(self, purpose: "
+"""Every method of a runtime protocol counts, so no source would have those of mutmut's."""
 _KILLED: Final = frozenset({1, 3, -11, 24, -24, 36, 152, 255})
 """Exit statuses: a test failed, pytest or the process broke, or the time was over."""
 
@@ -177,7 +179,7 @@ def stage(work: Path, room: Room) -> None:
         "only_mutate": [f"src/asgi_tls/{each}" for each in room.modules],
         "also_copy": ["docs"],
         "pytest_add_cli_args_test_selection": ["-m", "not system", *(f"tests/{each}" for each in room.tests)],
-        "do_not_mutate_patterns": list(_WORDING),
+        "do_not_mutate_patterns": [*_WORDING, _OF_A_PROTOCOL],
         "process_isolation": "forkserver",
         "use_git_change_detection": False,
         "on_dependency_change": "ignore",

@@ -22,34 +22,48 @@ from aioquic.quic.events import QuicEvent
 from cryptography import x509
 from files import Files
 from handshakes import client, connect
+from in_process import here
 from launch import Launch
-from servers import asgi_tls, run, serve
+from returning import Crowd
+from servers import asgi_tls, serve
 from websocket import talk
 from wire import events
 
 from asgi_tls import _openssl, create_client_context
-
-HTTP_1 = ["h11", "httptools"]
 
 
 def options(files: Files) -> list[str]:
     return [f"--ssl-certfile={files.ecdsa.certfile}", f"--ssl-keyfile={files.ecdsa.keyfile}"]
 
 
-@pytest.mark.parametrize("ws", ["websockets", "websockets-sansio", "wsproto"])
-@pytest.mark.parametrize("http", [["--http=h11"], ["--http=httptools"], ["--http=httptools", "--reset-contextvars"]])
-def test_a_websocket_knows_its_connection_under_uvicorn(files: Files, http: list[str], ws: str) -> None:
-    command = asgi_tls("uvicorn", "facts_app:app", "--port=0", *http, f"--ws={ws}", *options(files))
-    with serve(command, ready="Uvicorn running on") as server:
+RESET = ["--reset-contextvars"]
+UVICORN = [
+    # Each HTTP protocol with each loop and with contextvars kept and reset, and with each WebSocket protocol.
+    ("h11", "asyncio", [], "websockets"),
+    ("h11", "uvloop", [], "websockets-sansio"),
+    ("h11", "asyncio", RESET, "wsproto"),
+    ("h11", "uvloop", RESET, "websockets"),
+    ("httptools", "asyncio", [], "websockets-sansio"),
+    ("httptools", "uvloop", [], "wsproto"),
+    ("httptools", "asyncio", RESET, "websockets"),
+    ("httptools", "uvloop", RESET, "websockets-sansio"),
+    # What is left of all combinations of protocols.
+    pytest.param("h11", "uvloop", [], "wsproto", marks=pytest.mark.system),
+    pytest.param("httptools", "asyncio", [], "websockets", marks=pytest.mark.system),
+    pytest.param("httptools", "uvloop", RESET, "wsproto", marks=pytest.mark.system),
+]
+
+
+@pytest.mark.parametrize(("http", "loop", "contextvars", "ws"), UVICORN)
+def test_websockets_and_every_request_know_their_connection_under_uvicorn(
+    files: Files, http: str, loop: str, contextvars: list[str], ws: str
+) -> None:
+    own = ["--port=0", f"--http={http}", f"--loop={loop}", f"--ws={ws}", *contextvars]
+    with serve(asgi_tls("uvicorn", "facts_app:app", *own, *options(files)), ready="Uvicorn running on") as server:
         assert _websocket_facts(files, server.port)["protocol"] == "TLSv1.3"
         # And HTTP on another connection is not mixed up with it.
         assert connect(server.port, client(maximum=ssl.TLSVersion.TLSv1_2)).facts["protocol"] == "TLSv1.2"
-
-
-@pytest.mark.parametrize("launch", [Launch("hypercorn", "asyncio"), Launch("hypercorn", "uvloop")], ids=str)
-def test_a_websocket_knows_its_connection_under_hypercorn(files: Files, launch: Launch) -> None:
-    with launch.start(files.ecdsa, {}) as server:
-        assert _websocket_facts(files, server.port)["protocol"] == "TLSv1.3"
+        _every_request_knows(files, server.port)
 
 
 def _websocket_facts(files: Files, port: int) -> dict[str, Any]:
@@ -61,26 +75,21 @@ def _websocket_facts(files: Files, port: int) -> dict[str, Any]:
     return facts
 
 
-@pytest.mark.parametrize("contextvars", [[], ["--reset-contextvars"]])
-@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
-@pytest.mark.parametrize("http", HTTP_1)
-def test_every_request_of_a_connection_knows_it(files: Files, http: str, loop: str, contextvars: list[str]) -> None:
+def _every_request_knows(files: Files, port: int) -> None:
     """Also those that were sent ahead, and those that come after the server had stopped reading."""
-    own = ["--port=0", f"--http={http}", f"--loop={loop}", *contextvars]
-    with serve(asgi_tls("uvicorn", "facts_app:app", *own, *options(files)), ready="Uvicorn running on") as server:
-        context = create_client_context(cafile=files.ca)
-        get = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
-        body = bytes(1 << 20)  # nobody reads it
-        post = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body)
-        with (
-            socket.create_connection(("127.0.0.1", server.port), timeout=60) as raw,
-            context.wrap_socket(raw, server_hostname="localhost") as secure,
-            secure.makefile("rb") as answers,
-        ):
-            for requests in (get, get + get + get, post + body, get, post + body, get + get):
-                secure.sendall(requests)
-                for _ in range(requests.count(b" HTTP/1.1")):
-                    assert read_facts(answers)["protocol"] == "TLSv1.3"
+    context = create_client_context(cafile=files.ca)
+    get = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    body = bytes(1 << 20)  # nobody reads it
+    post = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body)
+    with (
+        socket.create_connection(("127.0.0.1", port), timeout=60) as raw,
+        context.wrap_socket(raw, server_hostname="localhost") as secure,
+        secure.makefile("rb") as answers,
+    ):
+        for requests in (get, get + get + get, post + body, get, post + body, get + get):
+            secure.sendall(requests)
+            for _ in range(requests.count(b" HTTP/1.1")):
+                assert read_facts(answers)["protocol"] == "TLSv1.3"
 
 
 def read_facts(answers: IO[bytes]) -> dict[str, Any]:
@@ -98,11 +107,6 @@ def test_http_2_under_uvicorn_with_zttp(files: Files, contextvars: list[str]) ->
     own = ["--port=0", "--http=zttp", "--http2", *contextvars]
     command = asgi_tls("uvicorn", "facts_app:app", *own, *options(files))
     with serve(command, ready="Uvicorn running on") as server:
-        assert _facts_over_http_2(files, server.port) == ("2", "h2")
-
-
-def test_http_2_under_hypercorn(files: Files) -> None:
-    with Launch("hypercorn", "uvloop").start(files.ecdsa, {}) as server:
         assert _facts_over_http_2(files, server.port) == ("2", "h2")
 
 
@@ -150,7 +154,7 @@ def _free_udp_port() -> int:
 
 
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
-def test_http_3_under_hypercorn(files: Files, loop: str) -> None:
+def test_http_3_2_1_and_websockets_under_hypercorn(files: Files, loop: str) -> None:
     command = asgi_tls(
         "hypercorn", "facts_app:app", "--bind=127.0.0.1:0", f"--quic-bind=127.0.0.1:{(port := _free_udp_port())}",
         f"--certfile={files.ecdsa.certfile}", f"--keyfile={files.ecdsa.keyfile}", f"--worker-class={loop}",
@@ -177,6 +181,8 @@ def test_http_3_under_hypercorn(files: Files, loop: str) -> None:
         over_tcp = connect(server.port, client()).facts
         best = "X25519MLKEM768" if "X25519MLKEM768" in _openssl.supported_groups() else "X25519"
         assert (over_tcp["http"], over_tcp["group"]) == ("1.1", best)
+        assert _facts_over_http_2(files, server.port) == ("2", "h2")
+        assert _websocket_facts(files, server.port)["protocol"] == "TLSv1.3"
 
 
 @pytest.mark.parametrize(
@@ -188,7 +194,7 @@ def test_http_3_under_hypercorn(files: Files, loop: str) -> None:
     ],
 )
 def test_http_3_is_refused_where_it_could_not_keep_the_policy(files: Files, settings: list[str], says: str) -> None:
-    status, text = run(
+    status, text = here(
         asgi_tls(
             "hypercorn", "facts_app:app", "--bind=127.0.0.1:0", "--quic-bind=127.0.0.1:0",
             f"--certfile={files.ecdsa.certfile}", f"--keyfile={files.ecdsa.keyfile}",
@@ -207,17 +213,25 @@ def test_plain_hypercorn_and_gunicorn_read_the_environment(files: Files) -> None
         "ASGI_TLS_PROFILE": "modern",
         "ASGI_TLS_GROUPS": "P-384",
     }
-    hypercorn = [sys.executable, "-m", "hypercorn", "-c", "python:asgi_tls.servers.hypercorn", "-b", "127.0.0.1:0"]
-    gunicorn = [sys.executable, "-m", "gunicorn", "-c", "python:asgi_tls.servers.gunicorn", "-b", "127.0.0.1:0"]
-    for command, ready in (
-        ([*hypercorn, "facts_app:app"], "Running on https"),
-        ([*gunicorn, "-k", "asgi", "facts_app:app"], "ASGI server listening"),
+    for name, style, more, ready, workers in (
+        # hypercorn may have set up its logging by then, or not: events come in a thread of their own.
+        ("hypercorn", ("INFO: ", "["), ["--workers=2"], "Running on https", 2),
+        ("gunicorn", ("[",), ["-k", "asgi"], "ASGI server listening", 1),
     ):
-        with serve(command, ready=ready, env=env) as server:
+        command = [sys.executable, "-m", name, "-c", f"python:asgi_tls.servers.{name}", "--bind=127.0.0.1:0"]
+        with serve([*command, *more, "facts_app:app"], ready=ready, count=workers, env=env) as server:
             result = connect(server.port, client(ca=files.ca_text))
             assert (result.protocol, result.group) == ("TLSv1.3", "P-384")
             with pytest.raises(ssl.SSLError, match="PROTOCOL_VERSION"):
                 connect(server.port, client(maximum=ssl.TLSVersion.TLSv1_2))
+            # What the workers resume, each other's sessions too, their parent made.
+            crowd = Crowd(16, ssl.TLSVersion.TLSv1_3)
+            assert crowd.visit(server.port).resumed == 0
+            crowd.all_resume(server, workers=workers)
+            # And our lines come out in the server's style.
+            found = [line for line in server.text.splitlines() if "serving " in line]
+            assert len(found) == workers, server.text
+            assert all(line.startswith(style) for line in found), found
 
 
 def test_without_a_certificate_every_server_makes_one_for_development_and_says_so(tmp_path: Path) -> None:
@@ -267,9 +281,9 @@ SCRIPT = """
         ),
         (
             "hypercorn.run",
-            'hypercorn.run.run(tls.hypercorn_config(bind="127.0.0.1:0", workers=2, application_path="facts_app:app"))',
+            'hypercorn.run.run(tls.hypercorn_config(bind="127.0.0.1:0", application_path="facts_app:app"))',
             "Running on https",
-            2,
+            1,
         ),
     ],
 )

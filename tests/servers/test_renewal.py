@@ -24,14 +24,14 @@ from servers import APP_DIRECTORY, Server, serve
 INTERVAL = 0.4
 
 SERVED: list[Launch] = [
-    *(Launch("uvicorn", loop, workers) for loop in ("asyncio", "uvloop") for workers in (1, 4)),
-    *(Launch("hypercorn", loop, workers) for loop in ("asyncio", "uvloop") for workers in (1, 4)),
+    *(Launch("uvicorn", loop, workers) for loop in ("asyncio", "uvloop") for workers in (1, 2, 4)),
+    *(Launch("hypercorn", loop, workers) for loop in ("asyncio", "uvloop") for workers in (1, 2, 4)),
     Launch("gunicorn", "asgi", 2),
     Launch("gunicorn", "gthread"),
     Launch("gunicorn", "sync"),
 ]
 
-QUICK = {"uvicorn-uvloop-4", "hypercorn-asyncio-4", "gunicorn-asgi-2"}
+QUICK = {"uvicorn-uvloop-2", "hypercorn-asyncio-2", "gunicorn-asgi-2"}
 
 
 def served(launch: Launch, server: Server) -> bytes:

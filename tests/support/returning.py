@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ssl
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import load
 from handshakes import client
+from patience import PATIENCE
+from servers import Server
 
 # So many at once, so that a server with several workers has use for more than one.
 _AT_ONCE = 8
@@ -76,3 +79,13 @@ class Crowd:
         tally = Tally(visits, self._last)
         self._last = visits
         return tally
+
+    def all_resume(self, *servers: Server, workers: int = 2) -> None:
+        """Every client, and where there are several workers, some at another one than the one that they came from."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            tally = self.visit(*(server.port for server in servers))
+            assert tally.resumed == 1.0, servers[0].text
+            if tally.elsewhere or workers == 1:
+                return
+            assert time.monotonic() < deadline, "no client came to another worker"

@@ -49,6 +49,8 @@ _FATAL: Final = 2
 _UNEXPECTED_MESSAGE: Final = 10
 _PROTOCOL_VERSION: Final = 70
 _STUN: Final = b"\x21\x12\xa4\x42"
+# A ClientHello in SSL 2.0 form, always the same (libwebrtc, rtc_base/socket_adapters.cc), as far as it is looked at.
+_SSLTCP: Final = bytes.fromhex("8046010301002d000000")
 _CONTENT_TYPES: Final = range(0x14, 0x18)
 
 # What OpenSSL sends for the reasons that come up once TLS 1.3 has turned encryption on (ssl/statem, ssl/t1_enc.c).
@@ -119,12 +121,13 @@ def alert_by_reason(error: ssl.SSLError, cipher: str | None) -> str | None:
     return _BY_REASON.get(error.reason or "") or _BY_REASON_OF_HELLO.get(error.reason or "")
 
 
-def is_stun(first: bytes) -> bool:
-    """Whether a client begins with STUN (RFC 8489 section 5: the magic cookie), alone or behind a length (RFC 4571).
+def is_webrtc(first: bytes) -> bool:
+    """Whether a client begins with STUN (RFC 8489 section 5: the magic cookie), alone or behind a length (RFC 4571), or
+    with what stands before it for a candidate of the protocol "ssltcp".
 
-    WebRTC does so over TCP as well. OpenSSL would wait for the rest of a record.
+    OpenSSL would wait for the rest of a record, or take the client for an old one.
     """
-    return first[:1] < b"\x04" and _STUN in {first[4:8], first[6:10]}
+    return (first[:1] < b"\x04" and _STUN in {first[4:8], first[6:10]}) or first.startswith(_SSLTCP)
 
 
 def alert_for_garbage(error: ssl.SSLError, first: int | None) -> bytes:

@@ -19,7 +19,7 @@ from asgi_tls import _openssl
 from asgi_tls._openssl.client_hello import current
 from asgi_tls.certificate.challenges import challenges
 from asgi_tls.handshake import outcomes, plain_http
-from asgi_tls.handshake.alerts import NAMES, UNEXPECTED, alert_by_reason, alert_for_garbage, alert_in, is_stun
+from asgi_tls.handshake.alerts import NAMES, UNEXPECTED, alert_by_reason, alert_for_garbage, alert_in, is_webrtc
 from asgi_tls.handshake.challenge import hello_in
 from asgi_tls.handshake.facts import session_fields
 from asgi_tls.handshake.outcomes import Outcome
@@ -109,7 +109,7 @@ class TLSSocket(ssl.SSLSocket):
             limit()
             first = _receive(self, _BEGINNING, socket.MSG_PEEK)
             self._tls_has_sent = bool(first)
-            if is_stun(first):
+            if is_webrtc(first):
                 self._tls_end(UNEXPECTED, outcomes.STUN_REQUEST, NAMES[10])
             if first and plain_http.may_be_http(first):
                 self._tls_answer(reception, limit)

@@ -188,7 +188,7 @@ class TLSObject(ssl.SSLObject):
         if self._tls_peer is not None:
             self._tls_peer.peer_has_sent = True
         data = self._tls_head + data
-        if alerts.is_stun(data):
+        if alerts.is_webrtc(data):
             self._tls_turn_away(alerts.UNEXPECTED, outcomes.STUN_REQUEST, alerts.NAMES[10])
         elif data[0] == HANDSHAKE_RECORD or not plain_http.may_be_http(data):
             self._tls_is_tls, self._tls_head, self._tls_first = True, b"", data[0]

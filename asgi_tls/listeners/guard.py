@@ -39,9 +39,13 @@ _FROM_BROWSERS: Final = frozenset(
         "REFUSED",
         "STUN_REQUEST",
         "UNRECOGNIZED_NAME",
+        # An alert that OpenSSL has no words for, as ech_required: a page's author can publish a key for Encrypted
+        # Client Hello that this server does not have.
+        "UNKNOWN_ERROR",
     }
 )
-_ALERT_FROM_CLIENT: Final = "_ALERT_"  # "TLSV1_ALERT_UNKNOWN_CA": OpenSSL's reasons for alerts that it received
+# OpenSSL's reasons for alerts that it received: "TLSV1_ALERT_UNKNOWN_CA", "TLSV1_BAD_CERTIFICATE_STATUS_RESPONSE".
+_ALERTS_FROM_CLIENT: Final = ("SSLV3_ALERT_", "TLSV1_", "TLSV13_")
 # What out-of-date clients do, and scanners as well.
 _FROM_OLD_CLIENTS: Final = frozenset({"UNSUPPORTED_PROTOCOL"})
 _LIGHT: Final = 0.25
@@ -115,7 +119,7 @@ class HandshakeGuard:
         """How much of a failure this code is."""
         if code in self.weights:
             return self.weights[code]
-        if code in _FROM_BROWSERS or _ALERT_FROM_CLIENT in code:
+        if code in _FROM_BROWSERS or code.startswith(_ALERTS_FROM_CLIENT):
             return 0.0
         return _LIGHT if code in _FROM_OLD_CLIENTS else 1.0
 

@@ -68,6 +68,9 @@ FROM_BROWSERS: list[tuple[str, type[ClientErrorEvent]]] = [
         "STUN_REQUEST",  # RTCPeerConnection with a TURN server here
         "CONNECTION_CLOSED",  # fetch() that is aborted
         "TLSV1_ALERT_UNKNOWN_CA", "SSLV3_ALERT_CERTIFICATE_UNKNOWN",  # the certificate is for another name
+        "TLSV13_ALERT_CERTIFICATE_REQUIRED", "TLSV1_UNSUPPORTED_EXTENSION", "TLSV1_UNRECOGNIZED_NAME",  # other alerts
+        "TLSV1_BAD_CERTIFICATE_STATUS_RESPONSE",  # of Firefox, to whom an OCSP response is stapled that has expired
+        "UNKNOWN_ERROR",  # ech_required: the page's author publishes a key for ECH that this server lacks
         "PEER_DID_NOT_RETURN_A_CERTIFICATE", "CERTIFICATE_VERIFY_FAILED",  # the user has none, or an expired one
     )),
     ("NO_DATA", SilentClientEvent),

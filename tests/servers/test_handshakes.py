@@ -206,6 +206,8 @@ GARBAGE = [
     # STUN of WebRTC, which looks like the beginning of a long record: RFC 8656 (Allocate), and framed by RFC 4571.
     (b"\x00\x03\x00\x08\x21\x12\xa4\x42" + bytes(20), [10]),
     (b"\x00\x1c\x00\x01\x00\x08\x21\x12\xa4\x42" + bytes(20), [10]),
+    # And what Chromium's WebRTC sends before STUN for a candidate of "ssltcp": the beginning of an SSL 2.0 hello.
+    (b"\x80\x46\x01\x03\x01\x00\x2d\x00\x00\x00\x10\x01\x00\x80\x03\x00" + bytes(56), [10]),
 ]
 
 

@@ -12,6 +12,7 @@ from collections import Counter
 
 import pytest
 from asgi_servers import free_port
+from conversations import DATA, V13, alert, send, talk
 from files import Files
 from handshakes import client, connect
 from launch import Launch
@@ -84,6 +85,7 @@ def test_metrics_of_workers_of_another_user(files: Files) -> None:
 
 GARBAGE = b"\x01" * 20
 STUN = b"\x00\x03\x00\x08\x21\x12\xa4\x42" + bytes(20)  # RFC 8656: Allocate, as a browser's WebRTC sends it
+SSLTCP = b"\x80\x46\x01\x03\x01\x00\x2d\x00\x00\x00\x10" + bytes(61)  # and what Chromium sends before it to "ssltcp"
 
 
 @pytest.mark.parametrize(
@@ -104,10 +106,16 @@ def test_the_guard(files: Files, launch: Launch) -> None:
         "log_json": "1",
         "handshake_timeout": "1",
     }
-    codes = {"UNRECOGNIZED_NAME": 25, "HTTP_REQUEST": 25, "STUN_REQUEST": 25, "NO_DATA": 25}
+    ech_required = 121
+    codes = {"UNRECOGNIZED_NAME": 25, "HTTP_REQUEST": 25, "STUN_REQUEST": 50, "NO_DATA": 25}
     with launch.start(None, settings) as server:
         # A web page can make a browser do all of this.
-        for data in (hello(server_name="elsewhere.example"), b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", STUN):
+        for data in (
+            hello(server_name="elsewhere.example"),
+            b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+            STUN,
+            SSLTCP,
+        ):
             for _ in range(25):
                 assert say(server.port, data).data
         for _ in range(25):
@@ -117,6 +125,11 @@ def test_the_guard(files: Files, launch: Launch) -> None:
                 waiting = [stack.enter_context(socket.create_connection(("127.0.0.1", server.port))) for _ in range(25)]
                 assert [sock.recv(1) for sock in waiting] == [b""] * 25
                 codes["HANDSHAKE_TIMEOUT"] = 25
+        # A key for Encrypted Client Hello that the page's author has published and this server does not have.
+        for _ in range(3):
+            assert talk(server.port, V13, after=send(alert(2, ech_required))) != DATA
+        if launch.kind != "gthread":  # reports no errors behind a handshake
+            codes["UNKNOWN_ERROR"] = 3
         # And no browser does this.
         for _ in range(19):
             say(server.port, GARBAGE)
@@ -126,7 +139,7 @@ def test_the_guard(files: Files, launch: Launch) -> None:
             assert say(server.port, GARBAGE).data == b""
         with pytest.raises(OSError, match="EOF|reset|closed"):
             connect(server.port, client(ca=files.ca_text))
-        found = events(server, count=150, timeout=3)
+        found = events(server, count=180, timeout=3)
         actions = [event["action"] for event in found if event["event"] == "tls_guard"]
         assert actions[0] == "blocked"
         assert "refused" in actions

@@ -23,7 +23,7 @@ from asgi_tls.certificate.trust import load_ca_bundle
 from asgi_tls.errors import CertificateError, ConfigurationError
 from asgi_tls.explain import explain
 from asgi_tls.handshake import plain_http
-from asgi_tls.handshake.alerts import is_stun
+from asgi_tls.handshake.alerts import is_webrtc
 from asgi_tls.handshake.challenge import is_validation
 from asgi_tls.handshake.flight import FlightReader
 from asgi_tls.handshake.hello import TLS13, X25519, Offer, read_hello
@@ -74,7 +74,7 @@ def server_flight(data: bytes) -> None:
 def plain_request(data: bytes) -> None:
     plain_http.may_be_http(data)
     plain_http.is_complete(data)
-    is_stun(data)
+    is_webrtc(data)
     answer = plain_http.answer(data, mode="redirect", covers=lambda host: host == "example.com", port=8443)
     head, _, _ = answer.partition(b"\r\n\r\n")
     assert re.match(rb"HTTP/1\.1 (400|308) ", head)

@@ -53,7 +53,7 @@ def resolve_password(password: Password, key: Material) -> tuple[bytes | None, t
 
 
 def first_line(path: Path) -> tuple[bytes, tuple[Notice, ...]]:
-    """The password in a file, and a warning where others can read it. Raises CertificateError.
+    """The password in a file, and warnings about the file. Raises CertificateError.
 
     Windows' editors and PowerShell put a byte order mark first, before UTF-8 or UTF-16: it is no part of a password.
     """
@@ -64,7 +64,7 @@ def first_line(path: Path) -> tuple[bytes, tuple[Notice, ...]]:
     line = data.partition(b"\n")[0].rstrip(b"\r")
     if not line:
         raise material.error(EmptyFileError, "has an empty first line", "Write the password there.")
-    return line, material.open_to_others("password")
+    return line, (*material.open_to_others("password"), *material.stale)
 
 
 def _bad_callable(key: Material, what: str) -> PasswordError:

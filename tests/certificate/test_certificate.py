@@ -453,3 +453,15 @@ def test_a_mount_of_a_file_that_was_replaced_is_reported(pki: PKI, tmp_path: Pat
         paths = [f"/proc/self/fd/{file.fileno()}" for file in (certificate, key)]
         said = "was replaced or deleted outside of this mount (link count 0); mount its directory"
         assert PEMFiles(*paths).load().warnings == tuple(f"{path}: {said}" for path in paths)
+
+
+def test_a_mount_of_a_password_file_that_was_replaced_is_reported(pki: PKI, tmp_path: Path) -> None:
+    pair, secret_file = pki.leaf(), tmp_path / "password"
+    secret_file.write_text(SECRET)
+    secret_file.chmod(0o600)
+    with secret_file.open() as file:
+        secret_file.unlink()
+        path = f"/proc/self/fd/{file.fileno()}"
+        source = PEMData(pair.chain_pem, pair.encrypted_key_pem(SECRET.encode()), PasswordFile(path))
+        (warning,) = source.load().warnings
+    assert warning == f"{path}: was replaced or deleted outside of this mount (link count 0); mount its directory"

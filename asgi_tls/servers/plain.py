@@ -190,7 +190,7 @@ async def _accept(
     with contextlib.closing(sock):
         while True:
             try:
-                connection, _ = await loop.sock_accept(sock)
+                connection, client = await loop.sock_accept(sock)
             except OSError:
                 await asyncio.sleep(_RETRY)
                 continue
@@ -198,17 +198,17 @@ async def _accept(
                 oldest = next(iter(under_way))
                 del under_way[oldest]
                 oldest.cancel()
-            task = group.create_task(_answer(connection, app, limit))
+            task = group.create_task(_answer(connection, client, app, limit))
             under_way[task] = None
             task.add_done_callback(lambda done: under_way.pop(done, None))
             await asyncio.sleep(0)  # it takes the socket over
 
 
-async def _answer(connection: socket.socket, app: ASGIApp, limit: float) -> None:
+async def _answer(connection: socket.socket, client: Sequence[Any], app: ASGIApp, limit: float) -> None:
     reader, writer = await asyncio.open_connection(sock=connection)
     try:
         async with asyncio.timeout(limit):
-            await _Exchange(reader, writer).run(app)
+            await _Exchange(reader, writer, client).run(app)
             # Closed with bytes unread, TCP would reset the connection, and the client might lose the answer.
             writer.write_eof()
             while await reader.read(_CHUNK):
@@ -224,10 +224,10 @@ async def _answer(connection: socket.socket, app: ASGIApp, limit: float) -> None
 class _Exchange:
     """One request and its response."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, client: Sequence[Any]) -> None:
         import h11
 
-        self._reader, self._writer, self._h11 = reader, writer, h11
+        self._reader, self._writer, self._client, self._h11 = reader, writer, client, h11
         self._connection = h11.Connection(h11.SERVER)
         self._method = b""
 
@@ -261,7 +261,7 @@ class _Exchange:
             "query_string": query,
             "root_path": "",
             "headers": [(name.lower(), value) for name, value in event.headers],
-            "client": self._writer.get_extra_info("peername")[:2],
+            "client": self._client[:2],
             "server": self._writer.get_extra_info("sockname")[:2],
             "state": {},
         }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import struct
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -91,9 +92,9 @@ def await_end(port: int) -> None:
         pytest.fail("the plain port outlives its server")
 
 
-def location(port: int, host: str = "127.0.0.1") -> str:
+def location(port: int, host: str = "127.0.0.1", name: str = "localhost") -> str:
     await_port(port)
-    return httpx.get(f"http://{host}:{port}/", headers={"host": "localhost"}).headers["location"]
+    return httpx.get(f"http://{host}:{port}/", headers={"host": name}).headers["location"]
 
 
 def test_the_redirect_leads_to_the_port_that_clients_use(files: Files, tmp_path: Path) -> None:
@@ -210,6 +211,17 @@ def test_a_connection_has_a_limit_of_time_however_it_trickles() -> None:
         for sock in sockets[:2]:
             sock.sendall(b"GET / HTTP/1.1\r\nHost: ")
         assert closed(sockets, 10) == 3
+
+
+def test_a_client_that_resets_its_connection_is_no_failure(caplog: pytest.LogCaptureFixture) -> None:
+    """By then nobody can tell its address; anybody could fill the log."""
+    with serving() as port:
+        for _ in range(20):
+            with socket.create_connection(("127.0.0.1", port), timeout=60) as sock:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                sock.sendall(b"GET / HTTP/1.1\r\nHost: site.test\r\n\r\n")
+        assert location(port, name="site.test") == "https://site.test/"
+    assert not caplog.records
 
 
 def test_one_connection_too_many_closes_the_oldest() -> None:

@@ -21,7 +21,7 @@ from asgi_tls import PEMFiles, ServerTLS
 from asgi_tls.context.server_context import ServerContext
 from asgi_tls.events import Event, SessionEvent
 
-THREADS, ROUNDS = 3, 30
+THREADS, ROUNDS = 3, 20
 VERSIONS = pytest.mark.parametrize(
     "version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=lambda each: each.name[-3:].replace("_", ".")
 )

@@ -9,6 +9,7 @@ import tempfile
 import time
 import urllib.request
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from asgi_servers import free_port
@@ -165,18 +166,37 @@ def test_cpu_of_a_blocked_connection(files: Files) -> None:
         before = cpu(server.process.pid)
         for _ in range(count):
             say(server.port, b"\x00" * 20)
-        time.sleep(0.1)
+        settled(server.process.pid)
         return (cpu(server.process.pid) - before) / count
 
     with launch.start(files.ecdsa, {}) as free, launch.start(files.ecdsa, {}, "--tls-guard") as guarded:
+        failed, blocked = cost(free, 100), cost(guarded, 100)
         # In turns, and the best of each: other work on the machine falls on both, and costs caches.
-        rounds = [(cost(free, 100), cost(guarded, 100)) for _ in range(5)][1:]
-    failed, blocked = (min(each) for each in zip(*rounds, strict=True))
-    assert blocked < failed / 5, (blocked, failed)
+        for _ in range(20):
+            failed, blocked = min(failed, cost(free, 100)), min(blocked, cost(guarded, 100))
+            if blocked < failed / 5:
+                return
+    pytest.fail(f"{blocked:.6f} s for one that is blocked, {failed:.6f} s for one that fails")
+
+
+def settled(pid: int) -> None:
+    """Wait until a process has done its work, the threads that write its log too: each thread sleeps, and none has run
+    between two looks.
+    """
+    deadline, before = time.monotonic() + PATIENCE, -1.0
+    while True:
+        states = {(task / "stat").read_text().rpartition(")")[2].split()[0] for task in tasks(pid)}
+        now = cpu(pid)
+        if states == {"S"} and now == before:
+            return
+        assert time.monotonic() < deadline, states
+        before = now
+        time.sleep(0.05)
 
 
 def cpu(pid: int) -> float:
-    from pathlib import Path
+    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks(pid)) / 1e9
 
-    tasks = Path(f"/proc/{pid}/task").iterdir()
-    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
+
+def tasks(pid: int) -> list[Path]:
+    return [*Path(f"/proc/{pid}/task").iterdir()]

@@ -164,7 +164,9 @@ def _hypercorn(arguments: Sequence[str], ours: dict[str, Any]) -> Any:
         with given.spelled():
             return _run_hypercorn(config, given)
 
-    return _with(theirs.main, "hypercorn", run=run)([*arguments] or ["--help"])
+    if not arguments:  # hypercorn would read our own command line
+        click.get_current_context().fail("Missing argument 'APP'.")
+    return _with(theirs.main, "hypercorn", run=run)([*arguments])
 
 
 def _run_hypercorn(config: Any, given: Given) -> int:

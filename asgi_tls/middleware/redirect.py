@@ -29,22 +29,19 @@ _HTTP_PORT, _HTTPS_PORT = 80, 443
 # No visitor has them: no name server has an address for them (RFC 6761 section 6.2, RFC 6762 section 3).
 _TEST_HOSTS = frozenset({"testserver", "testserver.local", "test"})
 
-_MORE = "More: asgi-tls explain redirect-refused"
-_BAD_TARGET = Answer.text(400, f"Not redirected to https: the request target is not a path. {_MORE}")
+MORE = "More: asgi-tls explain redirect-refused"
+_BAD_TARGET = Answer.text(400, f"Not redirected to https: the request target is not a path. {MORE}")
 _BAD_HOST = Answer.text(
-    400, f"Not redirected to https: the Host field is missing, repeated or not a valid host. {_MORE}"
+    400, f"Not redirected to https: the Host field is missing, repeated or not a valid host. {MORE}"
 )
 _FOREIGN_HOST = Answer.text(
     400,
     "Not redirected to https: the host is not among the hosts=[…] of TLSMiddleware. Add it there, or use https. "
-    f"In tests and development: TLSMiddleware(…, development=True). {_MORE}",
+    f"In tests and development: TLSMiddleware(…, development=True). {MORE}",
 )
 _NO_STORE = (b"cache-control", b"no-store")
 
-_REFUSED = (
-    "A plain HTTP request got 400 and no redirect to https: %s. If this application should answer for it, add the host "
-    "to hosts=[…] of TLSMiddleware. In tests and development, set development=True, or use https. (Reported once.)"
-)
+_REFUSED = "A plain HTTP request got 400 and no redirect to https: %s. %s (Reported once.)"
 _IN_PLAIN = (
     "TLSMiddleware(development=True): plain HTTP requests to %s are served without a redirect to https, as are those "
     "to localhost, loopback addresses and the hosts of test clients. Leave the setting out in production. (Reported "
@@ -76,6 +73,13 @@ class HTTPSRedirectMiddleware:
     Only `scope["scheme"]` decides. The server decides whether to trust a forwarded header.
     Raises ConfigurationError when a setting is wrong.
     """
+
+    # What the refusal of a foreign host says to the client and to the log.
+    _foreign_host = _FOREIGN_HOST
+    _fix = (
+        "If this application should answer for it, add the host to hosts=[…] of TLSMiddleware. In tests and "
+        "development, set development=True, or use https."
+    )
 
     def __init__(
         self,
@@ -137,7 +141,7 @@ class HTTPSRedirectMiddleware:
             self._log_once("development", _IN_PLAIN, authority.host)
             return None
         if authority.host != self._canonical and not self._hosts.allows(authority.host):
-            return self._refused(_FOREIGN_HOST, f"its host, {authority.host}, is not among hosts=[…]")
+            return self._refused(self._foreign_host, f"its host, {authority.host}, is not among hosts=[…]")
         if (loop := loop_of(scope)) is not None:
             self._log_once(loop.kind, _LOOP, loop.seen, loop.fix)
         location = (b"location", self._location(scope, authority, target))
@@ -161,7 +165,7 @@ class HTTPSRedirectMiddleware:
         return b"".join((b"wss://" if is_upgrade else b"https://", host, port, target.path, target.query))
 
     def _refused(self, answer: Answer, why: str) -> Answer:
-        self._log_once("refused", _REFUSED, why)
+        self._log_once("refused", _REFUSED, why, self._fix)
         return answer
 
     def _log_once(self, kind: str, message: str, *details: str) -> None:

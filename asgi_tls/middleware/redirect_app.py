@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from asgi_tls.middleware.answer import Answer
-from asgi_tls.middleware.redirect import HTTPSRedirectMiddleware
+from asgi_tls.middleware.redirect import MORE, HTTPSRedirectMiddleware
 
 if TYPE_CHECKING:
     import os
@@ -30,7 +30,7 @@ def redirect_app(
     The settings are those of HTTPSRedirectMiddleware. What must not be redirected (a challenge without a webroot, a
     request that the server says came over TLS) gets 404.
     """
-    return HTTPSRedirectMiddleware(
+    return _RedirectApp(
         _nothing_here,
         hosts=hosts,
         canonical_host=canonical_host,
@@ -38,6 +38,20 @@ def redirect_app(
         port_map=port_map,
         redirect_status=redirect_status,
         webroot=webroot,
+    )
+
+
+class _RedirectApp(HTTPSRedirectMiddleware):
+    """With the words for a plain port, which the server opens itself with --tls-redirect-port."""
+
+    _foreign_host = Answer.text(
+        400,
+        "Not redirected to https: the host is in no certificate of this server (--tls-redirect-port), or not among the "
+        f"hosts=[…] of redirect_app. Add it there, or use https. {MORE}",
+    )
+    _fix = (
+        "If this server should answer for it, serve a certificate that has the host (--tls-redirect-port), or add it "
+        "to hosts=[…] of redirect_app."
     )
 
 

@@ -138,7 +138,12 @@ def _from_file(path: Path | None) -> _Layer:
     except ValueError as error:
         raise ConfigurationError(f"{path} is not valid TOML: {error}", fix="Correct the file.") from None
     if path.name == _PROJECT:
-        document = document.get("tool", {}).get("asgi-tls", {})
+        tools = document.get("tool")
+        document = tools.get("asgi-tls", {}) if isinstance(tools, dict) else {}
+        if not isinstance(document, dict):
+            raise ConfigurationError(
+                f"tool.asgi-tls in {path} is not a table", fix="Write [tool.asgi-tls], and the settings below it."
+            )
     known = {setting.key: setting for setting in SETTINGS if setting.in_file}
     texts: dict[str, str | list[str]] = {}
     for key, value in document.items():

@@ -296,6 +296,9 @@ class Application(WSGIApplication):  # type: ignore[misc]  # gunicorn has no typ
         """Also with --check-config, which makes no arbiter."""
         if self.cfg.check_config:
             self._hook.prepare(self.cfg, None)
+        elif _INHERITED.isdisjoint(os.environ) and not (self.cfg.print_config or self.cfg.reuse_port):
+            # gunicorn would try a port in use again for seconds, and end with a status of its own.
+            addresses.check_free(addresses.of_gunicorn(self.cfg.address))
         super().run()
 
 

@@ -11,6 +11,8 @@ quic.py keeps fresh. A profile that is narrower than those cannot be enforced th
 
 from __future__ import annotations
 
+import argparse
+import errno
 import functools
 import importlib
 import ssl
@@ -24,7 +26,7 @@ from asgi_tls.connection import connected
 from asgi_tls.errors import ASGITLSError, ConfigurationError
 from asgi_tls.handshake.ssl_object import TLSObject
 from asgi_tls.renewal.sighup import reload_on_sighup
-from asgi_tls.servers import STARTUP_FAILURE, plain, quic
+from asgi_tls.servers import STARTUP_FAILURE, addresses, plain, quic
 from asgi_tls.servers.build import server_tls
 from asgi_tls.servers.given import Given, read
 from asgi_tls.servers.ignored import IGNORED, option_error, python_error
@@ -181,6 +183,8 @@ def _settings(given: Given, arguments: list[str]) -> dict[str, Any]:
         if (option := f"--{name.replace('_', '-')}") in options:
             raise option_error(option, name)
     tls = server_tls(given)
+    # hypercorn itself reports a port in use.
+    addresses.check_free(addresses.of_hypercorn(_binds(arguments)), but_for=errno.EADDRINUSE)
     if "--quic-bind" in options:
         certfile, keyfile = check_quic(tls)
     else:
@@ -191,3 +195,11 @@ def _settings(given: Given, arguments: list[str]) -> dict[str, Any]:
         "keyfile": keyfile,
         "create_ssl_context": HypercornContext(tls, given.quiet),
     }
+
+
+def _binds(arguments: list[str]) -> list[str]:
+    """The values of hypercorn's --bind."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("-b", "--bind", action="append", default=[])
+    found: list[str] = parser.parse_known_args(arguments[1:])[0].bind
+    return found

@@ -161,6 +161,7 @@ MISTAKES = [
         "a plain port that is taken", "in use", "port",
         options=lambda shop: [f"--tls-redirect-port={shop.port}", "--tls-public-port=443"],
     ),
+    Mistake("a TLS port that is taken", "in use", "another port", port=lambda shop: shop.port),
     Mistake(
         "one port for both", "and so is the TLS port", "another port",
         port=lambda shop: shop.free, **option("redirect-port", lambda shop: shop.free),
@@ -169,7 +170,8 @@ MISTAKES = [
     Mistake("metrics at no address", "metrics", "HOST:PORT", **option("metrics", "nowhere")),
     Mistake("a Redis URL that is none", "Redis URL", "redis://", **option("guard-redis", "localhost:6379")),
     Mistake(
-        "a short ticket secret", "ticket", "32", **option("ticket-secret-file", lambda shop: shop("short", b"short")),
+        "a short ticket secret", "has 5 bytes", "openssl rand",
+        **option("ticket-secret-file", lambda shop: shop("short", b"short")),
     ),
     Mistake("stapling without a responder", "responder", "CA|stapling", **option("stapling", "required")),
     Mistake("no time for a handshake", "--tls-handshake-timeout is", "10", **option("handshake-timeout", "0")),
@@ -236,8 +238,9 @@ def test_a_mistake(shop: Shop, mistake: Mistake) -> None:
         sentences.add(sentence.replace("--tls-keyfile-password-file", "--keyfile-password"))
     assert len(sentences) == 1, "\n".join(sorted(sentences))
     (sentence,) = sentences
-    assert re.search(mistake.words, sentence), sentence
-    assert re.search(mistake.fix, sentence), sentence
+    problem, _, fix = sentence.partition(". ")
+    assert re.search(mistake.words, problem), sentence
+    assert re.search(mistake.fix, fix), sentence
 
 
 def test_there_are_forty() -> None:

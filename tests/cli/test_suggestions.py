@@ -37,6 +37,8 @@ SCRIPTS = str(Path(sys.executable).parent)
         (["hypercorn", "app:app", "--tls-proflie=modern"], "--tls-profile"),
         (["gunicorn", "app:app", "--tls-proflie", "modern"], "--tls-profile"),
         (["gunicorn", "app:app", "--tls-nonsense-xyzzy"], "No such option"),
+        (["uvicorn"], "Missing argument 'APP'."),
+        (["hypercorn"], "Missing argument 'APP'."),
     ],
 )
 def test_what_was_meant(typed: list[str], says: str) -> None:

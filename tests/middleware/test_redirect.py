@@ -397,6 +397,7 @@ def test_redirect_app_redirects_and_has_nothing_else() -> None:
     app = redirect_app(hosts=["example.com"], https_port=8443)
     assert call(app, http_scope(raw_path=b"/x"))["location"] == "https://example.com:8443/x"
     assert call(app, http_scope(scheme="https")).status == 404
+    assert "hosts=[…] of redirect_app" in call(app, http_scope(**host(b"other.example"))).body.decode()
     path = "/.well-known/acme-challenge/abc"
     assert call(app, http_scope(path=path, raw_path=path.encode())).status == 404
 

@@ -185,10 +185,13 @@ os.execv(sys.argv[1], sys.argv[1:])
 """
 
 
-@pytest.mark.skipif(
+NOT_FOR_ANYBODY = pytest.mark.skipif(
     not UNPRIVILEGED_PORTS.exists() or int(UNPRIVILEGED_PORTS.read_text()) <= 443,
     reason="anybody may use the port here",
 )
+
+
+@NOT_FOR_ANYBODY
 @pytest.mark.parametrize("launch", split(ONE_EACH, ONE_OF_EACH_SERVER), ids=str)
 def test_a_port_that_needs_privileges(files: Files, launch: Launch) -> None:
     redirect = {"redirect_port": "80"}
@@ -200,6 +203,18 @@ def test_a_port_that_needs_privileges(files: Files, launch: Launch) -> None:
             text.count(f"cannot listen on {says}: Permission denied. Ports below 1024 need CAP_NET_BIND_SERVICE: ") == 1
         )
         assert "Traceback" not in text
+
+
+@NOT_FOR_ANYBODY
+@pytest.mark.parametrize("options", [["hypercorn", "-b"], ["gunicorn", "-k", "asgi", "-b"]], ids=lambda each: each[0])
+def test_the_servers_own_commands_name_the_capability_as_well(files: Files, options: list[str]) -> None:
+    env = {"ASGI_TLS_CERTFILE": str(files.ecdsa.certfile), "ASGI_TLS_KEYFILE": str(files.ecdsa.keyfile)}
+    server, *more = options
+    command = [sys.executable, "-m", server, "-c", f"python:asgi_tls.servers.{server}", *more, "127.0.0.1:443"]
+    status, text = run([sys.executable, "-c", WITHOUT_THE_CAPABILITY, *command, "facts_app:app"], env=env)
+    assert status == 3, text
+    assert text.count("127.0.0.1:443: Permission denied. Ports below 1024 need CAP_NET_BIND_SERVICE: ") == 1
+    assert "Traceback" not in text
 
 
 @pytest.mark.parametrize("launch", split(ONE_EACH, ONE_OF_EACH_SERVER), ids=str)

@@ -76,6 +76,9 @@ def _check(server: Server, files: Files, https: int, plain_port: int) -> None:
         assert answer.headers["location"] == f"https://localhost:{https}/a%2Fb?q=1"
         foreign = http.get(f"http://127.0.0.1:{plain_port}/", headers={"host": "evil.example"})
         assert foreign.status_code == 400
+        assert "in no certificate of this server (--tls-redirect-port)" in foreign.text
+        assert "TLSMiddleware" not in foreign.text
+        assert "serve a certificate that has the host" in server.text
         challenge = http.get(f"http://localhost:{plain_port}/.well-known/acme-challenge/token")
         assert (challenge.status_code, challenge.text) == (200, "token.thumbprint")
     with httpx.Client(verify=create_client_context(cafile=files.ca), follow_redirects=True) as http:
@@ -132,8 +135,8 @@ def test_the_redirect_leads_to_the_port_that_clients_use(files: Files, tmp_path:
         (["--port=8443", "--tls-redirect-webroot=/tmp"], "--tls-redirect-webroot is set without --tls-redirect-port"),
         (["--port=8443", "--tls-public-port=443"], "--tls-public-port is set without --tls-redirect-port"),
         (
-            ["--port=8443", "--tls-redirect-port=8080", "--tls-redirect-webroot=/nonexistent"],
-            "--tls-redirect-webroot is /nonexistent, which is not a directory. Create it",
+            ["--port=8443", "--tls-redirect-port=8080", "--tls-redirect-webroot=/nonexistent/acme"],
+            "--tls-redirect-webroot is /nonexistent/acme, which is not a directory. Create it",
         ),
         (
             ["--bind=fd://web", "--tls-redirect-port=8080"],

@@ -54,6 +54,17 @@ def test_pyproject_is_read_where_there_is_no_file_of_ours(tmp_path: Path) -> Non
         assert found.values == {"config": str(named), "reload_interval": 2.0}
 
 
+@pytest.mark.parametrize("text", ["[[tool.asgi-tls]]\nprofile = 'modern'", "[tool]\nasgi-tls = 'modern'"])
+def test_pyproject_has_a_table_of_ours_or_none(text: str) -> None:
+    Path("pyproject.toml").write_text(text, encoding="utf-8")
+    with pytest.raises(
+        ConfigurationError, match=r"^tool\.asgi-tls in pyproject\.toml is not a table\. Write \[tool\.asgi-"
+    ):
+        given()
+    Path("pyproject.toml").write_text("tool = 1", encoding="utf-8")
+    assert given().values == {}
+
+
 def test_paths_in_a_file_begin_where_the_file_is(tmp_path: Path) -> None:
     directory = tmp_path / "etc"
     directory.mkdir()

@@ -12,6 +12,7 @@ import errno
 import json
 import os
 import re
+import stat
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -104,7 +105,8 @@ def default_directory() -> Path:
 class DirectoryStorage:
     """A directory that this host, or several by a network file system with locks, keep everything in.
 
-    Directories have mode 0700, files 0600. It must not be writable by other users.
+    Directories have mode 0700, files 0600. It must not be writable by other users; the directory itself may be by its
+    group, as the root of a volume in Kubernetes is.
     """
 
     path: Path = field(default_factory=default_directory)
@@ -121,11 +123,15 @@ class DirectoryStorage:
 
     def check(self) -> None:
         probe = {".probe": (b"", 0o600)}
+        parts = [self.path / part for part in ("accounts", "certificates", "challenges", "locks")]
         try:
-            for part in ("accounts", "certificates", "challenges", "locks"):
-                make_private(self.path / part)
-                replace_files(self.path / part, probe)
-                (self.path / part / ".probe").unlink()
+            for part in parts:
+                make_private(part)
+                replace_files(part, probe)
+                (part / ".probe").unlink()
+            self._refuse_writers(self.path, 0o002)
+            for part in parts:
+                self._refuse_writers(part, 0o022)
         except OSError as error:
             user = f"the user {os.geteuid()}" if hasattr(os, "geteuid") else "this user"
             raise ConfigurationError(
@@ -134,6 +140,15 @@ class DirectoryStorage:
                 "the server is installed again: in a container, on a volume.",
                 settings=("acme_storage",),
             ) from None
+
+    def _refuse_writers(self, directory: Path, bits: int) -> None:
+        mode = stat.S_IMODE(directory.stat().st_mode)
+        if os.name == "posix" and mode & bits:
+            raise ConfigurationError(
+                f"the ACME storage {directory} can be written by others (mode {mode:04o})",
+                fix=f"chmod -R go-w {self.path}",
+                settings=("acme_storage",),
+            )
 
     def refresh(self, keys: Sequence[str]) -> None:
         pass

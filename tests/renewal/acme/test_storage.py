@@ -159,6 +159,24 @@ def test_a_directory_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         DirectoryStorage(tmp_path / "file/acme").check()
 
 
+@pytest.mark.skipif(os.name != "posix", reason="there are no such modes")
+@pytest.mark.parametrize(("part", "mode"), [("", 0o777), ("", 0o1777), ("certificates", 0o770), ("locks", 0o702)])
+def test_a_directory_that_others_can_write_to_is_refused(storage: DirectoryStorage, part: str, mode: int) -> None:
+    storage.check()
+    directory = storage.path / part
+    directory.chmod(mode)
+    says = rf"the ACME storage {directory} can be written by others \(mode {mode:04o}\)\. chmod -R go-w {storage.path}$"
+    with pytest.raises(ConfigurationError, match=says):
+        storage.check()
+
+
+def test_the_root_of_a_volume_may_be_its_groups(storage: DirectoryStorage) -> None:
+    """Kubernetes opens it to the pod's fsGroup."""
+    storage.path.mkdir()
+    storage.path.chmod(0o2775)
+    storage.check()
+
+
 def test_where_it_is_by_default(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("STATE_DIRECTORY", f"{tmp_path}/state:{tmp_path}/other")
     assert default_directory() == tmp_path / "state/acme"

@@ -114,7 +114,8 @@ class TLSProfile:
         if self.speaks("TLSv1.2") and TLS13_GROUPS.issuperset(self.groups):
             raise ProfileError(
                 f"profile {self.name!r} speaks TLS 1.2, and has groups of TLS 1.3 only",
-                fix='Name "X25519" as well, or set minimum_version="TLSv1.3".',
+                fix="Add X25519 to {groups}, or allow TLS 1.3 only, as the profile modern does.",
+                settings=("groups",),
             )
         if type(self.hsts_max_age) is not int or self.hsts_max_age < 0:
             raise ProfileError(
@@ -190,7 +191,7 @@ def _canonical(what: str, names: object, canonical_name: Callable[[str], str]) -
     canonical = tuple(canonical_name(name) for name in names)
     for position, name in enumerate(canonical):
         if name in canonical[:position]:
-            raise ProfileError(f"{what} names {name} twice", fix="Keep one of them.")
+            raise ProfileError(f"{{{what}}} names {name} twice", fix="Keep one of them.", settings=(what,))
     return canonical
 
 
@@ -200,7 +201,9 @@ def _ciphersuite(spelling: str) -> str:
         return known
     if spelling.lower() in _CIPHER_BY_SPELLING:
         raise WrongListError(
-            f"{spelling} is a TLS 1.2 suite", fix="Put it into `ciphers`; `ciphersuites` are those of TLS 1.3."
+            f"{spelling} is a TLS 1.2 suite",
+            fix="Put it into {ciphers}; {ciphersuites} has those of TLS 1.3.",
+            settings=("ciphers", "ciphersuites"),
         )
     if _BROKEN.search(spelling):
         raise WeakCipherError(f"{spelling} is too weak", fix=f"Choose from {', '.join(TLS13_CIPHERSUITES)}.")
@@ -216,7 +219,9 @@ def _cipher(spelling: str) -> str:
     choices = f"Choose from {', '.join(TLS12_CIPHERS)}."
     if spelling.lower() in _CIPHERSUITE_BY_SPELLING:
         raise WrongListError(
-            f"{spelling} is a TLS 1.3 suite", fix="Put it into `ciphersuites`; `ciphers` are those of TLS 1.2."
+            f"{spelling} is a TLS 1.3 suite",
+            fix="Put it into {ciphersuites}; {ciphers} has those of TLS 1.2.",
+            settings=("ciphersuites", "ciphers"),
         )
     if not re.fullmatch(r"[\w-]+", spelling):
         raise UnknownNameError(f"{spelling!r} is not a valid name of a cipher suite", fix=choices)

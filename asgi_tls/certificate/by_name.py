@@ -54,7 +54,7 @@ def _host_name(spelling: object) -> str:
     name = checked_name(spelling)
     if parse_ip(name) is not None:
         raise ConfigurationError(
-            f"{spelling!r} in certificates is an IP address, which clients do not send in SNI (RFC 6066 section 3)",
+            f"{spelling!r} is an IP address, which clients do not send in SNI (RFC 6066 section 3)",
             fix=fix,
         )
     return name

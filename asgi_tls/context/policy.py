@@ -110,5 +110,5 @@ def enforce(
     except UnsupportedError as error:
         if not allow_unsupported:
             raise
-        return [Notice("unsupported", f"{error} It is left out, as allow_unsupported says.")]
+        return [Notice("unsupported", f"{error.problem}, so this part of the policy is left out. {error.fix}")]
     return []

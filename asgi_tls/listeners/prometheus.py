@@ -65,7 +65,7 @@ class PrometheusMetrics:
                 "PrometheusMetrics needs the package prometheus_client", fix="pip install 'asgi-tls[prometheus]'."
             ) from None
         if self.address is not None:
-            _parse(self.address)
+            parse_address(self.address)
 
     def start(self, _tell: Callable[[Event], None], /) -> None:
         """Make the metrics, and serve them where an address is given.
@@ -193,13 +193,14 @@ def _bounded(value: str, known: set[str], most: int) -> str:
     return value
 
 
-def _parse(address: str) -> tuple[str, int]:
+def parse_address(address: str) -> tuple[str, int]:
+    """Read `HOST:PORT` or `:PORT`, which is that of this machine. Raises ConfigurationError."""
     return checked_authority("the metrics address", f"127.0.0.1{address}" if address.startswith(":") else address)
 
 
 @functools.cache
 def _serve_once(address: str) -> None:
-    threading.Thread(target=_serve, args=_parse(address), name="asgi_tls metrics", daemon=True).start()
+    threading.Thread(target=_serve, args=parse_address(address), name="asgi_tls metrics", daemon=True).start()
 
 
 def _serve(host: str, port: int) -> None:

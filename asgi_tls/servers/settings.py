@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, get_args
 
 from asgi_tls.certificate import LetsEncrypt, PEMFiles
+from asgi_tls.certificate.by_name import DEFAULT
+from asgi_tls.errors import ConfigurationError
 from asgi_tls.events import NOTICES
 from asgi_tls.hostnames import checked_name, checked_port
+from asgi_tls.listeners.prometheus import parse_address
 from asgi_tls.profile import INTERMEDIATE, PROFILES
 from asgi_tls.renewal.acme.ca import ChallengeType, KeyType
 from asgi_tls.server import CHOICES, ServerTLS
@@ -53,16 +57,32 @@ def _named_pair(text: str, base: Path) -> tuple[str, PEMFiles]:
     name, _, files = text.partition("=")
     parts = [part.strip() for part in files.split(",")]
     if not name or len(parts) > 2 or not all(parts):
+        raise ConfigurationError(f"{text!r} is not a pair", fix="Write NAME=fullchain.pem,privkey.pem.")
+    name = name.strip()
+    return name if name == DEFAULT else checked_name(name), PEMFiles(*(_path(part, base) for part in parts))
+
+
+def _listed(text: str, _: Path) -> list[str]:
+    parts = [part.strip() for part in text.replace(",", ":").split(":") if part.strip()]
+    if not parts:
         raise ValueError(text)
-    return name.strip(), PEMFiles(*(_path(part, base) for part in parts))
+    return parts
+
+
+def _network(text: str, _: Path) -> str:
+    ipaddress.ip_network(text, strict=False)
+    return text
+
+
+def _metrics_address(text: str, _: Path) -> str:
+    parse_address(text)
+    return text
 
 
 FLAG: Final = Kind(parse=_flag, fix="Set it to 1 or 0.")
 TEXT: Final = Kind(parse=lambda text, _: text, metavar="TEXT")
 TEXT_NAME: Final = Kind(parse=lambda text, _: checked_name(text), metavar="NAME")
-LIST: Final = Kind(
-    parse=lambda text, _: [part.strip() for part in text.replace(",", ":").split(":") if part.strip()], metavar="LIST"
-)
+LIST: Final = Kind(parse=_listed, fix="Name one at least, with colons between several.", metavar="LIST")
 FILE: Final = Kind(parse=_path, metavar="FILE")
 DIRECTORY: Final = Kind(parse=_path, metavar="DIR")
 STORAGE: Final = Kind(parse=lambda text, base: text if "://" in text else _path(text, base), metavar="DIR|URL")
@@ -72,7 +92,7 @@ SECONDS: Final = Kind(
 PORT: Final = Kind(
     parse=lambda text, _: checked_port("the port", text), fix="Set it to a port from 1 to 65535.", metavar="PORT"
 )
-NAMED_PAIR: Final = Kind(parse=_named_pair, fix="Write NAME=fullchain.pem,privkey.pem.", metavar="NAME=CERT,KEY")
+NAMED_PAIR: Final = Kind(parse=_named_pair, metavar="NAME=CERT,KEY")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -239,7 +259,11 @@ GROUPS: Final[dict[str, tuple[Setting, ...]]] = {
     ),
     "Monitoring": (
         _of("log_json", FLAG, "Log every handshake and event as one JSON object per line, on stderr."),
-        _of("metrics", Kind(parse=TEXT.parse, metavar="HOST:PORT"), "Serve Prometheus metrics there, in plain HTTP."),
+        _of(
+            "metrics",
+            Kind(parse=_metrics_address, metavar="HOST:PORT"),
+            "Serve Prometheus metrics there, in plain HTTP.",
+        ),
         _of("guard", FLAG, "Block addresses whose handshakes keep failing for five minutes."),
         _of(
             "guard_redis",
@@ -248,7 +272,7 @@ GROUPS: Final[dict[str, tuple[Setting, ...]]] = {
         ),
         _of(
             "guard_allow",
-            Kind(parse=TEXT.parse, metavar="NETWORK"),
+            Kind(parse=_network, fix="Write 192.0.2.7, 10.0.0.0/8 or 2001:db8::/32.", metavar="NETWORK"),
             "Never block this address or network. Repeatable.",
             multiple=True,
         ),

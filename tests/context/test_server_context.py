@@ -18,9 +18,9 @@ from memory import handshake
 from pki import PKI
 
 from asgi_tls import INTERMEDIATE, MODERN, PEMFiles, ServerTLS, TLSProfile, _openssl
-from asgi_tls.certificate import CertificateSource, PEMData
+from asgi_tls.certificate import Certificate, CertificateSource, PEMData
 from asgi_tls.context.server_context import ServerContext
-from asgi_tls.errors import ASGITLSError, CertificateError, ConfigurationError, KeyMismatchError, UnsupportedError
+from asgi_tls.errors import CertificateError, ConfigurationError, KeyMismatchError, UnsupportedError
 from asgi_tls.handshake.ssl_object import TLSObject
 
 V12, V13 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
@@ -240,15 +240,15 @@ def test_a_bad_swap_changes_nothing(files: Files) -> None:
     context = ServerContext(INTERMEDIATE)
     good = files.ecdsa.load()
     context.use({"default": [good]})
-    attempts: list[Mapping[str, Sequence[object]]] = [
-        {},
-        {"default": []},
-        {"default": [good, good]},
-        {"default": [good], "elsewhere.example": [good]},
+    attempts: list[tuple[Mapping[str, Sequence[Certificate]], str]] = [
+        ({}, "there is no certificate to serve"),
+        ({"default": []}, "there is no certificate for 'default'"),
+        ({"default": [good, good]}, "a name takes one of each type"),
+        ({"default": [good], "elsewhere.example": [good]}, "is set for 'elsewhere.example', but its names are"),
     ]
-    for attempt in attempts:
-        with pytest.raises(ASGITLSError):
-            context.use(attempt)  # type: ignore[arg-type]
+    for attempt, says in attempts:
+        with pytest.raises(ConfigurationError, match=says):
+            context.use(attempt)
         assert _fingerprint(handshake(context.ssl_context, client()).client) == good.fingerprint_sha256
 
 

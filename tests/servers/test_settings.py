@@ -9,7 +9,7 @@ import pytest
 from files import Files
 
 from asgi_tls import LetsEncrypt, PEMFiles
-from asgi_tls.errors import ASGITLSError, ConfigurationError
+from asgi_tls.errors import ASGITLSError, ConfigurationError, ProfileError
 from asgi_tls.server import ServerTLS
 from asgi_tls.servers.build import server_tls
 from asgi_tls.servers.given import Given, read
@@ -83,6 +83,16 @@ def test_one_way_to_name_the_certificate_puts_out_another_one_further_down() -> 
     assert tls.sources["default"] == (LetsEncrypt("example.com"),)
 
 
+def test_pairs_of_one_name_in_two_spellings_belong_together() -> None:
+    """In Unicode or not, in any case: two types of keys for one host."""
+    pairs = ("Stra\u00dfe.example=a.pem", "xn--strae-oqa.example=b.pem,c.pem", "default=d.pem")
+    tls = server_tls(given({"certificate": pairs}))
+    assert tls.sources == {
+        "xn--strae-oqa.example": (PEMFiles("a.pem"), PEMFiles("b.pem", "c.pem")),
+        "default": (PEMFiles("d.pem"),),
+    }
+
+
 def test_every_setting_of_server_tls_can_be_set(files: Files) -> None:
     assert len({setting.name for setting in SETTINGS}) == len(SETTINGS)
     made = {"certificates", "listeners"}
@@ -109,8 +119,32 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "port": ({"options": {"redirect_port": "http"}}, "--tls-redirect-port is 'http'. Set it to a port from 1"),
     "port 0": ({"environ": {"ASGI_TLS_PUBLIC_PORT": "0"}}, "ASGI_TLS_PUBLIC_PORT is '0'. Set it to a port from 1"),
+    "empty list": ({"options": {"groups": ":"}}, "--tls-groups is ':'. Name one at least"),
+    "network": ({"options": {"guard_allow": ("here",)}}, "--tls-guard-allow is 'here'. Write 192.0.2.7, "),
+    "metrics": ({"environ": {"ASGI_TLS_METRICS": "9100"}}, "ASGI_TLS_METRICS is '9100'. Give HOST:PORT"),
+    "group twice": ({"options": {"groups": "P-256:secp256r1"}}, "--tls-groups names P-256 twice. Keep one"),
+    "a suite of the other list": (
+        {"file": 'ciphersuites = "ECDHE-RSA-AES128-GCM-SHA256"'},
+        "ECDHE-RSA-AES128-GCM-SHA256 is a TLS 1.2 suite. Put it into ASGI_TLS_CIPHERS; ciphersuites in asgi-tls.toml",
+    ),
+    "a suite of the other list, of TLS 1.3": (
+        {"options": {"ciphers": "TLS_AES_128_GCM_SHA256"}},
+        "TLS_AES_128_GCM_SHA256 is a TLS 1.3 suite. Put it into --tls-ciphersuites; --tls-ciphers has",
+    ),
+    "no group of TLS 1.2": (
+        {"options": {"groups": "X25519MLKEM768"}},
+        "profile 'intermediate' speaks TLS 1.2, and has groups of TLS 1.3 only. Add X25519 to --tls-groups, or",
+    ),
     "flag": ({"environ": {"ASGI_TLS_GUARD": "maybe"}}, "ASGI_TLS_GUARD is 'maybe'. Set it to 1 or 0."),
     "pair": ({"options": {"certificate": ("a=b,c,d",)}}, "--tls-certificate is 'a=b,c,d'. Write NAME="),
+    "name of a pair": (
+        {"options": {"certificate": ("a..b=c.pem",)}},
+        "--tls-certificate is 'a..b=c.pem'. Give the host alone",
+    ),
+    "address of a pair": (
+        {"options": {"certificate": ("192.0.2.1=a.pem",)}},
+        "'192.0.2.1' is an IP address, which clients do not send in SNI",
+    ),
     "letsencrypt": ({"options": {"letsencrypt": "*.example.com"}}, "--tls-letsencrypt is '*.example.com'. Use "),
     "empty option": ({"options": {"client_ca": ""}}, "--tls-client-ca is empty. Set it to a value, or remove it."),
     "empty key": ({"file": 'client-ca = ""'}, "client-ca in asgi-tls.toml is empty. Set it"),
@@ -144,7 +178,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
 
 @pytest.mark.parametrize(("places", "says"), WRONG.values(), ids=WRONG)
 def test_an_error_names_what_the_reader_typed(places: dict[str, Any], says: str) -> None:
-    with pytest.raises(ConfigurationError) as caught:
+    with pytest.raises((ConfigurationError, ProfileError)) as caught:
         server_tls(given(**places))
     assert str(caught.value).startswith(says)
 

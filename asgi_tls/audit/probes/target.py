@@ -8,7 +8,7 @@ from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 from asgi_tls.errors import ConfigurationError
-from asgi_tls.hostnames import bracketed, checked_authority, checked_host, is_loopback, parse_ip
+from asgi_tls.hostnames import bracketed, checked_authority, checked_host, checked_port, is_loopback, parse_ip
 
 _HTTPS: Final = 443
 _HTTP: Final = 80
@@ -90,6 +90,4 @@ def _split(url: str) -> tuple[SplitResult, int | None]:
         port = parts.port
     except ValueError:
         raise ConfigurationError(f"{url!r} is not a valid URL", fix=_FORM) from None
-    if port == 0:
-        raise ConfigurationError(f"{url!r} has port 0", fix="Use a port from 1 to 65535.")
-    return parts, port
+    return parts, None if port is None else checked_port(f"the port of {url!r}", port)

@@ -159,7 +159,7 @@ def _challenge(document: object) -> Challenge | None:
 
 def _object(who: str, what: str, document: object) -> Mapping[str, Any]:
     if not isinstance(document, dict):
-        raise failure("invalid-answer", f"{who} answers with something that is no {what}")
+        raise failure("invalid-answer", f"{who} does not answer with a valid {what}")
     return document
 
 

@@ -42,7 +42,7 @@ class DNSCommand:
             is_empty = True
         if is_empty:
             raise ConfigurationError(
-                f"{{acme_dns}} is {self.command!r}, which is no command",
+                f"{{acme_dns}} is {self.command!r}, which is not a valid command",
                 fix="Give the path of a program, with arguments if it has any; close each quotation mark.",
                 settings=("acme_dns",),
             )

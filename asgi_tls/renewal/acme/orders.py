@@ -246,7 +246,7 @@ def _checked(ca: CA, pem: bytes, key: PublicKeyTypes, names: Sequence[str]) -> l
         found |= {str(address) for address in alternative.get_values_for_type(x509.IPAddress)}
         its_key = certificates[0].public_key()
     except (ValueError, x509.ExtensionNotFound):
-        raise failure("invalid-answer", f"{ca.name} answers with something that is no certificate") from None
+        raise failure("invalid-answer", f"{ca.name} does not answer with a valid certificate") from None
     if _spki(its_key) != _spki(key):
         raise failure("invalid-answer", f"{ca.name} answers with a certificate for another key")
     if missing := [name for name in names if name not in {each.lower() for each in found}]:

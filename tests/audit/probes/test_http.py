@@ -68,7 +68,7 @@ def test_targets(url: str, host: str, port: int, path: str) -> None:
         ("ftp://example.com", "is not an https URL"),
         ("https://", "has no valid host"),
         ("https://user@example.com", "has no valid host"),
-        ("https://example.com:0", "has port 0"),
+        ("https://example.com:0", "the port of 'https://example.com:0' is 0. Ports are"),
         ("https://example.com:99999", "is not a valid URL"),
         ("https://example.com:x", "is not a valid URL"),
         ("https://[::1", "is not a valid URL"),

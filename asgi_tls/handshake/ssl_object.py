@@ -37,6 +37,7 @@ from asgi_tls.handshake.reception import Reception
 from asgi_tls.listeners.dispatch import Dispatcher
 
 _AGAIN: Final = (ssl.SSLWantReadError, ssl.SSLWantWriteError)
+_CHUNK: Final = 1 << 14  # RFC 8446 section 5.1: the most that a record has
 _ORDINARY: Final = (*_AGAIN, ssl.SSLZeroReturnError, ssl.SSLEOFError)
 
 
@@ -147,6 +148,8 @@ class TLSObject(ssl.SSLObject):
         except _ORDINARY:
             raise
         except ssl.SSLError as error:
+            if self._tls_is_ending:  # see `unwrap`; uvloop reads what is left itself
+                return b"" if buffer is None else 0
             if self._tls_failure is None:
                 self._tls_fail(error)
             if self._tls_peer is not None:  # asyncio's streams keep the error, and raise it again
@@ -154,14 +157,29 @@ class TLSObject(ssl.SSLObject):
             raise
 
     def unwrap(self) -> None:
-        """Send close_notify. The peer need not answer it, and the loop does not wait for an answer."""
+        """Send close_notify. The peer need not answer it, and the loop does not wait for an answer.
+
+        What the peer sends from now on is dropped. An error in it ends the connection and nothing else: hypercorn would
+        end its worker by it.
+        """
         try:
-            self._sslobj.shutdown()  # type: ignore[attr-defined]
+            while True:
+                try:
+                    self._sslobj.shutdown()  # type: ignore[attr-defined]
+                except _AGAIN:
+                    raise
+                except ssl.SSLError:  # APPLICATION_DATA_AFTER_CLOSE_NOTIFY, or what is no record
+                    if not self._sslobj.read(_CHUNK):  # type: ignore[attr-defined]
+                        return
+                else:
+                    return
         except ssl.SSLWantReadError:
             if self._tls_peer is not None and not self._tls_is_ending:
                 self._tls_is_ending = True
                 end(self._tls_peer)
             raise
+        except ssl.SSLError:
+            return
 
     def getpeercert(self, binary_form: bool = False) -> Any:
         """As in `ssl`, but {} where the names cannot be read: both loops ask after a handshake, and would end it."""

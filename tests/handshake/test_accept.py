@@ -172,6 +172,71 @@ def test_a_broken_record_leaves_nothing_for_the_garbage_collector_either(
         runner.run(main())
 
 
+def send_on(port: int, context: ssl.SSLContext, what: str) -> bytes:
+    """Read to close_notify, and send more instead of an answer."""
+    incoming, outgoing, answer = ssl.MemoryBIO(), ssl.MemoryBIO(), b""
+    ours = context.wrap_bio(incoming, outgoing, server_hostname="localhost")
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as sock:
+
+        def until(step: Callable[[], Any]) -> Any:
+            while True:
+                try:
+                    return step()
+                except ssl.SSLWantReadError:
+                    sock.sendall(outgoing.read())
+                    incoming.write(sock.recv(65536))
+                finally:
+                    sock.sendall(outgoing.read())
+
+        until(ours.do_handshake)
+        ours.write(b"x")
+        with contextlib.suppress(ssl.SSLZeroReturnError):
+            while chunk := until(lambda: ours.read(65536)):
+                answer += chunk
+        with contextlib.suppress(ConnectionError):
+            for _ in range(3):
+                ours.write(b"GET / HTTP/1.1\r\n\r\n")
+                sock.sendall(outgoing.read() if what == "a request" else b"\x17\x03\x03\x00\x20" + bytes(32))
+            while sock.recv(65536):
+                pass
+    return answer
+
+
+@LOOPS
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=["1.2", "1.3"])
+@pytest.mark.parametrize("what", ["a request", "a broken record"])
+def test_what_comes_behind_the_end_is_no_error(
+    files: Files, new_loop: Callable[[], asyncio.AbstractEventLoop], version: ssl.TLSVersion, what: str
+) -> None:
+    """hypercorn waits for the end of each connection, and an error there ended its worker as it stopped."""
+    context = client(ca=files.ca_text, minimum=version, maximum=version)
+
+    async def main() -> None:
+        ended: asyncio.Queue[BaseException | None] = asyncio.Queue()
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.read(1)
+            writer.write(b"answer")
+            writer.close()
+            try:
+                await writer.wait_closed()
+            except Exception as error:  # noqa: BLE001 -- which is what the test is about
+                ended.put_nowait(error)
+            else:
+                ended.put_nowait(None)
+
+        served = ServerTLS(files.ecdsa, listeners=[]).create_context()
+        server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=served)
+        async with server:
+            port = server.sockets[0].getsockname()[1]
+            answer = await asyncio.get_running_loop().run_in_executor(None, send_on, port, context, what)
+            assert answer == b"answer"
+            assert await asyncio.wait_for(ended.get(), 10) is None
+
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(main())
+
+
 @LOOPS
 def test_who_leaves_while_others_shake_hands_gets_no_transport(
     files: Files, new_loop: Callable[[], asyncio.AbstractEventLoop]

@@ -41,6 +41,17 @@ def test_a_page_keeps_the_convention(page: Path) -> None:
     assert not indented, f"use a fence: {indented}"
 
 
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_public_examples_name_an_address(page: Path) -> None:
+    """Without one, a server listens on this machine only, and whoever pastes the command wonders."""
+    for block in blocks(page):
+        for command in commands(block) if block.info[0] == "console" else []:
+            if re.search(r"\b(?:uvicorn|hypercorn|gunicorn) .*(?:--port 443\b|:443\b|-port 80\b)", command.text):
+                assert re.search(r"--host 0\.0\.0\.0|--bind 0\.0\.0\.0:443", command.text), command.text
+        if block.info[0] == "python":
+            assert "host=" in block.text or "port=443" not in block.text, f"line {block.line}"
+
+
 @pytest.mark.parametrize(("page", "block"), PYTHON)
 def test_python_compiles_and_uses_what_is_there(page: Path, block: Block) -> None:
     tree = compile(block.text, f"{page}:{block.line}", "exec", ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)

@@ -21,6 +21,7 @@ from asgi_servers import KeyPair, free_port, running_uvicorn
 from audited import HEADERS
 from click.testing import CliRunner, Result
 from files import Files
+from launch import Launch, split
 from servers import asgi_tls
 
 from asgi_tls.audit.judges.findings import KINDS
@@ -174,9 +175,36 @@ def test_a_certificate_of_the_local_ca(tmp_path: Path, monkeypatch: pytest.Monke
         assert printed.startswith("    asgi-tls check https://localhost:")
         assert done.stdout.splitlines()[-1].strip().startswith("https://")
         assert "development CA" not in check(port, "--insecure").stderr
-        command = shlex.join(asgi_tls()) + printed.strip().removeprefix("asgi-tls")
-        command = command.replace("$(asgi-tls", f"$({shlex.join(asgi_tls())}")
-        assert subprocess.run(command, shell=True, capture_output=True, timeout=60, check=False).returncode == 0
+        assert typed(printed)[0] == 0
+
+
+@pytest.mark.parametrize(
+    "launch",
+    split(
+        [Launch("uvicorn", "asyncio"), Launch("hypercorn", "asyncio"), Launch("gunicorn", "asgi")],
+        {"uvicorn-asyncio-1"},
+    ),
+    ids=str,
+)
+def test_a_development_server_gets_an_a_plus_by_the_command_that_the_audit_prints(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, launch: Launch
+) -> None:
+    """The first hour: nothing is set, and nothing has to be known."""
+    monkeypatch.setenv("ASGI_TLS_HOME", str(tmp_path))
+    with launch.start(None, {}) as server:
+        first = RUNNER.invoke(main, ["check", f"https://localhost:{server.port}"])
+        assert re.search(rf" T +https://localhost:{server.port}\b", first.stdout)
+        status, text = typed(first.stderr.splitlines()[-1])
+    assert status == 0
+    assert re.search(rf" A\+ +https://localhost:{server.port}\b", text), text
+
+
+def typed(line: str) -> tuple[int, str]:
+    """What comes of a printed command line, with the asgi-tls of these tests."""
+    command = shlex.join(asgi_tls()) + line.strip().removeprefix("asgi-tls")
+    command = command.replace("$(asgi-tls", f"$({shlex.join(asgi_tls())}")
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=60, check=False)
+    return done.returncode, done.stdout
 
 
 @pytest.mark.parametrize(("options", "output"), [(["--json"], None), ([], "/dev/full")])

@@ -32,7 +32,7 @@ def test_help_names_every_command_and_imports_none_of_them() -> None:
     assert text.endswith("set()\n")
 
 
-@pytest.mark.parametrize("server", ["uvicorn", "hypercorn"])
+@pytest.mark.parametrize("server", ["uvicorn", "hypercorn", "gunicorn"])
 def test_the_servers_help_shows_their_options_and_ours(server: str) -> None:
     status, text = here(asgi_tls(server, "--help"))
     assert status == 0
@@ -40,6 +40,8 @@ def test_the_servers_help_shows_their_options_and_ours(server: str) -> None:
     assert "ASGI_TLS_PROFILE" in text
     assert "--ssl-certfile" in text if server == "uvicorn" else "--certfile" in text
     assert "--workers" in text
+    for heading, words in (("Policy:", "[default: intermediate]"), ("Connections:", "[default: 10]")):
+        assert words in " ".join(text.partition(f"\n{heading}\n")[2].split())[:600]
 
 
 def test_every_option_of_the_installed_uvicorn_is_there() -> None:

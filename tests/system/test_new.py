@@ -164,6 +164,10 @@ def test_the_unit_is_one_that_systemd_takes_and_its_command_serves(
     status, said = run(["systemd-analyze", "security", "--offline=true", "--no-pager", "--threshold=20", str(unit)])
     assert status == 0, said
     settings = dict(re.findall(r"^(\w+)=(.*)$", unit.read_text(), re.MULTILINE))
+    # What it takes for granted is made by the steps at its top, and what it writes has a place.
+    assert f"groupadd --system --force {settings['SupplementaryGroups']}\n" in text
+    assert f"python3 -m venv {settings['ExecStart'].partition('/bin/')[0]} " in unit.read_text()
+    assert {settings["CacheDirectory"], settings["StateDirectory"]} == {"app"}
     environment = re.findall(r"^Environment=(ASGI_TLS_\w+)", text, re.MULTILINE)
     assert {"ASGI_TLS_CERTFILE", "ASGI_TLS_KEYFILE"} == {*environment}
     pair = {"ASGI_TLS_CERTFILE": str(files.ecdsa.certfile), "ASGI_TLS_KEYFILE": str(files.ecdsa.keyfile)}
@@ -196,7 +200,11 @@ def test_the_manifests_are_valid_and_the_secret_is_served(project: Project, file
     assert "subPath" not in mounts["tls"]
     assert kinds["Certificate"]["spec"]["issuerRef"]["name"] == kinds["Issuer"]["metadata"]["name"]
     ports = {each["name"]: each["containerPort"] for each in container["ports"]}
-    assert kinds["Service"]["spec"]["ports"][0]["targetPort"] in ports
+    assert {each["port"]: each["targetPort"] for each in kinds["Service"]["spec"]["ports"]} == {
+        443: "https",
+        80: "http",
+    }
+    assert {"https", "http"} == {*ports}
     assert (
         kinds["Service"]["spec"]["selector"].items()
         <= kinds["Deployment"]["spec"]["template"]["metadata"]["labels"].items()
@@ -210,7 +218,9 @@ def test_the_manifests_are_valid_and_the_secret_is_served(project: Project, file
         (tmp_path / "tls" / name).symlink_to(f"..data/{name}")
     values = {each["name"]: each.get("value", "0123456789abcdef" * 4) for each in container["env"]}  # else of a Secret
     environment = {name: value.replace("/etc/tls", str(tmp_path / "tls")) for name, value in values.items()}
+    # Those that never end make no handshake, which would be an event and a line each time.
     probe, plain = container["startupProbe"]["httpGet"], container["readinessProbe"]["tcpSocket"]
+    assert container["livenessProbe"]["tcpSocket"] == plain
     assert str(ports[plain["port"]]) == environment["ASGI_TLS_REDIRECT_PORT"]
     command = f".venv/bin/asgi-tls uvicorn app:app --host 0.0.0.0 --port {ports[probe['port']]}"
     with project.serve(command, **environment) as server:

@@ -131,7 +131,7 @@ class ServerTLS:
             object.__setattr__(self, "client_auth", "required")
         check_tickets(self.ticket_secret, self.ticket_rotation)
         object.__setattr__(self, "_sources", sources_by_name(self.certificates, self.directory))
-        # Copies in workers take it along. It is no field: nothing prints it.
+        # Copies in workers take it along. It is not a field: nothing prints it.
         object.__setattr__(self, "_made_secret", secrets.token_bytes(MIN_SECRET))
 
     @property

@@ -66,7 +66,7 @@ class LoadedSecret:
 def check_tickets(secret: object, rotation: float) -> None:
     """Check both without reading a file. Raises ConfigurationError, which never quotes a secret."""
     if isinstance(secret, bytes):
-        _check("ticket_secret", secret)
+        _check("{ticket_secret}", secret)
     elif not (secret is None or isinstance(secret, TicketSecretFile) or callable(secret)):
         raise ConfigurationError(
             f"{{ticket_secret}} is of type {type(secret).__name__}",
@@ -142,10 +142,13 @@ def _read(path: Path) -> Material:
 
 
 def _check(what: str, secret: bytes) -> None:
+    problem = ""
     if len(secret) < MIN_SECRET:
-        raise ConfigurationError(f"{what} has {len(secret)} bytes, and {MIN_SECRET} are needed", fix=_MAKE_ONE)
-    if len({*secret}) < _MIN_DIFFERENT:
-        raise ConfigurationError(f"{what} repeats a few bytes, so it is not random", fix=_MAKE_ONE)
+        problem = f"has {len(secret)} bytes, and {MIN_SECRET} are needed"
+    elif len({*secret}) < _MIN_DIFFERENT:
+        problem = "repeats a few bytes, so it is not random"
+    if problem:
+        raise ConfigurationError(f"{what} {problem}", fix=_MAKE_ONE, settings=("ticket_secret",))
 
 
 def ends_of(profile: TLSProfile, client_auth: str | None, client_ca: str | None, client_crl: str | None) -> bytes:

@@ -55,7 +55,7 @@ def resolve_password(password: Password, key: Material) -> tuple[bytes | None, t
 def first_line(path: Path) -> tuple[bytes, tuple[Notice, ...]]:
     """The password in a file, and warnings about the file. Raises CertificateError.
 
-    Windows' editors and PowerShell put a byte order mark first, before UTF-8 or UTF-16: it is no part of a password.
+    Windows' editors and PowerShell put a byte order mark first, before UTF-8 or UTF-16: it is not part of the password.
     """
     material = read_material(path, "password")
     data = material.data.removeprefix(b"\xef\xbb\xbf")

@@ -145,6 +145,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         {"options": {"certificate": ("192.0.2.1=a.pem",)}},
         "'192.0.2.1' is an IP address, which clients do not send in SNI",
     ),
+    "a short secret": ({"environ": {"ASGI_TLS_TICKET_SECRET": "short"}}, "ASGI_TLS_TICKET_SECRET has 5 bytes, and 32"),
     "letsencrypt": ({"options": {"letsencrypt": "*.example.com"}}, "--tls-letsencrypt is '*.example.com'. Use "),
     "empty option": ({"options": {"client_ca": ""}}, "--tls-client-ca is empty. Set it to a value, or remove it."),
     "empty key": ({"file": 'client-ca = ""'}, "client-ca in asgi-tls.toml is empty. Set it"),

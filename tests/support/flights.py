@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from asgi_tls.audit.probes.suites import NUMBERS
+from asgi_tls.audit.probes.suites import NAMES
 from asgi_tls.handshake import hello as h
 
+NUMBERS = {name: number for number, name in NAMES.items()}
 ECDHE_RSA = NUMBERS["TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"]
 DHE_RSA = NUMBERS["TLS_DHE_RSA_WITH_AES_128_GCM_SHA256"]
 

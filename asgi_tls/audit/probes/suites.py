@@ -23,7 +23,6 @@ def _table() -> dict[int, str]:
 
 
 NAMES: Final = _table()
-NUMBERS: Final = {name: number for number, name in NAMES.items()}
 ECDHE: Final = frozenset(number for number, name in NAMES.items() if name.startswith(("TLS_ECDHE_", "TLS_ECDH_anon_")))
 DHE: Final = frozenset(number for number, name in NAMES.items() if name.startswith(("TLS_DHE_", "TLS_DH_anon_")))
 _TLS13_NUMBERS: Final = tuple(number for number in NAMES if number >> 8 == 0x13)

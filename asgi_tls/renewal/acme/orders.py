@@ -40,7 +40,7 @@ _PAUSES: Final = (0.25, 0.5, 1.0, 2.0, 5.0)
 """Seconds between two looks where the CA says nothing; the last one counts for all that follow."""
 _LONGEST_PAUSE: Final = 30.0
 _SHORT_REQUEST: Final = 30.0
-"""Seconds for a request that is no order."""
+"""Seconds for a request that is not an order."""
 # What a CA may answer to `replaces`, beside alreadyReplaced: the certificate may be of another CA or account.
 _ABOUT_REPLACES: Final = frozenset({"already-replaced", "refused", "unavailable"})
 _PASSING: Final = frozenset({"unreachable", "unavailable", "invalid-answer"})

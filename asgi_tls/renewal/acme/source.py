@@ -343,7 +343,7 @@ def _is_https_url(text: object) -> bool:
     try:
         parts = urlsplit(text)
         return parts.scheme == "https" and bool(parts.hostname) and "@" not in parts.netloc and parts.port != 0
-    except ValueError:  # a port that is none
+    except ValueError:  # not a valid port
         return False
 
 

@@ -214,7 +214,7 @@ class Wire:
 
     @contextmanager
     def _faults(self) -> Iterator[None]:
-        """Everything that is no answer becomes an ACMEError."""
+        """Everything that is not an answer becomes an ACMEError."""
         self._alive()
         try:
             yield

@@ -24,6 +24,7 @@ from files import Files
 from handshakes import client, connect
 from in_process import here
 from launch import Launch
+from patience import PATIENCE
 from returning import Crowd
 from servers import asgi_tls, serve
 from websocket import talk
@@ -169,7 +170,7 @@ def test_http_3_2_1_and_websockets_under_hypercorn(files: Files, loop: str) -> N
             return await protocol.get()
 
     with serve(command, ready=r"\(QUIC\)") as server:
-        facts = asyncio.run(ask())
+        facts = asyncio.run(asyncio.wait_for(ask(), PATIENCE))
         assert (facts["http"], facts["protocol"], facts["alpn"]) == ("3", "TLSv1.3", "h3")
         assert facts["cipher"] == "TLS_AES_256_GCM_SHA384"
         leaf = x509.load_pem_x509_certificate(Path(files.ecdsa.certfile).read_bytes())

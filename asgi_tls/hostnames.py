@@ -64,7 +64,7 @@ def checked_host(text: str) -> str:
     host = _parse(text if text.isascii() else _to_ascii(text))
     if host is None:
         alone = "Give the host alone (letters, digits, hyphens and dots), without scheme, port or path."
-        each = "Give each host by itself: repeat the option; in a variable put a space between hosts."
+        each = "Give each host in an argument or option of its own; in a variable put a space between hosts."
         raise ConfigurationError(
             f"{text!r} is not a valid host name or IP address", fix=each if set(", ;") & set(text.strip()) else alone
         )

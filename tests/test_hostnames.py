@@ -221,5 +221,5 @@ def test_host_and_port() -> None:
 
 @pytest.mark.parametrize("text", ["a.test,b.test", "a.test b.test", "a.test; b.test"])
 def test_several_hosts_in_one_are_told_apart_from_a_url(text: str) -> None:
-    with pytest.raises(ConfigurationError, match="repeat the option"):
+    with pytest.raises(ConfigurationError, match="argument or option of its own"):
         checked_name(text)

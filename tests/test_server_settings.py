@@ -69,6 +69,13 @@ def test_an_error_names_the_setting_as_it_was_typed(
     assert str(error).startswith(in_python)
 
 
+def test_names_in_unicode_are_those_that_clients_send() -> None:
+    """IDNA 2008, as in browsers; IDNA 2003 would have made `strasse`."""
+    pair = PEMFiles("a")
+    names = {"Stra\u00dfe.example": pair, "*.B\u00fccher.example": pair, "default": pair}
+    assert [*ServerTLS(names).sources] == ["xn--strae-oqa.example", "*.xn--bcher-kva.example", "default"]
+
+
 def test_the_choices_stand_in_one_table() -> None:
     listed = {setting.name: setting.kind.choices for setting in SETTINGS if setting.kind.choices}
     for name in ("profile", "quiet", "acme_challenge", "acme_key"):  # no field of ServerTLS

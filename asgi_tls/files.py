@@ -35,6 +35,9 @@ else:
 _READ: Final = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_CLOEXEC", "O_BINARY"))
 _POLL: Final = 0.05
 
+DAMAGED: Final = (ValueError, TypeError, LookupError, OverflowError, RecursionError)
+"""What reading JSON raises, and taking its values, where a file has something else than was written."""
+
 
 def user_directory(kind: Literal["cache", "config", "data"]) -> Path:
     """The platform's directory for this user's data of that kind; each program uses a subdirectory.

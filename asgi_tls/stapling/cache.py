@@ -23,7 +23,7 @@ from typing import Final, get_args
 
 from asgi_tls.errors import ConfigurationError
 from asgi_tls.events import StaplingStatus
-from asgi_tls.files import check_directory, locked, make_private, read_own, replace_files, user_directory
+from asgi_tls.files import DAMAGED, check_directory, locked, make_private, read_own, replace_files, user_directory
 
 logger = logging.getLogger("asgi_tls")
 
@@ -155,7 +155,7 @@ def _forget(directory: Path) -> None:
 
 def _parse(data: bytes) -> Attempt | None:
     """None for anything that `Cache.fail` did not write."""
-    with contextlib.suppress(ValueError, TypeError, LookupError, OverflowError, RecursionError):
+    with contextlib.suppress(*DAMAGED):
         values = json.loads(data)
         at, again_at, failures = float(values["at"]), float(values["again_at"]), int(values["failures"])
         if values["status"] in _STATUSES and failures > 0 and math.isfinite(at) and math.isfinite(again_at):

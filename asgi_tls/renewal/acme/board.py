@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Final
 
 from asgi_tls.certificate.challenges import ChallengePair, challenges
-from asgi_tls.files import read_own
+from asgi_tls.files import DAMAGED, read_own
 from asgi_tls.renewal.acme.account import thumbprint
 from asgi_tls.renewal.acme.agent import Presented
 from asgi_tls.renewal.acme.storage import Fence, Storage
@@ -106,6 +106,6 @@ def _read(data: bytes, now: float) -> tuple[str, ChallengePair] | None:
         values = json.loads(data)
         name, until = str(values["name"]), float(values["until"])
         pair = ChallengePair(str(values["certificate"]).encode("ascii"), str(values["key"]).encode("ascii"))
-    except (ValueError, TypeError, LookupError, RecursionError):
+    except DAMAGED:
         return None
     return (name, pair) if now < until < now + 2 * _LIFETIME else None

@@ -6,6 +6,7 @@ import contextlib
 import json
 
 from asgi_tls.certificate import Certificate
+from asgi_tls.files import DAMAGED
 from asgi_tls.renewal.acme.account import stored_as
 from asgi_tls.renewal.acme.ca import CA
 from asgi_tls.renewal.acme.schedule import Record, about, from_json, to_json
@@ -43,7 +44,7 @@ def store_record(source: ACME, record: Record, fence: Fence) -> None:
 def read_account(storage: Storage, ca: CA) -> str | None:
     """The URL of the account with this CA; None where none is known. Raises OSError."""
     data = storage.load(stored_as(ca.url))
-    with contextlib.suppress(ValueError, TypeError, LookupError):
+    with contextlib.suppress(*DAMAGED):
         return str(json.loads(data or b"")["url"])
     return None
 

@@ -14,6 +14,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, Literal, TypeVar
 
+from asgi_tls.files import DAMAGED
+
 T = TypeVar("T")
 
 MINUTE: Final = 60.0
@@ -303,7 +305,7 @@ def from_json(data: bytes | None) -> Record:
     try:
         values = json.loads(data)
         return _checked(values) if isinstance(values, Mapping) else Record()
-    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
+    except DAMAGED:
         return Record()
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol, runtime_checkable
 
 from asgi_tls.errors import ConfigurationError
-from asgi_tls.files import data_directory, lock_now, locked, make_private, read_own, replace_files
+from asgi_tls.files import DAMAGED, data_directory, lock_now, locked, make_private, read_own, replace_files
 
 _KEY: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}(/[A-Za-z0-9_][A-Za-z0-9_.-]{0,199})?")
 _LARGEST: Final = 1 << 20
@@ -224,7 +224,7 @@ class DirectoryStorage:
 
     def _lease(self, name: str) -> tuple[int, float]:
         """The number of the last holder, and until when it holds the lock."""
-        with contextlib.suppress(FileNotFoundError, ValueError, TypeError, LookupError):
+        with contextlib.suppress(FileNotFoundError, *DAMAGED):
             values = json.loads(read_own(self.path / f"locks/{name}.json", 4096))
             return int(values["fence"]), float(values["until"])
         return 0, 0.0

@@ -10,6 +10,8 @@ import pytest
 from files import Files
 
 from asgi_tls import ACME
+from asgi_tls.renewal.acme.account import stored_as
+from asgi_tls.renewal.acme.board import Board
 from asgi_tls.renewal.acme.ca import CA
 from asgi_tls.renewal.acme.records import forget_account, read_account, read_record, store_account, store_record
 from asgi_tls.renewal.acme.schedule import Record, about
@@ -54,6 +56,27 @@ def test_a_certificate_whose_record_is_lost_is_kept_for_its_time(source: ACME, f
 def test_a_record_whose_certificate_is_lost_says_so(source: ACME, fence: Fence) -> None:
     store_record(source, replace(about(Record(), 1.0, 2.0), turn=1), fence)
     assert read_record(source) == Record(turn=1, issued=(1.0,))
+
+
+DAMAGED = {
+    "deep": b"[" * 3000,
+    "deep objects": b'{"a":' * 800,
+    "a number that is none": b'{"url": 1, "name": "x", "fence": Infinity, "until": 0, "certificate": "", "key": ""}',
+    "a large number": b'{"name": "x", "fence": 1, "until": 1%s, "certificate": "", "key": ""}' % (b"0" * 400),
+    "a list": b"[1]",
+    "not UTF-8": b"\xff",
+}
+
+
+@pytest.mark.parametrize("data", DAMAGED.values(), ids=DAMAGED)
+def test_what_is_damaged_holds_up_nothing(source: ACME, fence: Fence, data: bytes) -> None:
+    storage = source.storage
+    storage.store(stored_as(OTHER.url), data, fence)
+    assert read_account(storage, OTHER) in {None, "1"}
+    storage.store("challenges/x.json", data, fence)
+    Board(storage).mirror()
+    (storage.local / "locks/other.json").write_bytes(data)
+    assert storage.lock("other", 60) is not None
 
 
 def test_each_ca_has_an_account_of_its_own(source: ACME, fence: Fence) -> None:

@@ -29,6 +29,7 @@ from asgi_tls.certificate import (
     PEMFiles,
 )
 from asgi_tls.certificate.material import Material
+from asgi_tls.certificate.sources import files_or_secret
 from asgi_tls.certificate.validation import check_dates
 from asgi_tls.errors import (
     ConfigurationError,
@@ -133,6 +134,11 @@ def test_lifetime_left(pki: PKI) -> None:
     assert certificate.lifetime_left(certificate.not_before + whole / 4) == pytest.approx(0.75)
     assert certificate.lifetime_left(certificate.not_after + timedelta(days=1)) == 0.0
     assert certificate.lifetime_left(certificate.not_before - timedelta(days=1)) == 1.0
+    for end in (certificate.not_before, certificate.not_before - timedelta(days=1)):
+        assert (
+            dataclasses.replace(certificate, not_after=end).lifetime_left(certificate.not_before - timedelta(days=2))
+            == 0.0
+        )
 
 
 def test_warnings_where_a_private_pki_may_mean_it(pki: PKI) -> None:
@@ -256,6 +262,9 @@ def test_a_password_file_with_nothing_in_its_first_line(pki: PKI, tmp_path: Path
     secret_file.write_bytes(content)
     source = PEMData(pair.chain_pem, pair.encrypted_key_pem(SECRET.encode()), PasswordFile(secret_file))
     with pytest.raises(EmptyFileError, match=r"password: has an empty first line\. Write the password there\."):
+        source.load()
+    secret_file.write_bytes(b"\n")
+    with pytest.raises(EmptyFileError, match=r"password: is empty\. Write the password again"):
         source.load()
 
 
@@ -408,6 +417,26 @@ class TestKubernetesSecret:
     def test_not_mounted(self, tmp_path: Path) -> None:
         with pytest.raises(MissingFileError, match="volumeMounts"):
             KubernetesSecret(tmp_path / "none").load()
+
+
+@pytest.mark.parametrize(
+    ("keyfile", "password", "linked", "recognized"),
+    [
+        ("tls.key", None, True, True),
+        ("tls.key", None, False, False),
+        ("tls.key", SECRET, True, False),
+        (None, None, True, False),
+        ("other.key", None, True, False),
+    ],
+)
+def test_a_mounted_secret_is_recognized(
+    tmp_path: Path, keyfile: str | None, password: str | None, linked: bool, recognized: bool
+) -> None:
+    if linked:
+        (tmp_path / "..data").symlink_to("..2026_01_01")
+    certfile, keypath = str(tmp_path / "tls.crt"), None if keyfile is None else str(tmp_path / keyfile)
+    expected = KubernetesSecret(tmp_path) if recognized else PEMFiles(certfile, keypath, password)
+    assert files_or_secret(certfile, keypath, password) == expected
 
 
 def test_settings_that_can_be_nothing() -> None:

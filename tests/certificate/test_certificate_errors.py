@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
 import socket
 import subprocess
 from dataclasses import dataclass, replace
@@ -283,12 +284,14 @@ def test_bad_files(bad: Bad, tmp_path: Path) -> None:
     assert error.fix.endswith(".")
     assert not error.problem.endswith(".")
     assert "\n" not in str(error)
+    assert not re.search(r"\{\w+\}", str(error))
     check_travels(error)
 
 
 @pytest.mark.parametrize("bad", BAD, ids=lambda bad: bad.name)
 def test_bad_data_in_memory(bad: Bad) -> None:
-    with pytest.raises(errors.CertificateError, match="given in memory") as caught:
+    role = "key" if bad.names == "key.key" else "certificate"
+    with pytest.raises(errors.CertificateError, match=f"the {role} given in memory") as caught:
         PEMData(bad.certificate(), bad.key()).load()
     assert type(caught.value) is bad.error
     assert caught.value.path is None
@@ -310,7 +313,7 @@ def fails(error: type[errors.CertificateError], words: str, source: PEMFiles) ->
 def test_files_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     certfile, keyfile = good().write(tmp_path)
     fails(errors.MissingFileError, "no such file.*asgi-tls cert", PEMFiles(tmp_path / "none", keyfile))
-    fails(errors.MissingFileError, "no such file", PEMFiles(certfile, tmp_path / "none"))
+    fails(errors.MissingFileError, "no such file.*asgi-tls cert", PEMFiles(certfile, tmp_path / "none"))
     fails(errors.MissingFileError, "no such file", PEMFiles(certfile / "below", keyfile))
     fails(errors.UnreadableFileError, "is a directory.*inside", PEMFiles(tmp_path, keyfile))
     fails(errors.UnreadableFileError, "not a valid file name", PEMFiles("a\0b"))
@@ -320,7 +323,8 @@ def test_files_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     (tmp_path / "loop").symlink_to("loop")
     fails(errors.UnreadableFileError, "cannot be read", PEMFiles(tmp_path / "loop"))
     (tmp_path / "large").write_bytes(certfile.read_bytes() + b"\n" * (1 << 20))
-    fails(errors.UnreadableFileError, "larger than 1 MiB", PEMFiles(tmp_path / "large"))
+    fails(errors.UnreadableFileError, "larger than 1 MiB, too large for a certificate", PEMFiles(tmp_path / "large"))
+    fails(errors.UnreadableFileError, "larger than 1 MiB, too large for a key", PEMFiles(certfile, tmp_path / "large"))
     monkeypatch.chdir(tmp_path)
     fails(errors.MissingFileError, f"none: no such file in the working directory {tmp_path}", PEMFiles("none"))
 

@@ -24,7 +24,7 @@ from odd_certificates import Odd, OddPair
 from pki import DAY, PKI, Pair
 
 from asgi_tls import ServerTLS, create_client_context
-from asgi_tls.certificate.trust import load_client_trust
+from asgi_tls.certificate.trust import load_ca_bundle, load_client_trust
 from asgi_tls.errors import (
     CertificateError,
     CRLError,
@@ -177,6 +177,28 @@ def test_a_leaf_in_the_bundle_is_no_anchor(files: Files, tmp_path: Path) -> None
     door = Door(files, tmp_path, person().cert_pem + other().root_pem)
     assert door.knock(person()) != "in"
     assert door.knock(other().leaf("other.example", eku=CLIENT)) == "in"
+
+
+def test_a_root_without_basic_constraints_stands_for_itself(tmp_path: Path) -> None:
+    """As those of X.509 version 1 do. An intermediate without them is no CA."""
+    path, old = tmp_path / "ca.pem", pki().ca("Old Root", basic_constraints=False)
+    path.write_bytes(old.cert_pem)
+    assert load_ca_bundle(path) == old.cert_pem.decode()
+    path.write_bytes(pki().ca("Not a CA", issuer=pki().root, basic_constraints=False).cert_pem)
+    with pytest.raises(NotPEMError, match="contains no CA certificate"):
+        load_ca_bundle(path)
+
+
+def test_what_is_empty_is_called_what_it_should_be(tmp_path: Path) -> None:
+    ca, crl = tmp_path / "ca.pem", tmp_path / "crl.pem"
+    ca.write_bytes(b"")
+    crl.write_bytes(b"")
+    for load in (lambda: load_ca_bundle(ca), lambda: load_client_trust(ca)):
+        with pytest.raises(CertificateError, match="is empty. Write the CA bundle again"):
+            load()
+    ca.write_bytes(pki().root_pem)
+    with pytest.raises(CertificateError, match="is empty. Write the CRL again"):
+        load_client_trust(ca, crl)
 
 
 def test_a_small_key_of_a_client_is_refused(files: Files, tmp_path: Path) -> None:

@@ -83,7 +83,9 @@ ROOMS: Final = {
     "certificate": Room(
         below("certificate", "{}.py", "by_name by_openssl directory distinguished keyfile loaded material password")
         + below("certificate", "{}.py", "pem private_key self_signed sources trust"),
-        below("certificate", "test_{}.py", "bundles certificate certificate_errors conversion odd_certificates trust"),
+        below("certificate", "test_{}.py", "bundles by_name certificate certificate_errors conversion directory")
+        + below("certificate", "test_{}.py", "distinguished keyfile odd_certificates pem self_signed trust")
+        + ("context/test_certified.py",),
     ),
     "context": Room(
         below("context", "{}.py", "certified client_context policy proof server_context"),

@@ -116,21 +116,19 @@ class DNSLexicon:
     def _change(self, action: str, name: str, value: str) -> None:
         try:
             from lexicon.client import Client
-            from lexicon.config import ConfigResolver
+            from lexicon.config import ConfigResolver, DictConfigSource
         except ImportError:
             raise failure("dns-record", "dns-lexicon is not installed: pip install 'asgi-tls[acme-dns]'") from None
         record, first = record_of(name), None
         for zone in _zones(name):
-            settings = {
-                "provider_name": self.provider,
-                "domain": zone,
-                "delegated": zone,  # else the zone is guessed from a list of public suffixes
-                **self.options,
-            }
+            own = {"provider_name": self.provider, "domain": zone}
             resolver: Any = ConfigResolver
-            config = resolver().with_dict(settings).with_env()
+            config = resolver().with_dict({**self.options, **own, self.provider: self.options}).with_env()
             try:
-                with Client(config) as operations:
+                client = Client(config)
+                # In place of its own guess by a list of public suffixes, which has no internal domain.
+                config.add_config_source(DictConfigSource({"domain": zone}), 0)
+                with client as operations:
                     change = operations.create_record if action == "create" else operations.delete_record
                     change(rtype="TXT", name=record, content=value)
             except ACMEError:

@@ -42,6 +42,16 @@ class Certificate:
         return self.dns_names + self.ip_addresses
 
     @property
+    def kind(self) -> str:
+        """The kind of its key, of which a name takes one certificate each: 'ECDSA', 'RSA', 'Ed25519'."""
+        return self.key_type.split()[0]
+
+    @property
+    def stands_in(self) -> bool:
+        """Whether it is served until ACME has issued the one that is wanted."""
+        return any(each.code == "acme-placeholder" for each in self.warnings)
+
+    @property
     def leaf_der(self) -> bytes:
         """The server's own certificate, in DER."""
         return base64.b64decode(self.chain_pem.split(b"-----")[2])

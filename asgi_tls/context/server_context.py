@@ -367,21 +367,16 @@ def check_group(name: str, certificates: Sequence[Certificate]) -> None:
         raise ConfigurationError(f"there is no certificate for {name!r}", fix="Set at least one.")
     kinds: dict[str, Certificate] = {}
     for certificate in certificates:
-        kind = certificate.key_type.split()[0]
+        kind = certificate.kind
         if kind in kinds:
             raise ConfigurationError(
                 f"{certificate.source} and {kinds[kind].source} both have an {kind} key; a name takes one of each type",
                 fix="Remove one of them, or set each for its own host name.",
             )
         kinds[kind] = certificate
-        if name != DEFAULT and not certificate.covers(name) and not _stands_in(certificate):
+        if name != DEFAULT and not certificate.covers(name) and not certificate.stands_in:
             raise ConfigurationError(
                 f"{certificate.source} is set for {name!r}, but its names are "
                 f"{', '.join(certificate.subject_alt_names)}",
                 fix="Set it for one of its names, or get a certificate for this one.",
             )
-
-
-def _stands_in(certificate: Certificate) -> bool:
-    """Whether it is served until ACME has issued one with all names."""
-    return any(each.code == "acme-placeholder" for each in certificate.warnings)

@@ -8,7 +8,7 @@ self-signed ones only if there are no others.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
@@ -51,7 +51,7 @@ class Names:
                 touched |= old | new
         for name in touched:
             keys = self.given.get(name) or _best(sorted(holders[name]), certificates)
-            group = tuple(certificates[key] for key in keys if key in certificates)
+            group = _side_by_side([certificates[key] for key in keys if key in certificates])
             if group:
                 groups[name] = group
             else:
@@ -67,13 +67,24 @@ class Names:
         return {name: None for name in names if name not in self.given}
 
 
+def _side_by_side(group: Sequence[Certificate]) -> tuple[Certificate, ...]:
+    """Without what stands in beside one of its own kind, as the ECDSA certificate may for an RSA one of these names."""
+    kinds = {each.kind for each in group if not each.stands_in}
+    kept: list[Certificate] = []
+    for each in group:
+        if not each.stands_in or each.kind not in kinds:
+            kinds.add(each.kind)
+            kept.append(each)
+    return tuple(kept)
+
+
 def _best(keys: list[str], certificates: Mapping[Key, Certificate]) -> list[Key]:
     """Of each kind of key, the pair that is valid longest. Self-signed ones of any kind only if there are no others:
     a client that prefers their kind would be shown one.
     """
     kinds: dict[str, str] = {}
     for key in [key for key in keys if not _is_self_signed(certificates[key])] or keys:
-        kind = certificates[key].key_type.split()[0]
+        kind = certificates[key].kind
         if kind not in kinds or certificates[key].not_after > certificates[kinds[kind]].not_after:
             kinds[kind] = key
     return list(kinds.values())

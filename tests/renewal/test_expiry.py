@@ -24,7 +24,7 @@ def lasting(files: Files, hours: float, **changes: str) -> Certificate:
 
 
 @pytest.mark.parametrize("hours", LIFETIMES.values(), ids=LIFETIMES)
-def test_expiry_is_told_by_the_share_of_the_lifetime(files: Files, hours: float) -> None:
+def test_expiry_is_reported_by_the_share_of_the_lifetime(files: Files, hours: float) -> None:
     certificate, watch = lasting(files, hours), ExpiryWatch()
     seen: list[tuple[float, str]] = []
     for number in range(int(hours) + 3):
@@ -47,7 +47,7 @@ def test_the_stages(left: float, severity: str | None) -> None:
     assert (stage and stage.severity) == severity
 
 
-def test_what_is_told(files: Files) -> None:
+def test_what_is_reported(files: Files) -> None:
     certificate = lasting(files, 240)
     (event,) = ExpiryWatch().due({"a": [certificate]}, certificate.not_after - 36 * HOUR)
     assert (event.source, event.not_after) == (certificate.source, certificate.not_after)
@@ -63,7 +63,7 @@ def reported(watch: ExpiryWatch, served: dict[str, list[Certificate]], now: date
     return watch.due(dict(served), now)
 
 
-def test_each_is_told_once_and_again_at_the_pace_of_its_stage(files: Files) -> None:
+def test_each_is_reported_once_and_again_at_the_pace_of_its_stage(files: Files) -> None:
     fresh, old = lasting(files, 2400), lasting(files, 240, fingerprint_sha256="old")
     served = {"a": [fresh, old], "b": [old]}
     watch, ends = ExpiryWatch(), old.not_after

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asgi_tls.certificate import Certificate
+from asgi_tls.events import Notice
 from asgi_tls.renewal.names import Key, Names
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -76,6 +77,21 @@ def test_updates_come_to_what_the_rule_says(files: Files, changes: list[dict[Key
                 )
         names = names.updated(update)
         assert {name: set(group) for name, group in names.groups.items()} == expected(certificates)
+
+
+def test_what_stands_in_does_not_take_the_place_of_another(files: Files) -> None:
+    """A new RSA source beside an ECDSA one: until the RSA certificate is there, the ECDSA one may stand in for it."""
+    issued, renewed = files.ecdsa.load(), replace(files.ecdsa.load(), fingerprint_sha256="renewed")
+    notice = Notice("acme-placeholder", "served until then")
+    spare, placeholder = (replace(one.load(), warnings=(notice,)) for one in (files.ecdsa, files.rsa))
+    names = Names({"given.example": (1, 2)})
+    for one, other in ((issued, spare), (spare, issued)):
+        assert names.updated({1: one, 2: other}).groups["given.example"] == (issued,)
+    assert names.updated({1: spare, 2: replace(spare, source="other")}).groups["given.example"] == (spare,)
+    assert names.updated({1: issued, 2: placeholder}).groups["given.example"] == (issued, placeholder)
+    served = names.updated({1: issued, 2: spare}).updated({1: renewed})
+    assert served.groups["given.example"] == (renewed,)
+    assert served.updated({2: files.rsa.load()}).groups["given.example"] == (renewed, files.rsa.load())
 
 
 def test_an_update_leaves_the_other_names_alone(files: Files) -> None:

@@ -33,16 +33,16 @@ def self_signed_for(names: Sequence[str], kind: KeyType, title: str) -> Certific
 
 
 def closest(found: Iterable[Certificate], names: Sequence[str], kind: KeyType) -> Certificate | None:
-    """The one with such a key that is valid now and has most of these names, then the one that is valid for longest: a
-    name that was added must not take the others away, nor must another CA.
+    """The one that is valid now and has most of these names, then one with such a key, then the one that is valid for
+    longest: a name that was added must not take the others away, nor must another CA or type of key.
     """
     now = datetime.now(UTC)
     shared = [
-        (len(set(names).intersection(each.subject_alt_names)), each.not_after, each)
+        (len(set(names).intersection(each.subject_alt_names)), each.kind.lower() == kind, each.not_after, each)
         for each in found
-        if each.not_before <= now <= each.not_after and each.key_type.lower().startswith(kind)
+        if each.not_before <= now <= each.not_after
     ]
-    count, _, best = max(shared, key=lambda each: each[:2], default=(0, now, None))
+    count, *_, best = max(shared, key=lambda each: each[:3], default=(0, False, now, None))
     if best is None or not count:
         return None
     text = (

@@ -102,20 +102,25 @@ def test_a_placeholder_has_the_names_and_is_the_same_for_one_process(tmp_path: P
     assert made.stored() is None
 
 
-def test_a_name_more_or_another_ca_takes_nothing_away_until_its_certificate_is_there(tmp_path: Path) -> None:
+def test_what_is_changed_takes_nothing_away_until_its_certificate_is_there(tmp_path: Path) -> None:
     before = source(tmp_path, "a.test", "b.test")
     store(before, PKI("first").leaf("a.test", "b.test"))
     store(source(tmp_path, "a.test"), PKI("second").leaf("a.test"))
     for changed in (
         source(tmp_path, "new.test", "b.test", "a.test"),
         source(tmp_path, "a.test", "b.test", directory="letsencrypt-staging"),
+        source(tmp_path, "a.test", "b.test", key="rsa"),
     ):
         certificate = changed.load()
-        assert certificate.subject_alt_names == ("a.test", "b.test")
+        assert (certificate.subject_alt_names, certificate.key_type) == (("a.test", "b.test"), "ECDSA P-256")
         assert [each.code for each in certificate.warnings] == ["acme-placeholder"]
         assert changed.paths == (changed.path,)
     assert source(tmp_path, "c.test").load().subject_alt_names == ("c.test",)
-    assert source(tmp_path, "a.test", "b.test", key="rsa").load().key_type == "RSA 2048"
+    assert source(tmp_path, "c.test", key="rsa").load().key_type == "RSA 2048"
+    # Of those with as many of the names, one with the key that is wanted.
+    store(source(tmp_path, "a.test", key="rsa"), PKI("third").leaf("a.test", key="rsa"))
+    assert source(tmp_path, "a.test", "c.test", key="rsa").load().key_type == "RSA 2048"
+    assert source(tmp_path, "a.test", "c.test").load().key_type == "ECDSA P-256"
 
 
 @pytest.mark.parametrize("stored", [False, True], ids=["at first", "with another certificate"])

@@ -123,6 +123,12 @@ def ordered(values: Mapping[str, Any]) -> ACME | None:
     given["challenges"] = given.pop("challenge", None) or (
         ("dns-01",) if "dns" in given else _possible_challenges(values)
     )
+    if {*given["challenges"]} == {"http-01"} and "redirect_port" not in values:
+        raise ConfigurationError(
+            "{acme_challenge} is http-01 alone, and no {redirect_port} answers it",
+            fix="Set {redirect_port} to 80. Where something else leads port 80 here, name tls-alpn-01 as well.",
+            settings=("acme_challenge", "redirect_port"),
+        )
     kid, file = given.pop("eab_kid", None), given.pop("eab_key_file", None)
     if (kid is None) != (file is None):
         raise ConfigurationError(

@@ -197,6 +197,10 @@ MISTAKES = [
         options=lambda _: ["--tls-acme=example.com", "--tls-acme-directory=zerossl"],
     ),
     Mistake(
+        "http-01 that nothing answers", "--tls-acme-challenge is http-01", "--tls-redirect-port to 80", good=False,
+        options=lambda _: ["--tls-acme=example.com", "--tls-acme-challenge=http-01"],
+    ),
+    Mistake(
         "a CA that is none", "--tls-acme-directory is 'letsencript'", "letsencrypt", good=False,
         options=lambda _: ["--tls-acme=example.com", "--tls-acme-directory=letsencript"],
     ),

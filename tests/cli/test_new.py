@@ -13,6 +13,8 @@ from servers import asgi_tls, run
 
 from asgi_tls import KubernetesSecret, PEMFiles
 from asgi_tls.certificate.sources import files_or_secret
+from asgi_tls.servers.build import ordered
+from asgi_tls.servers.given import read
 
 
 def files_of(*directories: Path) -> dict[str, bytes]:
@@ -65,6 +67,38 @@ def test_the_starter_is_short_and_no_module_has_the_name_of_another_package() ->
     assert len([line for line in starter.splitlines() if line.strip()]) <= 45
     for path in DEMO.parent.rglob("*.py"):
         assert path.stem == "app" or path.stem.startswith(("live_", "check_")), path
+
+
+REDIS = "redis://127.0.0.1:1/0"
+SETTING = re.compile(
+    r"""^\#?Environment=(ASGI_TLS_\w+)=(\S+)$               # a unit
+      | -e\ (ASGI_TLS_\w+)=(\S*)                            # docker run
+      | ^\ *\#\ -\ \{name:\ (ASGI_TLS_\w+),\ value(?:From)?:\ (.+)\}$    # a manifest""",
+    re.MULTILINE | re.VERBOSE,
+)
+
+
+@pytest.mark.parametrize("name", ["deploy/app.service", "deploy/kubernetes.yaml", "Dockerfile"])
+def test_each_file_has_the_lines_for_automatic_https(tmp_path: Path, name: str) -> None:
+    """What stands in its comments is what a server takes, and every copy lies where the container may write."""
+    text = (DEMO.parent / "common" / name).read_text(encoding="utf-8")
+    parts = [[part for part in found if part] for found in SETTING.findall(text)]
+    environ = {found[0]: found[1] for found in parts if len(found) == 2}
+    assert environ["ASGI_TLS_ACME"] == "www.example.com"
+    for replaced in ("ASGI_TLS_CERTFILE", "ASGI_TLS_KEYFILE"):
+        environ.pop(replaced, None)
+    kept = environ.get("ASGI_TLS_ACME_STORAGE", "")
+    if "secretKeyRef" in kept:
+        environ["ASGI_TLS_ACME_STORAGE"] = REDIS
+        assert "{name: tmp, mountPath: /tmp}" in text
+        assert environ["ASGI_TLS_HOME"].startswith("/tmp/")
+    elif kept:
+        assert f"-v acme:{kept} " in text
+    else:
+        assert "\nStateDirectory=app\n" in text
+    made = ordered(read(environ=environ).values)
+    assert made is not None
+    assert made.names == ("www.example.com",)
 
 
 def test_a_mounted_secret_is_known_by_its_link(files: Files, tmp_path: Path) -> None:

@@ -75,7 +75,13 @@ class RedisStorage:
         return self.directory
 
     def check(self) -> None:
-        self._mirror.check()
+        try:
+            self._mirror.check()
+        except ConfigurationError as error:
+            raise ConfigurationError(
+                error.problem,
+                fix="Set ASGI_TLS_HOME to a directory that this user can write: it has a copy of what is served.",
+            ) from None
         try:
             with self._asking() as redis:
                 redis.ping()
@@ -150,7 +156,7 @@ class RedisStorage:
     def _name(self, key: str) -> str:
         return self.prefix + checked_key(key)
 
-    @property
+    @functools.cached_property
     def _mirror(self) -> DirectoryStorage:
         return DirectoryStorage(self.directory)
 

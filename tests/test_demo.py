@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import html
 import json
 import os
 import re
@@ -21,13 +22,15 @@ from typing import Any
 import httpx
 import pytest
 from demo import DEMO, demo_served
+from fake_ca import FakeCA, page
 from files import Files
 from handshakes import client, connect
 from launch import Launch, split
 from servers import Server, asgi_tls, serve
 
-from asgi_tls import create_client_context
-from asgi_tls.events import CertificateLoadedEvent, ClientErrorEvent, Event, SessionEvent
+from asgi_tls import ACME, create_client_context
+from asgi_tls.events import ACMEEvent, CertificateLoadedEvent, ClientErrorEvent, Event, SessionEvent
+from asgi_tls.renewal.acme.manager import Manager
 
 # After the path to them, which `demo` sets.
 import live_feed as demo_feed  # isort: skip
@@ -328,9 +331,40 @@ def test_every_event_can_be_shown() -> None:
     kinds = [each for each in vars(events).values() if isinstance(each, type) and issubclass(each, Event)]
     assert CertificateLoadedEvent in kinds
     page = (DEMO / "page.html").read_text(encoding="utf-8")
-    for name in ("tls_session", "tls_client_error", "tls_certificate_loaded", "tls_reload_failed"):
+    for name in ("tls_session", "tls_client_error", "tls_certificate_loaded", "tls_reload_failed", "tls_acme"):
         assert name in {each.event for each in kinds if each is not Event}
         assert name in page
+
+
+def test_the_page_shows_the_order_and_the_next_renewal(tmp_path: Path) -> None:
+    """Also of a certificate that was there before the server."""
+    with FakeCA(tmp_path) as ca:
+        ca.always["renewal-info"] = page(503)
+        settings = {"directory": ca.ca.url, "ca_file": str(ca.ca_file), "storage": str(tmp_path / "storage")}
+        made = ACME("www.example.test", **settings)  # type: ignore[arg-type]
+        made.storage.check()
+        Manager([made], tell=lambda _: None, is_over=lambda: False, nudge=lambda: None).order_now(force=False)
+        options = {"acme": "www.example.test", **{f"acme_{name}": value for name, value in settings.items()}}
+        with (
+            demo_served(Launch("uvicorn", "uvloop"), None, options) as server,
+            httpx.Client(base_url=f"https://localhost:{server.port}", verify=False, timeout=30) as http,
+        ):
+            with watching(http) as events:
+                event = next(event for event in events if event["event"] == "tls_acme")
+            shown = html.unescape(http.get("/").text)
+    assert event["action"] == "scheduled"
+    assert f'<dd id="renewal">{event["renewal"]}</dd>' in shown
+    assert f'<dd id="order">{event["text"]}</dd>' in shown
+    assert 'class="ordered" hidden' not in shown
+
+
+def test_an_order_that_failed_is_shown_as_a_failure() -> None:
+    event = ACMEEvent(
+        names=("a.test",), action="failed", directory="letsencrypt", challenge="http-01", code="acme-caa", msg="No.",
+        again_at=None, renew_at=None, severity="critical",
+    )  # fmt: skip
+    shown = json.loads(demo_feed.message(event, None).removeprefix("data: "))
+    assert (shown["action"], shown["code"], shown["text"], shown["renewal"]) == ("failed", "acme-caa", "No.", None)
 
 
 def test_it_uses_public_names_only() -> None:

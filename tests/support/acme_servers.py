@@ -40,6 +40,15 @@ def launched(launch: Launch, ca: Pebble, storage: Path, *own: str, **more: str) 
 
 def issuer(port: int) -> str:
     """Who issued the certificate that is served, the placeholder included."""
+    return served(port).issuer.rfc4514_string()
+
+
+def serial_of(port: int) -> int:
+    """The serial number of the certificate that is served."""
+    return served(port).serial_number
+
+
+def served(port: int) -> x509.Certificate:
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     with (
@@ -48,7 +57,7 @@ def issuer(port: int) -> str:
     ):
         der = secure.getpeercert(binary_form=True)
         assert der is not None
-        return x509.load_der_x509_certificate(der).issuer.rfc4514_string()
+        return x509.load_der_x509_certificate(der)
 
 
 def until(condition: Callable[[], object], server: Server | None = None, *, patience: float = PATIENCE) -> None:

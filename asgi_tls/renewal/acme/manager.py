@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import random
 import threading
 import time
@@ -63,12 +64,15 @@ class Over(Exception):  # noqa: N818 -- not an error: nobody needs the certifica
 
 @dataclass(eq=False)
 class _Watched:
-    """One source, and what this process remembers of it. `unsaved` could not be written to the storage."""
+    """One source, and what this process remembers of it: `blocked` and `planned` were reported, `unsaved` could not be
+    written to the storage.
+    """
 
     source: ACME
     record: Record = field(default_factory=Record)
     next_look: float = 0.0
     blocked: str = ""
+    planned: float | None = None
     is_new: bool = True
     is_forced: bool = False
     unsaved: tuple[bytes, Record] | None = None
@@ -93,6 +97,7 @@ class Manager:
         self._board = Board(self._storage)
         self._tell, self._is_over, self._nudge = tell, is_over, nudge
         self._started = time.monotonic()
+        self._account_made = -math.inf
         self._troubles: set[str] = set()  # that have been reported: each is once, until a round without one
         self._sound = True
         answer_by(self._storage)
@@ -159,8 +164,12 @@ class Manager:
             why = f"the last one failed: {watched.record.reason}; `asgi-tls acme issue --force` orders now"
             self._block(watched, why, decision.until)
         watched.is_new = False
+        is_served = challenges.is_served or time.monotonic() - self._started >= _FIRST_CONNECTION
+        if is_served and decision.until == watched.record.renew_at != watched.planned:  # whoever has ordered
+            text = f"the next renewal is planned for {shown(watched.record.renew_at)}"
+            self._report(watched, "scheduled", _ca_of(watched) or watched.source.cas[0], text)
         if decision.action == "order":
-            if challenges.is_served or time.monotonic() - self._started >= _FIRST_CONNECTION:
+            if is_served:
                 self._under_lock(watched, self._order)
         elif wants_window(watched.record, now):
             self._under_lock(watched, self._ask_for_window)
@@ -234,8 +243,10 @@ class Manager:
                 meanwhile(lambda: dns.present(asked.name, dns_value(asked.key_authorization)), alive)
                 return
             self._board.put_up(asked, fence)
-            for _ in range(2 if asked.certificate else 0):  # until every process and host has mirrored it
-                time.sleep(1.1 * MIRROR_SECONDS)
+            # Until every process and host has mirrored it; http-01 needs the account's key alone.
+            since = time.monotonic() if asked.certificate else self._account_made
+            while (left := since + 2.2 * MIRROR_SECONDS - time.monotonic()) > 0:
+                time.sleep(min(left, MIRROR_SECONDS))
                 alive()
 
         def clean(asked: Presented) -> None:
@@ -325,7 +336,7 @@ class Manager:
 
     def _ask_for_window(self, watched: _Watched, fence: Fence) -> None:
         record, now = watched.record, time.time()
-        ca = next((each for each in watched.source.cas if each.url == record.ca), None)
+        ca = _ca_of(watched)
         if ca is None or record.certificate_id is None or not wants_window(record, now):
             watched.next_look = time.monotonic() + _LONGEST_LOOK
             return
@@ -356,6 +367,7 @@ class Manager:
             if known is None:
                 known = new_account_key()
                 self._storage.store("account.pem", known, fence)
+                self._account_made = time.monotonic()
             return known
 
     def _store_record(self, watched: _Watched, record: Record, fence: Fence) -> None:
@@ -382,15 +394,11 @@ class Manager:
     ) -> None:
         if action != "blocked":
             watched.blocked = ""
-        self._tell(
-            event_of(
-                watched.source.names,
-                watched.record,
-                action,
-                ca.name,
-                msg,
-                code=code,
-                challenge=challenge,
-                again_at=again_at,
-            )
-        )
+        watched.planned = watched.record.renew_at
+        names, record = watched.source.names, watched.record
+        self._tell(event_of(names, record, action, ca.name, msg, code=code, challenge=challenge, again_at=again_at))
+
+
+def _ca_of(watched: _Watched) -> CA | None:
+    """Who issued the certificate that is there, if it is one of the source's."""
+    return next((each for each in watched.source.cas if each.url == watched.record.ca), None)

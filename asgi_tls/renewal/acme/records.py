@@ -23,8 +23,8 @@ def read_record(source: ACME) -> Record:
     record = from_json(source.storage.load(source.record_entry))
     if _is_about(record, source.stored()):
         return record
-    # This host's copy may be older than the storage.
-    found = source.read(source.storage.load(source.certificate_entry))
+    # This host's copy may be older than the storage; and it is what is left where a Redis has lost everything.
+    found = source.read(source.storage.load(source.certificate_entry)) or source.stored()
     if found is None:
         return about(record, None, None)
     return about(record, found.not_before.timestamp(), found.not_after.timestamp())

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from acme_servers import until
-from fake_ca import FakeCA, refused
+from fake_ca import Answer, FakeCA, page, refused
 
 from asgi_tls import ACME
+from asgi_tls.certificate.challenges import challenges
 from asgi_tls.events import ACMEEvent
 from asgi_tls.renewal.acme.agent import Presented
 from asgi_tls.renewal.acme.board import Board
@@ -88,6 +94,132 @@ def test_who_changes_the_settings_does_not_wait_for_the_pause_of_the_wrong_ones(
     assert (other.order(), same.order()) == ([], failed)  # each start once
     del ca.always["new-order"]
     assert Process(source(ca, tmp_path, contact="you@example.test")).order() == OBTAINED
+
+
+HOUR = 3600.0
+IN_TWO_HOURS = format_datetime(datetime.now(UTC) + timedelta(hours=2), usegmt=True)
+
+
+@pytest.mark.parametrize(
+    ("route", "answer", "code", "pause"),
+    [
+        ("new-order", refused("rateLimited", 429, retry_after="7200"), "acme-rate-limited", 2 * HOUR),
+        ("new-order", refused("rateLimited", 429, retry_after=IN_TWO_HOURS), "acme-rate-limited", 2 * HOUR),
+        ("new-order", page(502), "acme-unavailable", 60.0),
+        ("finalize", refused("caa", 403), "acme-caa", 6 * HOUR),
+    ],
+)
+def test_a_refusal_is_kept_with_its_pause(
+    ca: FakeCA, tmp_path: Path, route: str, answer: Answer, code: str, pause: float
+) -> None:
+    ca.always[route] = answer
+    process = Process(source(ca, tmp_path))
+    assert process.order() == [("obtaining", None), ("failed", code)]
+    again_at = process.events[-1].again_at
+    assert again_at is not None
+    assert (again_at - datetime.now(UTC)).total_seconds() == pytest.approx(pause, rel=0.25)
+    assert process.order() == Process(source(ca, tmp_path)).order() == []
+    assert ca.asked("new-order") == 1
+
+
+@pytest.mark.parametrize("hours", [-12, 12])
+def test_a_clock_that_is_off_leads_to_one_order_once_it_is_right(ca: FakeCA, tmp_path: Path, hours: int) -> None:
+    ca.clock = timedelta(hours=hours)
+    assert Process(source(ca, tmp_path)).order() == [("obtaining", None), ("failed", "acme-clock")]
+    assert ca.asked("new-order") == 0
+    ca.clock = timedelta()
+    over(source(ca, tmp_path))
+    process = Process(source(ca, tmp_path))
+    assert process.order() == OBTAINED
+    assert process.order() == Process(source(ca, tmp_path)).order() == []
+    assert ca.asked("new-order") == 1
+
+
+def test_a_certificate_that_is_not_valid_yet_by_our_clock_is_not_ordered_again(ca: FakeCA, tmp_path: Path) -> None:
+    """Of a CA that says nothing of its own clock."""
+    ca.pki.now += timedelta(days=2)
+    process = Process(source(ca, tmp_path))
+    assert process.order() == OBTAINED
+    assert process.order() == Process(source(ca, tmp_path)).order() == []
+    assert [each.code for each in process.source.load().warnings] == ["acme-expired"]
+
+
+def over(made: ACME) -> None:
+    """As if the pause behind the last failure were over."""
+    record = made.storage.local / made.record_entry
+    record.write_text(json.dumps({**json.loads(record.read_text()), "again_at": 0}))
+
+
+def test_after_three_failures_the_fallback_issues_and_is_the_one_that_is_asked_about_it(
+    ca: FakeCA, tmp_path: Path
+) -> None:
+    ca.always["directory"] = page(503)
+    with FakeCA(tmp_path / "fallback") as other:
+        made = source(ca, tmp_path, fallback=[replace(other.ca, name="the other")])
+        process = Process(made)
+        for _ in range(3):
+            assert process.order() == [("obtaining", None), ("failed", "acme-unavailable")]
+            over(made)
+        assert process.order() == OBTAINED
+        assert {each.directory for each in process.events} == {"the other"}
+        process.manager.start()
+        try:
+            until(lambda: other.asked("renewal-info"))
+        finally:
+            process.is_over = True
+        assert (ca.asked("new-order"), other.asked("new-order")) == (0, 1)
+
+
+def test_one_of_several_sources_that_fails_keeps_no_other_from_its_certificate(ca: FakeCA, tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"directory": ca.ca.url, "ca_file": ca.ca_file, "storage": tmp_path / "storage"}
+    settings["challenges"] = ["http-01"]
+    several = [ACME(name, **settings) for name in ("a.test", "b.test", "c.test")]
+    several.append(ACME("c.test", key="rsa", **settings))
+    several[0].storage.check()
+    ca.say("new-order", refused("rejectedIdentifier", 403))
+    Manager(several, tell=lambda _: None, is_over=lambda: False, nudge=lambda: None).order_now(force=False)
+    assert [None if (one := each.stored()) is None else one.key_type for each in several] == [
+        None, "ECDSA P-256", "ECDSA P-256", "RSA 2048",
+    ]  # fmt: skip
+
+
+SERVES = """
+import sys
+from pathlib import Path
+from asgi_tls import ACME
+from asgi_tls.renewal.acme.manager import Manager
+source = ACME("www.example.test", directory=sys.argv[1], ca_file=sys.argv[2], storage=sys.argv[3])
+source.storage.check()
+Manager([source], tell=print, is_over=lambda: False, nudge=lambda: None).order_now(force=False)
+assert source.stored()
+print(*{"acme", "josepy", "requests", "urllib3", "http.client"} & sys.modules.keys())
+"""
+
+
+def test_who_orders_imports_no_client(ca: FakeCA, tmp_path: Path) -> None:
+    """Which takes most of a second: the event loop of the same process would stand still."""
+    command = [sys.executable, "-P", "-c", SERVES, ca.ca.url, str(ca.ca_file), str(tmp_path / "storage")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.splitlines()[-1] == ""
+
+
+def test_each_process_says_once_when_the_next_renewal_is(
+    ca: FakeCA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also one that did not order: its metrics and its page would not know."""
+    monkeypatch.setattr(challenges, "is_served", True)  # as in a server
+    Process(source(ca, tmp_path)).order()
+    process = Process(source(ca, tmp_path))
+    process.manager.start()
+    try:
+        until(lambda: ca.asked("renewal-info"))
+        until(lambda: len(process.events) > 1)
+    finally:
+        process.is_over = True
+    assert [each.action for each in process.events] == ["scheduled", "scheduled"]
+    assert "is planned for" in process.events[0].msg
+    assert "wants it to be replaced at" in process.events[1].msg
+    assert all(each.renew_at is not None for each in process.events)
 
 
 def test_a_server_that_waits_says_for_what(ca: FakeCA, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from asgi_tls.explain import CATALOGUE, explain
 from asgi_tls.renewal.acme.problems import FIXES, Kind, Problem, failure, http_date, refusal, retry_after
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
@@ -136,3 +137,10 @@ def test_an_error_survives_the_way_to_another_process() -> None:
     assert (str(other), other.kind, other.retry_after, other.problems) == (
         str(error), "rate-limited", 5.0, (Problem("rateLimited", "wait"),),
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("code", [*(f"acme-{kind}" for kind in get_args(Kind)), "acme-blocked", "acme-storage"])
+def test_each_code_of_an_event_has_an_entry_with_causes_and_fixes(code: str) -> None:
+    assert explain(code)[0].trouble.code == code
+    assert CATALOGUE[code].causes
+    assert CATALOGUE[code].fixes

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from acme_servers import issuer, settings_for, until, until_issued
+from acme_servers import issuer, options, serial_of, settings_for, until, until_issued
+from fake_ca import Answer, FakeCA
 from launch import Launch
-from pebble import free_ports, pebble
+from pebble import NAME, free_ports, pebble
 from redis_server import redis
-from servers import serve
+from servers import asgi_tls, run, serve
 from storages import refuses, stores_the_last
 
+from asgi_tls import ACME
 from asgi_tls.errors import ConfigurationError
+from asgi_tls.renewal.acme.board import MIRROR_SECONDS
+from asgi_tls.renewal.acme.manager import Manager
 from asgi_tls.renewal.acme.redis import RedisStorage
 from asgi_tls.renewal.acme.storage import StaleFenceError, Storage
 
@@ -88,6 +94,60 @@ def test_a_redis_that_is_not_there_and_no_secret_in_the_words(tmp_path: Path) ->
     assert "very" not in str(wrong.value)
 
 
+class Asking(FakeCA):
+    """It asks another host, which has what it mirrors from the storage."""
+
+    def __init__(self, directory: Path, other: RedisStorage) -> None:
+        super().__init__(directory)
+        self.other = other
+        self.known: list[bool] = []
+
+    def _challenge(self, number: int, payload: Any) -> Answer:
+        self.known.append((self.other.local / "account.pem").exists())
+        return super()._challenge(number, payload)
+
+
+def manager_of(ca: FakeCA, storage: RedisStorage) -> Manager:
+    made = ACME(NAME, directory=ca.ca.url, ca_file=ca.ca_file, storage=storage, challenges=["http-01"])
+    storage.check()
+    return Manager([made], tell=lambda _: None, is_over=lambda: False, nudge=lambda: None)
+
+
+def test_a_ca_asks_once_every_host_knows_the_new_account(tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    url, over = f"redis://127.0.0.1:{port}/0", threading.Event()
+    with redis(tmp_path, port):
+        one, two = (RedisStorage(url, directory=tmp_path / name) for name in ("one", "two"))
+
+        def mirror() -> None:
+            while not over.wait(1.5 * MIRROR_SECONDS):
+                two.refresh(["account.pem"])
+
+        ca = Asking(tmp_path, two)
+        with ca:
+            two.check()
+            thread = threading.Thread(target=mirror)
+            thread.start()
+            try:
+                manager_of(ca, one).order_now(force=False)
+            finally:
+                over.set()
+                thread.join()
+        assert ca.known == [True]
+
+
+def test_a_redis_that_has_lost_everything_costs_no_order(tmp_path: Path) -> None:
+    """As one without persistence that was started again."""
+    (port,) = free_ports(1)
+    with FakeCA(tmp_path) as ca:
+        for _ in range(2):
+            with redis(tmp_path, port):
+                storage = RedisStorage(f"redis://127.0.0.1:{port}/0", directory=tmp_path / "mirror")
+                manager_of(ca, storage).order_now(force=False)
+        assert ca.asked("new-order") == 1
+    assert list((tmp_path / "mirror/certificates").glob("*.pem"))
+
+
 def test_two_hosts_order_once_and_both_answer(tmp_path: Path) -> None:
     """Two servers with directories of their own. The CA asks the second one, whoever orders."""
     (port,) = free_ports(1)
@@ -108,7 +168,14 @@ def test_two_hosts_order_once_and_both_answer(tmp_path: Path) -> None:
         ):
             for host in (one, two):
                 until_issued(host.port, host)
-            assert len(ca.issued) == 1
+            assert (ca.orders, len(ca.issued)) == (1, 1)
+            # A third one orders: the CA asks the second, which knows the account and nothing of the order.
+            serials = {serial_of(host.port) for host in (one, two)}
+            command = asgi_tls("acme", "issue", "--force", "--tls-acme-challenge=http-01", *options(settings))
+            status, said = run(command, env={"ASGI_TLS_HOME": str(tmp_path / "three")})
+            assert status == 0, said
+            until(lambda: serials.isdisjoint({serial_of(host.port) for host in (one, two)}), one)
+            assert (ca.orders, len(ca.issued)) == (2, 2)
             # Redis goes: both serve on.
             server.send_signal(signal.SIGSTOP)
             assert "Pebble" in issuer(one.port)

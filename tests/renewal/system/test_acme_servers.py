@@ -32,6 +32,7 @@ LAUNCHES = [
     (Launch("hypercorn", "asyncio", 4), HTTP),
     (Launch("hypercorn", "uvloop"), TLS),
     (Launch("gunicorn", "asgi", 4), TLS),
+    (Launch("gunicorn", "asgi"), HTTP),
     (Launch("gunicorn", "sync", 4), HTTP),
     (Launch("gunicorn", "sync"), TLS),
     (Launch("gunicorn", "gthread"), TLS),
@@ -298,7 +299,8 @@ def test_the_commands(tmp_path: Path) -> None:
 def test_an_address_and_a_name_in_unicode(tmp_path: Path) -> None:
     storage, launch = tmp_path / "storage", Launch("uvicorn", "asyncio")
     with pebble(tmp_path, authz_reuse=100) as ca:
-        more = ["--tls-acme=bücher.example.test", "--tls-acme=127.0.0.1"]
+        # The CA asks for an address by its reverse name.
+        more = ["--tls-acme=bücher.example.test", "--tls-acme=127.0.0.1", "--tls-acme-challenge=tls-alpn-01"]
         settings = settings_for(ca, storage)
         ready, count = launch.readiness()
         command = launch.command(None, settings, *more, port=ca.tls_port)

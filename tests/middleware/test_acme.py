@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,9 @@ from asgi_servers import call, hello, http_scope, websocket_scope
 from asgi_tls.errors import ConfigurationError
 from asgi_tls.middleware import HTTPSRedirectMiddleware, TLSMiddleware, redirect_app
 from asgi_tls.middleware.acme import CHALLENGE_PATH, ChallengeFiles
+from asgi_tls.renewal.acme.account import new_account_key, thumbprint
+from asgi_tls.renewal.acme.board import answer_by
+from asgi_tls.renewal.acme.storage import DirectoryStorage
 
 TOKEN = "evaGxfADs6pSRb2LAv9IZf17Dt3juxGJ-PCt92wr-oA"
 CONTENT = TOKEN.encode() + b".9jg46WB3rR_AHD-EBXdN7cBkH1WOu0tA3M9fm21mqTI"
@@ -143,6 +147,37 @@ def test_the_webroot_must_be_a_directory(tmp_path: Path) -> None:
 def test_without_a_webroot_the_application_answers() -> None:
     app = TLSMiddleware(hello, hosts=["example.com"])
     assert call(app, http_scope(path=CHALLENGE_PATH + TOKEN)).body == b"hello\n"
+
+
+@pytest.fixture
+def account(tmp_path: Path) -> Iterator[str]:
+    """The thumbprint of an account of this server's own."""
+    key = new_account_key()
+    (tmp_path / "account.pem").touch(mode=0o600)
+    (tmp_path / "account.pem").write_bytes(key)
+    answer_by(DirectoryStorage(tmp_path))
+    yield thumbprint(key)
+    answer_by(DirectoryStorage(tmp_path / "none"))
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_the_servers_own_account_answers_any_token_without_a_webroot(account: str, scheme: str) -> None:
+    headers = [(b"host", b"other.example")]
+    for app in (
+        HTTPSRedirectMiddleware(hello, hosts=["example.com"]),
+        TLSMiddleware(hello, hosts=["example.com"]),
+        redirect_app(hosts=["example.com"]),
+    ):
+        reply = call(app, http_scope(scheme=scheme, path=CHALLENGE_PATH + TOKEN, headers=headers))
+        assert (reply.status, reply.body) == (200, f"{TOKEN}.{account}".encode())
+        for other in ("a.b", "..", "", "%2e", "x" * 600):
+            reply = call(app, http_scope(scheme=scheme, path=CHALLENGE_PATH + other, headers=headers))
+            assert account.encode() not in reply.body
+
+
+def test_a_file_of_the_webroot_comes_before_the_servers_own_account(webroot: Path, account: str) -> None:
+    assert get(webroot, CHALLENGE_PATH + TOKEN).body == CONTENT
+    assert get(webroot, CHALLENGE_PATH + "another").body == f"another.{account}".encode()
 
 
 def test_a_websocket_is_no_challenge(webroot: Path) -> None:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 _SETTINGS: Final = [setting.name for setting in GROUPS["Automatic HTTPS"]]
 _PATIENCE: Final = 100.0  # longer than a server's lease
 _REASONS: Final = {"unspecified": 0, "key-compromise": 1, "superseded": 4, "cessation": 5}  # RFC 5280 section 5.3.1
+_ORDERING: Final = "Another process is ordering: see `asgi-tls acme status`."
 _CAA: Final = {
     # What each CA's documentation says stands in a CAA record for it.
     "letsencrypt": "letsencrypt.org",
@@ -144,10 +145,13 @@ def issue(source: ACME, force: bool) -> None:
         click.echo(event.msg)
 
     manager = Manager([source], tell=tell, is_over=lambda: False, nudge=lambda: None)
+    if force:
+        with _lock_of(source):  # until a server that asks the CA about this certificate, or orders, has done so
+            pass
     with _port_80() if "http-01" in source.challenges else contextlib.nullcontext():
         manager.order_now(force=force)
     if not events:
-        click.echo(_why_nothing(read_record(source), time.time()))
+        click.echo(_ORDERING if force else _why_nothing(read_record(source), time.time()))
     sys.exit(0 if any(event.action == "obtained" for event in events) else 1)
 
 
@@ -256,7 +260,7 @@ def _why_nothing(record: Record, now: float) -> str:
 
     decision = decide(record, now)
     if decision.action == "order":
-        return "Another process is ordering: see `asgi-tls acme status`."
+        return _ORDERING
     if decision.action == "blocked":
         return f"No order before {_shown(decision.until)}: {decision.why}. --force orders now."
     if record.failures:

@@ -6,7 +6,10 @@ import os
 from pathlib import Path
 
 import pytest
+from fake_ca import FakeCA
 from servers import asgi_tls, run
+
+from asgi_tls import ACME
 
 DIRECTORY = "--tls-acme-directory=https://127.0.0.1:1/directory"
 
@@ -30,6 +33,19 @@ def test_a_name_and_its_wildcard_have_a_record_each(tmp_path: Path) -> None:
         "a.test. CAA 0 issue ",
         "a.test. CAA 0 issuewild ",
     ]
+
+
+def test_an_order_by_hand_waits_for_a_server_that_asks_about_the_certificate(tmp_path: Path) -> None:
+    """Which holds the lock for a moment."""
+    with FakeCA(tmp_path) as ca:
+        made = ACME("a.test", directory=ca.ca.url, ca_file=ca.ca_file, storage=tmp_path / "storage")
+        made.storage.check()
+        held = made.storage.lock(made.identifier, 5.0)
+        command = ["--tls-acme=a.test", f"--tls-acme-directory={ca.ca.url}", f"--tls-acme-ca-file={ca.ca_file}"]
+        command += [f"--tls-acme-storage={tmp_path}/storage", "--tls-acme-challenge=http-01"]
+        status, said = run(asgi_tls("acme", "issue", "--force", *command))
+        assert held is not None
+        assert (status, ca.asked("new-order")) == (0, 1), said
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")

@@ -19,7 +19,7 @@ from typing import Final
 
 from asgi_tls.certificate.challenges import challenges
 from asgi_tls.events import ACMEAction, Listener
-from asgi_tls.renewal.acme import agent
+from asgi_tls.renewal.acme import agent, records
 from asgi_tls.renewal.acme.account import dns_value, new_account_key
 from asgi_tls.renewal.acme.agent import Job, Presented
 from asgi_tls.renewal.acme.board import MIRROR_SECONDS, Board, answer_by
@@ -27,7 +27,6 @@ from asgi_tls.renewal.acme.ca import CA, ChallengeType, Issued, OrderRequest
 from asgi_tls.renewal.acme.dns import meanwhile
 from asgi_tls.renewal.acme.event import event_of, shown
 from asgi_tls.renewal.acme.problems import ACMEError
-from asgi_tls.renewal.acme.records import forget_account, read_account, read_record, store_account, store_record
 from asgi_tls.renewal.acme.schedule import (
     Record,
     Window,
@@ -157,7 +156,7 @@ class Manager:
             return
         if watched.is_new:
             self._under_lock(watched, self._forgive)
-        watched.record = read_record(watched.source)
+        watched.record = records.read_record(watched.source)
         now = time.time()
         decision = decide(watched.record, now)
         if watched.is_new and decision.action == "wait" and watched.record.failures:
@@ -167,7 +166,9 @@ class Manager:
         is_served = challenges.is_served or time.monotonic() - self._started >= _FIRST_CONNECTION
         if is_served and decision.until == watched.record.renew_at != watched.planned:  # whoever has ordered
             text = f"the next renewal is planned for {shown(watched.record.renew_at)}"
-            self._report(watched, "scheduled", _ca_of(watched) or watched.source.cas[0], text)
+            self._report(
+                watched, "scheduled", records.issuer_of(watched.source, watched.record) or watched.source.cas[0], text
+            )
         if decision.action == "order":
             if is_served:
                 self._under_lock(watched, self._order)
@@ -184,7 +185,7 @@ class Manager:
             if fence is None:
                 return
             try:
-                watched.record = read_record(watched.source)
+                watched.record = records.read_record(watched.source)
                 work(watched, fence)
             except StaleFenceError:
                 logger.warning("another process has taken over the ACME order for %s", ", ".join(watched.source.names))
@@ -266,7 +267,7 @@ class Manager:
             ca=ca,
             request=request,
             account_key=account_key,
-            account_url=read_account(self._storage, ca),
+            account_url=records.read_account(self._storage, ca),
             dns=source.dns if ours and challenge == "dns-01" else None,
             seconds=Job.seconds + (_RECORD_SECONDS * len(source.names) if challenge == "dns-01" else 0.0),
         )
@@ -287,7 +288,7 @@ class Manager:
             logger.warning("ACME for %s: %s", ", ".join(watched.source.names), note)
         try:
             self._save(watched, fence, issued.pem, record)
-            store_account(self._storage, ca, issued.account_url, fence)
+            records.store_account(self._storage, ca, issued.account_url, fence)
         except OSError as error:
             # Never ordered again: it is served from memory, and written as soon as that is possible.
             watched.unsaved = issued.pem, record
@@ -330,13 +331,13 @@ class Manager:
         )
         if error.kind == "account-unknown":
             with contextlib.suppress(OSError):
-                forget_account(self._storage, ca, fence)
+                records.forget_account(self._storage, ca, fence)
         self._store_record(watched, record, fence)
         self._report(watched, "failed", ca, f"{error} {error.more}", code=error.entry, challenge=challenge)
 
     def _ask_for_window(self, watched: _Watched, fence: Fence) -> None:
         record, now = watched.record, time.time()
-        ca = _ca_of(watched)
+        ca = records.issuer_of(watched.source, record)
         if ca is None or record.certificate_id is None or not wants_window(record, now):
             watched.next_look = time.monotonic() + _LONGEST_LOOK
             return
@@ -371,7 +372,7 @@ class Manager:
             return known
 
     def _store_record(self, watched: _Watched, record: Record, fence: Fence) -> None:
-        store_record(watched.source, record, fence)
+        records.store_record(watched.source, record, fence)
         watched.record = record
 
     def _block(self, watched: _Watched, why: str, until: float) -> None:
@@ -397,8 +398,3 @@ class Manager:
         watched.planned = watched.record.renew_at
         names, record = watched.source.names, watched.record
         self._tell(event_of(names, record, action, ca.name, msg, code=code, challenge=challenge, again_at=again_at))
-
-
-def _ca_of(watched: _Watched) -> CA | None:
-    """Who issued the certificate that is there, if it is one of the source's."""
-    return next((each for each in watched.source.cas if each.url == watched.record.ca), None)

@@ -41,6 +41,11 @@ def store_record(source: ACME, record: Record, fence: Fence) -> None:
     source.storage.store(source.record_entry, to_json(record), fence)
 
 
+def issuer_of(source: ACME, record: Record) -> CA | None:
+    """Who issued the certificate, if it is one of the source's CAs."""
+    return next((each for each in source.cas if each.url == record.ca), None)
+
+
 def read_account(storage: Storage, ca: CA) -> str | None:
     """The URL of the account with this CA; None where none is known. Raises OSError."""
     data = storage.load(stored_as(ca.url))

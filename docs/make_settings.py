@@ -31,6 +31,7 @@ or `ASGI_TLS_CONFIG` names another one, and then no other is read. Relative path
 profile = "modern"
 certfile = "fullchain.pem"
 keyfile = "privkey.pem"
+guard = true
 guard-allow = ["10.0.0.0/8", "192.0.2.7"]
 ```
 

@@ -80,7 +80,7 @@ def _certificates(values: Mapping[str, Any], password: str | None) -> dict[str, 
 def _first_certificate(values: Mapping[str, Any], password: str | None) -> CertificateSource | None:
     certfile, keyfile = values.get("certfile"), values.get("keyfile")
     if (by_acme := ordered(values)) is not None:
-        for name in ("certfile", "letsencrypt"):
+        for name in ("certfile", "letsencrypt", "keyfile"):
             if values.get(name):
                 raise ConfigurationError(
                     f"{{acme}} and {{{name}}} are both set", fix="Keep one of them.", settings=("acme", name)
@@ -98,11 +98,12 @@ def _first_certificate(values: Mapping[str, Any], password: str | None) -> Certi
     if certfile:
         file = values.get("keyfile_password_file")
         return files_or_secret(certfile, keyfile, PasswordFile(file) if password is None and file else password)
-    if keyfile:
+    alone = [name for name in ("keyfile", "keyfile_password_file") if values.get(name)]
+    for name in [*alone, *(["password"] if password else [])]:
         raise ConfigurationError(
-            "{keyfile} is set without {certfile}",
+            f"{{{name}}} is set without {{certfile}}",
             fix="Set {certfile} to the file with the certificate and its chain.",
-            settings=("keyfile", "certfile"),
+            settings=(name, "certfile"),
         )
     return None
 

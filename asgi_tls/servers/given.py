@@ -22,6 +22,8 @@ _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
 # Two ways to say one thing: the one that is set in a higher place overrides the other in a lower one.
 _ALTERNATIVES: Final = ({"certfile", "letsencrypt", "acme"}, {"ticket_secret", "ticket_secret_file"})
+# What belongs to a certfile of a lower place, and goes with it.
+_OF_CERTFILE: Final = {"keyfile", "keyfile_password_file"}
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,8 @@ def read(
     values: dict[str, Any] = {}
     for layer in (command, variables, file):
         shadowed = {name for pair in _ALTERNATIVES for name in pair if pair & values.keys()}
+        if "letsencrypt" in values or "acme" in values:
+            shadowed |= _OF_CERTFILE
         for name in layer.texts.keys() - values.keys() - shadowed:
             values[name] = layer.parsed(BY_NAME[name])
             words[name] = layer.words[name]

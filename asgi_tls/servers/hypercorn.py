@@ -78,8 +78,6 @@ class TLSConfig(Config):
         """
         config = cls()
         for name, value in settings.items():
-            if name in IGNORED:
-                raise python_error("hypercorn", name)
             if not hasattr(Config, name) and name not in Config.__annotations__:
                 raise ConfigurationError(
                     f"hypercorn has no setting {name!r}", fix="See hypercorn's documentation for the right name."
@@ -88,13 +86,19 @@ class TLSConfig(Config):
         config.adopt(tls)
         return config
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Raises ConfigurationError for what the context would silently ignore."""
+        if name in IGNORED:
+            raise python_error("hypercorn", name)
+        super().__setattr__(name, value)
+
     def adopt(self, tls: ServerTLS, quiet: Collection[str] = ()) -> None:
         """Serve with these certificates and this policy from now on. `quiet` are codes of notices not to log.
 
         Raises what `ServerTLS.check` raises.
         """
         if self.quic_bind:
-            self.certfile, self.keyfile = check_quic(tls)
+            vars(self).update(zip(("certfile", "keyfile"), check_quic(tls), strict=True))
         self.create_ssl_context = HypercornContext(tls, quiet, self)  # type: ignore[method-assign]  # it is called
 
     @property

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Mapping
 from typing import Any, Final
 
+from asgi_tls.errors import ConfigurationError
 from asgi_tls.events import Listener
 from asgi_tls.files import remove_at_the_end
 from asgi_tls.listeners.log import JSONLog, log_events
@@ -27,6 +28,12 @@ def listeners_for(values: Mapping[str, Any]) -> list[Listener]:
         from asgi_tls.listeners.guard import HandshakeGuard
 
         listeners.append(HandshakeGuard(redis=values.get("guard_redis"), allow=tuple(values.get("guard_allow") or ())))
+    elif values.get("guard_allow") and "guard" not in values:
+        raise ConfigurationError(
+            "{guard_allow} is set without {guard}",
+            fix="Set {guard} as well, or remove {guard_allow}.",
+            settings=("guard_allow", "guard"),
+        )
     return listeners
 
 

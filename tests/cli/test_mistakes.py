@@ -138,6 +138,10 @@ MISTAKES = [
         "a key alone", "ASGI_TLS_KEYFILE is set without", "--certfile",
         env=lambda shop: {"ASGI_TLS_KEYFILE": str(shop.key)}, good=False,
     ),
+    Mistake(
+        "a password for no key", "ASGI_TLS_KEYFILE_PASSWORD_FILE is set without", "--certfile",
+        env=lambda shop: {"ASGI_TLS_KEYFILE_PASSWORD_FILE": shop("password", "x")}, good=False,
+    ),
     Mistake("two certificates", "both set", "Keep one", env=lambda shop: {
         "ASGI_TLS_CERTFILE": str(shop.cert), "ASGI_TLS_LETSENCRYPT": "example.com"}, good=False),
     Mistake(
@@ -168,6 +172,7 @@ MISTAKES = [
     ),
     Mistake("a webroot without its port", "without --tls-redirect-port", "80", **option("redirect-webroot", ".")),
     Mistake("metrics at no address", "metrics", "HOST:PORT", **option("metrics", "nowhere")),
+    Mistake("allowed by no guard", "without --tls-guard", "Set --tls-guard", **option("guard-allow", "10.0.0.0/8")),
     Mistake("a Redis URL that is none", "Redis URL", "redis://", **option("guard-redis", "localhost:6379")),
     Mistake(
         "a short ticket secret", "has 5 bytes", "openssl rand",

@@ -271,6 +271,9 @@ def test_a_file_beside_server_tls_is_refused(files: Files, tmp_path: Path, modul
 def test_a_file_beside_server_tls_is_refused_for_hypercorn(files: Files) -> None:
     with pytest.raises(ConfigurationError, match="hypercorn's certfile would have no effect.*ServerTLS has the"):
         ServerTLS(files.ecdsa).hypercorn_config(certfile=str(files.ecdsa.certfile))
+    config = ServerTLS(files.ecdsa).hypercorn_config()
+    with pytest.raises(ConfigurationError, match="hypercorn's ciphers would have no effect"):
+        config.ciphers = "HIGH"
 
 
 def test_gunicorn_refuses_what_its_configuration_file_says_besides(files: Files, tmp_path: Path) -> None:

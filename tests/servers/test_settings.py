@@ -81,6 +81,16 @@ def test_one_way_to_name_the_certificate_puts_out_another_one_further_down() -> 
     assert tls.sources["default"] == (PEMFiles("chain.pem", "key.pem"),)
     tls = server_tls(given({"letsencrypt": "example.com"}, {"ASGI_TLS_CERTFILE": "chain.pem"}))
     assert tls.sources["default"] == (LetsEncrypt("example.com"),)
+    further_down = {"ASGI_TLS_CERTFILE": "c.pem", "ASGI_TLS_KEYFILE": "k.pem", "ASGI_TLS_KEYFILE_PASSWORD_FILE": "p"}
+    tls = server_tls(given({"letsencrypt": "example.com"}, further_down))
+    assert tls.sources["default"] == (LetsEncrypt("example.com"),)
+    tls = server_tls(given({}, further_down, own={"certfile": ("--certfile", "chain.pem")}))
+    assert tls.sources["default"][0].paths[:2] == (Path("chain.pem"), Path("k.pem"))
+
+
+def test_the_guard_can_be_put_off_where_a_file_names_whom_it_allows() -> None:
+    file = 'guard = true\nguard-allow = ["10.0.0.0/8"]\n'
+    assert len(server_tls(given({"guard": False, "letsencrypt": "example.com"}, file=file)).listeners) == 1
 
 
 def test_pairs_of_one_name_in_two_spellings_belong_together() -> None:
@@ -165,6 +175,18 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "key without certificate": (
         {"own": {"keyfile": ("--ssl-keyfile", "key.pem"), "certfile": ("--ssl-certfile", None)}, "options": {}},
         "--ssl-keyfile is set without --ssl-certfile. Set --ssl-certfile to",
+    ),
+    "password without certificate": (
+        {"environ": {"ASGI_TLS_KEYFILE_PASSWORD_FILE": "p"}, "options": {}, "own": {"certfile": ("--certfile", None)}},
+        "ASGI_TLS_KEYFILE_PASSWORD_FILE is set without --certfile. Set --certfile to",
+    ),
+    "key beside a certificate by ACME": (
+        {"environ": {"ASGI_TLS_ACME": "example.com", "ASGI_TLS_KEYFILE": "key.pem"}},
+        "ASGI_TLS_ACME and ASGI_TLS_KEYFILE are both set. Keep one of them.",
+    ),
+    "allowed by no guard": (
+        {"options": {"guard_allow": ("10.0.0.0/8",)}},
+        "--tls-guard-allow is set without --tls-guard. Set --tls-guard as well, or remove --tls-guard-allow.",
     ),
     "two certificates in one place": (
         {"environ": {"ASGI_TLS_CERTFILE": "a", "ASGI_TLS_LETSENCRYPT": "example.com"}},

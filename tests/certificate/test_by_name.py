@@ -41,9 +41,9 @@ def test_a_directory_alone_is_enough() -> None:
         ([], r"certificates for 'default' are \[\]"),
         ([ONE, "fullchain.pem"], "certificates for 'default' are "),
         ({"Example.com": 7}, "certificates for 'example.com' are 7"),
-        ({7: ONE}, "7 in certificates is not a valid host name"),
+        ({7: ONE}, "7.* is not a valid host name"),
         ({"exa mple.com": ONE}, "is not a valid host name"),
-        ({"127.0.0.1": ONE}, "'127.0.0.1' in certificates is an IP address"),
+        ({"127.0.0.1": ONE}, "'127.0.0.1'.* is an IP address"),
         ({"Example.com": ONE, "example.COM": ONE}, "certificates maps 'example.com' twice"),
     ],
 )

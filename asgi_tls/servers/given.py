@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from asgi_tls.errors import ASGITLSError, ConfigurationError
-from asgi_tls.servers.settings import BY_NAME, LIST, OTHERS, PREFIX, SETTINGS, Setting
+from asgi_tls.servers.settings import BY_NAME, FLAG, LIST, OTHERS, PREFIX, SETTINGS, Setting
 
 _FILE: Final = "asgi-tls.toml"
 _PROJECT: Final = "pyproject.toml"
@@ -157,6 +157,9 @@ def _from_file(path: Path | None) -> _Layer:
         if isinstance(value, dict) or (isinstance(value, list) and not (setting.multiple or setting.kind is LIST)):
             kind = "table" if isinstance(value, dict) else "list"
             raise ConfigurationError(f"{key} in {path} is a {kind}", fix="Set it to one value.")
+        if isinstance(value, bool) and setting.kind is not FLAG:  # as a text it would be the number 1 or 0
+            fix = setting.kind.fix or "Set it to a value."
+            raise ConfigurationError(f"{key} in {path} is {str(value).lower()}", fix=fix)
         texts[setting.name] = _text(value)
     return _Layer(texts, {setting.name: f"{setting.key} in {path}" for setting in SETTINGS}, path.parent)
 

@@ -169,6 +169,10 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a secret in a file": ({"file": 'ticket-secret = "x"'}, "asgi-tls.toml sets 'ticket-secret', which is not a"),
     "a list for one value": ({"file": "client-ca = []"}, "client-ca in asgi-tls.toml is a list. Set it to one value."),
+    "true for a port": (
+        {"file": "redirect-port = true"},
+        "redirect-port in asgi-tls.toml is true. Set it to a port from 1",
+    ),
     "a table": ({"file": "[stapling]\nmode = 1"}, "stapling in asgi-tls.toml is a table. Set it to one value."),
     "no TOML": ({"file": "profile = modern"}, "asgi-tls.toml is not valid TOML: "),
     "no such file": ({"options": {"config": "none.toml"}}, "cannot read the settings file none.toml: No such file"),

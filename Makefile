@@ -18,9 +18,12 @@ demo: $(VENV)/installed  ## serve the demo application on https://localhost:8443
 help:  ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
+# Compiled tests are kept: otherwise each process of a run compiles all of them.
+test test-system: export PYTHONDONTWRITEBYTECODE =
+
 # More processes than cores: most of what the tests do is to wait.
 test: $(VENV)/installed  ## run the tests that need Python packages only
-	$(BIN)/pytest -n 4 --dist worksteal -m "not system"
+	$(BIN)/pytest -n 4 --dist worksteal -m "not system" --ignore-glob='*/system'
 
 test-system: $(VENV)/installed $(VENV)/site-installed system-packages  ## run the tests with nginx, browsers and other programs; installs Debian packages
 	$(BIN)/pytest -n 3 --dist worksteal -m system

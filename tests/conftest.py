@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
 from pathlib import Path
@@ -51,3 +52,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
         nameless_client=pair("nameless", "Alice", san=False, eku=(ExtendedKeyUsageOID.CLIENT_AUTH,)),
         client=pair("client", "client.example", eku=(ExtendedKeyUsageOID.CLIENT_AUTH,)),
     )
+
+
+def pytest_collection_finish() -> None:
+    """What has been imported and collected stays: it need not be looked through at each garbage collection."""
+    gc.collect()
+    gc.freeze()

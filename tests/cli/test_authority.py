@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from in_process import here
 from machine import Machine
-from servers import asgi_tls, run
+from servers import asgi_tls
 
 from asgi_tls.cli.authority import ca
 from asgi_tls.dev.ca import LocalCA
@@ -207,11 +208,11 @@ def test_through_sudo_it_would_be_roots_ca(machine: Machine, place: Path, comman
 
 
 def test_the_command_names_its_parts(tmp_path: Path) -> None:
-    status, text = run(asgi_tls("ca", "--help"))
+    status, text = here(asgi_tls("ca", "--help"))
     assert status == 0
     for command in ("install", "path", "uninstall"):
         assert f"\n  {command} " in text
-    status, text = run(asgi_tls("ca", "install"), env={"SUDO_USER": "me", "ASGI_TLS_HOME": "", "HOME": str(tmp_path)})
+    status, text = here(asgi_tls("ca", "install"), env={"SUDO_USER": "me", "ASGI_TLS_HOME": "", "HOME": str(tmp_path)})
     assert status == 3
     assert text.startswith("Error: under sudo")
     assert "Traceback" not in text

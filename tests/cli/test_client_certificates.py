@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.serialization.pkcs12 import load_pkcs12
+from in_process import here
 from servers import asgi_tls, run
 
 from asgi_tls.servers.given import read
@@ -37,12 +38,12 @@ def test_a_client_certificate_and_its_pkcs12_file(tmp_path: Path) -> None:
     }
     file = Path(found["PKCS#12"])
     assert load_pkcs12(file.read_bytes(), b"from the environment").key is not None
-    status, text = run([*command, "--pkcs12-password-file", str(tmp_path / "password")], env=env)
+    status, text = here([*command, "--pkcs12-password-file", str(tmp_path / "password")], env=env)
     assert text.startswith("Kept a certificate")
     assert load_pkcs12(file.read_bytes(), b"from a file").key is not None
-    status, text = run([*command, "--pkcs12-no-password"], env=env)
+    status, text = here([*command, "--pkcs12-no-password"], env=env)
     assert load_pkcs12(file.read_bytes(), b"").key is not None
-    status, text = run(asgi_tls("cert", "localhost", "--pkcs12"), env=env)
+    status, text = here(asgi_tls("cert", "localhost", "--pkcs12"), env=env)
     assert load_pkcs12(Path(paths(text)["PKCS#12"]).read_bytes(), b"from the environment").key is not None
 
 
@@ -59,13 +60,16 @@ def test_a_client_certificate_and_its_pkcs12_file(tmp_path: Path) -> None:
         (["--pkcs12-password-file", "late"], None, "Add --pkcs12"),
     ],
 )
-def test_passwords_that_are_none(tmp_path: Path, options: list[str], password: str | None, message: str) -> None:
+def test_passwords_that_are_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], password: str | None, message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "newline").write_text("\n")
     (tmp_path / "late").write_text("\nsecret\n")
     env = {"ASGI_TLS_HOME": str(tmp_path / "home")}
     if password is not None:
         env["ASGI_TLS_PKCS12_PASSWORD"] = password
-    status, text = run(asgi_tls("cert", "--client", "alice", *options), cwd=tmp_path, env=env)
+    status, text = here(asgi_tls("cert", "--client", "alice", *options), env=env)
     assert status == 3
     assert message in text
     assert "Traceback" not in text

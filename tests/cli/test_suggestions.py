@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import CliRunner
+from in_process import here
 from servers import asgi_tls, run
 
 from asgi_tls.cli import COMMANDS, main
@@ -61,10 +62,10 @@ def test_the_list_of_commands_says_what_each_says_of_itself() -> None:
 def completed(shell: str, *words: str) -> list[str]:
     """What click answers to a shell for these words, the last of them incomplete."""
     environment = {
-        "PATH": f"{SCRIPTS}:{os.environ['PATH']}", "_ASGI_TLS_COMPLETE": f"{shell}_complete",
-        "COMP_WORDS": " ".join(("asgi-tls", *words)), "COMP_CWORD": str(len(words)),
+        "_ASGI_TLS_COMPLETE": f"{shell}_complete", "COMP_WORDS": " ".join(("asgi-tls", *words)),
+        "COMP_CWORD": str(len(words)),
     }  # fmt: skip
-    status, text = run(["asgi-tls"], env=environment)
+    status, text = here(asgi_tls(), env=environment)
     assert status == 0, text
     return text.split()
 

@@ -19,7 +19,8 @@ from pki import PKI
 from renewals import Site, renamed
 from servers import Server
 
-LAUNCHES = [Launch("uvicorn", "uvloop"), Launch("hypercorn", "asyncio"), Launch("gunicorn", "gthread")]
+LOOPS = ("asyncio", "uvloop")
+LAUNCHES = [Launch("uvicorn", "uvloop"), Launch("hypercorn", "asyncio", 0), Launch("gunicorn", "gthread")]
 
 
 class Visitor:
@@ -155,7 +156,9 @@ class InFlight:
 
 
 @pytest.mark.parametrize(
-    "launch", [Launch(server, loop) for server in ("uvicorn", "hypercorn") for loop in ("asyncio", "uvloop")], ids=str
+    "launch",
+    [*(Launch("uvicorn", loop) for loop in LOOPS), *(Launch("hypercorn", loop, 0) for loop in LOOPS)],
+    ids=str,
 )
 def test_handshakes_that_are_under_way_when_their_ca_is_removed(files: Files, tmp_path: Path, launch: Launch) -> None:
     """A full one, and one that resumes."""

@@ -17,8 +17,8 @@ from servers import Server
 LAUNCHES = [
     Launch("uvicorn", "asyncio"),
     Launch("uvicorn", "uvloop"),
-    Launch("hypercorn", "asyncio"),
-    Launch("hypercorn", "uvloop"),
+    Launch("hypercorn", "asyncio", 0),
+    Launch("hypercorn", "uvloop", 0),
 ]
 
 

@@ -21,10 +21,11 @@ from wire import events, hello, say
 from asgi_tls.handshake import plain_http
 
 LAUNCHES = [
-    *(Launch(server, loop) for server in ("uvicorn", "hypercorn") for loop in ("asyncio", "uvloop")),
+    *(Launch("uvicorn", loop) for loop in ("asyncio", "uvloop")),
+    *(Launch("hypercorn", loop, 0) for loop in ("asyncio", "uvloop")),
     *(Launch("gunicorn", kind) for kind in ("asgi", "gthread", "sync")),
 ]
-ALL = split(LAUNCHES, {"uvicorn-uvloop-1", "hypercorn-asyncio-1"})
+ALL = split(LAUNCHES, {"uvicorn-uvloop-1", "hypercorn-asyncio-0"})
 TIMEOUT = 2.0
 
 

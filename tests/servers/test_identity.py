@@ -34,7 +34,7 @@ from asgi_tls.middleware.identity import client_identity, require_client
 OTHERS = [Launch("uvicorn", "asyncio"), Launch("hypercorn", "uvloop"), Launch("gunicorn", "asgi")]
 LAUNCHES = [
     Launch("uvicorn", "uvloop"),
-    Launch("hypercorn", "asyncio"),
+    Launch("hypercorn", "asyncio", 0),
     *(pytest.param(each, marks=pytest.mark.system) for each in OTHERS),
 ]
 OIDS = [NameOID.COMMON_NAME, NameOID.USER_ID, NameOID.DOMAIN_COMPONENT, NameOID.EMAIL_ADDRESS, NameOID.SERIAL_NUMBER,

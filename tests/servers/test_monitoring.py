@@ -93,7 +93,7 @@ SSLTCP = b"\x80\x46\x01\x03\x01\x00\x2d\x00\x00\x00\x10" + bytes(61)  # and what
     "launch",
     [
         Launch("uvicorn", "uvloop"),
-        Launch("hypercorn", "asyncio"),
+        Launch("hypercorn", "asyncio", 0),
         pytest.param(Launch("gunicorn", "gthread"), marks=pytest.mark.system),
     ],
     ids=str,

@@ -105,7 +105,7 @@ def test_the_redirect_leads_to_the_port_that_clients_use(files: Files, tmp_path:
     https, other, plain_port = free_ports(3)
     redirect = f"--tls-redirect-port={plain_port}"
     uvicorn = asgi_tls("uvicorn", "facts_app:app", *pair(files), redirect)
-    hypercorn = asgi_tls("hypercorn", "facts_app:app", *pair(files, "hypercorn"), redirect)
+    hypercorn = asgi_tls("hypercorn", "facts_app:app", *pair(files, "hypercorn"), redirect, "--workers=0")
     for line, ready, port in (
         ([*uvicorn, f"--uds={tmp_path / 'sock'}", "--tls-public-port=8443"], "Uvicorn running", ":8443"),
         ([*hypercorn, f"--bind=127.0.0.1:{https}", "--tls-public-port=443"], "Running on", ""),
@@ -118,7 +118,7 @@ def test_the_redirect_leads_to_the_port_that_clients_use(files: Files, tmp_path:
     with socket.create_server(("127.0.0.1", https)) as listening:
         for line, ready in (
             ([*uvicorn, "--fd=0"], "Uvicorn running on socket"),
-            ([*hypercorn, "--bind=fd://0", "--workers=0"], "Running on"),
+            ([*hypercorn, "--bind=fd://0"], "Running on"),
         ):
             with serve(line, ready=ready, stdin=listening.fileno()):
                 assert location(plain_port) == f"https://localhost:{https}/"

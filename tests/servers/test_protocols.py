@@ -159,7 +159,7 @@ def test_http_3_2_1_and_websockets_under_hypercorn(files: Files, loop: str) -> N
     command = asgi_tls(
         "hypercorn", "facts_app:app", "--bind=127.0.0.1:0", f"--quic-bind=127.0.0.1:{(port := _free_udp_port())}",
         f"--certfile={files.ecdsa.certfile}", f"--keyfile={files.ecdsa.keyfile}", f"--worker-class={loop}",
-        "--graceful-timeout=0", "--tls-log-json",
+        "--graceful-timeout=0", "--tls-log-json", "--workers=0",
     )  # fmt: skip
 
     async def ask() -> dict[str, Any]:

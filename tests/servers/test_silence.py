@@ -31,6 +31,6 @@ def crowd(files: Files, launch: Launch, *, count: int, seconds: float, megabytes
         assert "Traceback" not in server.text
 
 
-@pytest.mark.parametrize("launch", [Launch("uvicorn", "asyncio"), Launch("hypercorn", "uvloop")], ids=str)
+@pytest.mark.parametrize("launch", [Launch("uvicorn", "asyncio"), Launch("hypercorn", "uvloop", 0)], ids=str)
 def test_a_silent_crowd(files: Files, launch: Launch) -> None:
     crowd(files, launch, count=300, seconds=2.0, megabytes=40)

@@ -66,7 +66,7 @@ def test_clients_that_do_not_answer_close_notify_beside_handshakes_that_are_unde
     assert not list(tmp_path.iterdir())
 
 
-@pytest.fixture(scope="module", params=[Launch("uvicorn", "asyncio"), Launch("hypercorn", "uvloop")], ids=str)
+@pytest.fixture(scope="module", params=[Launch("uvicorn", "asyncio"), Launch("hypercorn", "uvloop", 0)], ids=str)
 def running(request: pytest.FixtureRequest, files: Files) -> Iterator[Server]:
     """A server that runs on, for the tests that do not stop it."""
     launch: Launch = request.param

@@ -101,7 +101,8 @@ def test_a_gunicorn_configuration_that_is_read_again(files: Files, tmp_path: Pat
 
 
 ALONE = [
-    *(Launch(server, loop) for server in ("uvicorn", "hypercorn") for loop in ("asyncio", "uvloop")),
+    *(Launch("uvicorn", loop) for loop in ("asyncio", "uvloop")),
+    *(Launch("hypercorn", loop, 0) for loop in ("asyncio", "uvloop")),
     *(Launch("gunicorn", kind) for kind in ("asgi", "gthread", "sync")),
 ]
 
@@ -123,7 +124,7 @@ def visit(
 
 
 @pytest.mark.parametrize(
-    "launch", split(ALONE, {"uvicorn-uvloop-1", "hypercorn-asyncio-1", "gunicorn-gthread-1"}), ids=str
+    "launch", split(ALONE, {"uvicorn-uvloop-1", "hypercorn-asyncio-0", "gunicorn-gthread-1"}), ids=str
 )
 def test_a_client_of_tls_1_2_without_tickets_resumes_at_its_worker(files: Files, launch: Launch) -> None:
     context = client(maximum=V12)
@@ -167,7 +168,7 @@ def test_two_hosts_with_one_secret_file_and_one_with_another(files: Files, tmp_p
             stack.enter_context(launch.start(files.ecdsa, {"ticket_secret_file": str(path), "reload_interval": "0.3"}))
             for launch, path in (
                 (Launch("uvicorn", "asyncio"), shared),
-                (Launch("hypercorn", "uvloop"), shared),
+                (Launch("hypercorn", "uvloop", 0), shared),
                 (Launch("uvicorn", "uvloop"), other),
             )
         )
@@ -193,7 +194,7 @@ def test_a_short_secret_stops_the_start_and_is_not_shown(files: Files) -> None:
     command = Launch("uvicorn", "asyncio").command(files.ecdsa, {})
     status, text = run(command, env={"ASGI_TLS_TICKET_SECRET": "hunter2-hunter2"})
     assert status != 0
-    assert "ticket_secret has 15 bytes, and 32 are needed" in text
+    assert "ASGI_TLS_TICKET_SECRET has 15 bytes, and 32 are needed" in text
     assert "hunter2" not in text
 
 

@@ -31,4 +31,4 @@ def demo_served(
     line = launch.command(pair, settings or {})
     ready, count = launch.readiness()
     command = ["app:app" if part == "facts_app:app" else part for part in line]
-    return serve(command, ready=ready, count=max(count, 1), cwd=DEMO, env=environ)
+    return serve(command, ready=ready, count=count, cwd=DEMO, env=environ)

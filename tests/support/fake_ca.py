@@ -165,7 +165,7 @@ class FakeCA:
         order = self._orders[number]
         status = "valid" if order["answered"] else "pending"
         challenges = [
-            {"type": kind, "url": f"{self.base}/challenge/{number}", "token": "t" * 43, "status": status}
+            {"type": kind, "url": f"{self.base}/challenge/{number}", "token": token_of(number), "status": status}
             for kind in self.challenge_types
         ]
         return Answer(200, {"status": status, "identifier": order["identifiers"][0], "challenges": challenges})
@@ -268,6 +268,11 @@ class _Public:
 
     def public_key(self) -> Any:
         return self._key
+
+
+def token_of(number: int) -> str:
+    """Of the challenges in the order of this number, the first being 0."""
+    return f"{number:t>43}"
 
 
 def _decoded(text: str) -> bytes:

@@ -70,6 +70,11 @@ class Board:
         challenges.use_tls_alpn(found)
 
 
+def lock_of(name: str) -> str:
+    """Of the lock that an order holds for each of its names: for one name there is one answer by tls-alpn-01."""
+    return f"name-{_digest(name)}"
+
+
 def answer_by(storage: Storage) -> None:
     """Answer http-01 in this process by the account of this storage."""
     challenges.answer_http(_thumbprint_of(storage))
@@ -97,7 +102,11 @@ def _thumbprint_of(storage: Storage) -> Callable[[], str | None]:
 
 
 def _key(name: str) -> str:
-    return f"{_FOLDER}{hashlib.sha256(name.encode('ascii')).hexdigest()[:32]}.json"
+    return f"{_FOLDER}{_digest(name)}.json"
+
+
+def _digest(name: str) -> str:
+    return hashlib.sha256(name.encode("ascii")).hexdigest()[:32]
 
 
 def _read(data: bytes, now: float) -> tuple[str, ChallengePair] | None:

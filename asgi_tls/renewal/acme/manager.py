@@ -22,7 +22,7 @@ from asgi_tls.events import ACMEAction, Listener
 from asgi_tls.renewal.acme import agent, records
 from asgi_tls.renewal.acme.account import dns_value, new_account_key
 from asgi_tls.renewal.acme.agent import Job, Presented
-from asgi_tls.renewal.acme.board import MIRROR_SECONDS, Board, answer_by
+from asgi_tls.renewal.acme.board import MIRROR_SECONDS, Board, answer_by, lock_of
 from asgi_tls.renewal.acme.ca import CA, ChallengeType, Issued, OrderRequest
 from asgi_tls.renewal.acme.dns import meanwhile
 from asgi_tls.renewal.acme.event import event_of, shown
@@ -42,7 +42,7 @@ from asgi_tls.renewal.acme.schedule import (
     with_window,
 )
 from asgi_tls.renewal.acme.source import ACME
-from asgi_tls.renewal.acme.storage import Fence, StaleFenceError, Storage, holding
+from asgi_tls.renewal.acme.storage import Fence, StaleFenceError, Storage, holding, holding_all
 
 logger = logging.getLogger("asgi_tls")
 
@@ -165,10 +165,8 @@ class Manager:
         watched.is_new = False
         is_served = challenges.is_served or time.monotonic() - self._started >= _FIRST_CONNECTION
         if is_served and decision.until == watched.record.renew_at != watched.planned:  # whoever has ordered
-            text = f"the next renewal is planned for {shown(watched.record.renew_at)}"
-            self._report(
-                watched, "scheduled", records.issuer_of(watched.source, watched.record) or watched.source.cas[0], text
-            )
+            ca = records.issuer_of(watched.source, watched.record) or watched.source.cas[0]
+            self._report(watched, "scheduled", ca, f"the next renewal is planned for {shown(watched.record.renew_at)}")
         if decision.action == "order":
             if is_served:
                 self._under_lock(watched, self._order)
@@ -197,18 +195,24 @@ class Manager:
             self._store_record(watched, record, fence)
 
     def _order(self, watched: _Watched, fence: Fence) -> None:
-        source, now = watched.source, time.time()
-        if not watched.is_forced and decide(watched.record, now).action != "order":
+        source = watched.source
+        if not watched.is_forced and decide(watched.record, time.time()).action != "order":
             return
         account_key = self._account_key()
         if account_key is None:
             return
+        with holding_all(self._storage, map(lock_of, source.names), _LEASE) as names:
+            if names is not None:  # else another order for one of them is under way
+                self._order_alone(watched, [fence, *names], account_key)
+
+    def _order_alone(self, watched: _Watched, fences: Sequence[Fence], account_key: bytes) -> None:
+        source, now, fence = watched.source, time.time(), fences[0]
         number, challenge = choice(watched.record, len(source.cas), source.challenges)
         ca = source.cas[number]
         self._store_record(watched, begun(watched.record, now, random.random()), fence)  # noqa: S311
         self._report(watched, "obtaining", ca, f"ordering from {ca.name} by {challenge}", challenge=challenge)
         try:
-            issued = self._run_order(watched, fence, ca, challenge, account_key)
+            issued = self._run_order(watched, fences, ca, challenge, account_key)
         except ACMEError as error:
             self._fail(watched, fence, ca, challenge, error)
         except Over:
@@ -224,7 +228,7 @@ class Manager:
             self._take(watched, fence, ca, challenge, issued)
 
     def _run_order(
-        self, watched: _Watched, fence: Fence, ca: CA, challenge: ChallengeType, account_key: bytes
+        self, watched: _Watched, fences: Sequence[Fence], ca: CA, challenge: ChallengeType, account_key: bytes
     ) -> Issued:
         source = watched.source
         extended = time.monotonic()
@@ -236,14 +240,15 @@ class Manager:
             self._alive()
             if time.monotonic() - extended >= _EXTEND:
                 extended = time.monotonic()
-                self._storage.extend(fence, _LEASE)
+                for fence in fences:
+                    self._storage.extend(fence, _LEASE)
             self._board.mirror()
 
         def present(asked: Presented) -> None:
             if (dns := source.dns) is not None and asked.challenge == "dns-01":
                 meanwhile(lambda: dns.present(asked.name, dns_value(asked.key_authorization)), alive)
                 return
-            self._board.put_up(asked, fence)
+            self._board.put_up(asked, fences[0])
             # Until every process and host has mirrored it; http-01 needs the account's key alone.
             since = time.monotonic() if asked.certificate else self._account_made
             while (left := since + 2.2 * MIRROR_SECONDS - time.monotonic()) > 0:
@@ -254,15 +259,10 @@ class Manager:
             if (dns := source.dns) is not None and asked.challenge == "dns-01":
                 meanwhile(lambda: dns.clean(asked.name, dns_value(asked.key_authorization)), alive)
             else:
-                self._board.take_down(asked, fence)
+                self._board.take_down(asked, fences[0])
 
-        request = OrderRequest(
-            names=source.names,
-            challenge=challenge,
-            profile=source.profile,
-            key=source.key,
-            replaces=watched.record.certificate_id if watched.record.ca == ca.url else None,
-        )
+        replaces = watched.record.certificate_id if watched.record.ca == ca.url else None
+        request = OrderRequest(source.names, challenge, source.profile, source.key, replaces)
         job = Job(
             ca=ca,
             request=request,

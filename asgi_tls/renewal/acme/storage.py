@@ -14,7 +14,7 @@ import os
 import re
 import stat
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Protocol, runtime_checkable
@@ -93,6 +93,24 @@ def holding(storage: Storage, name: str, lease: float) -> Iterator[Fence | None]
         if fence is not None:
             with contextlib.suppress(OSError):
                 storage.unlock(fence)
+
+
+@contextlib.contextmanager
+def holding_all(storage: Storage, names: Iterable[str], lease: float) -> Iterator[Sequence[Fence] | None]:
+    """Hold several locks meanwhile; None where somebody else has one of them. All take them in the same order, so that
+    one of two who want the same ones gets them.
+    """
+    fences: list[Fence] = []
+    with contextlib.ExitStack() as held:
+        for name in sorted(names):
+            fence = held.enter_context(holding(storage, name, lease))
+            if fence is None:
+                break
+            fences.append(fence)
+        else:
+            yield fences
+            return
+    yield None
 
 
 def default_directory() -> Path:

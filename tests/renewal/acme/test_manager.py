@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -14,16 +16,18 @@ from typing import Any
 
 import pytest
 from acme_servers import until
-from fake_ca import Answer, FakeCA, page, refused
+from cryptography import x509
+from fake_ca import Answer, FakeCA, page, refused, token_of
 
 from asgi_tls import ACME
 from asgi_tls.certificate.challenges import challenges
 from asgi_tls.events import ACMEEvent
+from asgi_tls.renewal.acme.account import thumbprint
 from asgi_tls.renewal.acme.agent import Presented
 from asgi_tls.renewal.acme.board import Board
 from asgi_tls.renewal.acme.dns import DNSCommand
 from asgi_tls.renewal.acme.manager import Manager
-from asgi_tls.renewal.acme.storage import holding
+from asgi_tls.renewal.acme.storage import DirectoryStorage, holding
 from asgi_tls.renewal.acme.validation import challenge_pair
 
 NAME = "www.example.test"
@@ -181,6 +185,45 @@ def test_one_of_several_sources_that_fails_keeps_no_other_from_its_certificate(c
     assert [None if (one := each.stored()) is None else one.key_type for each in several] == [
         None, "ECDSA P-256", "ECDSA P-256", "RSA 2048",
     ]  # fmt: skip
+
+
+class Looking(FakeCA):
+    """It looks by tls-alpn-01 for what the servers of this storage answer."""
+
+    def __init__(self, directory: Path, storage: DirectoryStorage) -> None:
+        super().__init__(directory)
+        self.storage = storage
+        self.found: list[bool] = []
+
+    def _challenge(self, number: int, payload: Any) -> Answer:
+        (key,) = self.storage.keys("challenges/") or ("challenges/none",)
+        if (data := self.storage.load(key)) is None:
+            self.found.append(False)
+            return refused("tls", 400)
+        answer = x509.load_pem_x509_certificate(json.loads(data)["certificate"].encode())
+        proof = answer.extensions.get_extension_for_oid(x509.ObjectIdentifier("1.3.6.1.5.5.7.1.31")).value
+        expected = f"{token_of(number)}.{thumbprint(self.storage.load('account.pem') or b'')}"
+        assert isinstance(proof, x509.UnrecognizedExtension)
+        self.found.append(proof.value[2:] == hashlib.sha256(expected.encode()).digest())
+        return super()._challenge(number, payload)
+
+
+def test_two_orders_for_one_name_do_not_take_each_others_answer_down(tmp_path: Path) -> None:
+    """An ECDSA and an RSA certificate, ordered by two workers: for a name there is one answer at a time."""
+    storage = DirectoryStorage(tmp_path / "storage")
+    storage.check()
+    ca = Looking(tmp_path, storage)
+    with ca:
+        settings: dict[str, Any] = {"directory": ca.ca.url, "ca_file": ca.ca_file, "storage": storage}
+        both = [ACME(NAME, **settings), ACME(NAME, "other.test", key="rsa", **settings)]
+
+        def work(made: ACME) -> None:
+            manager = Manager([made], tell=lambda _: None, is_over=lambda: False, nudge=lambda: None)
+            until(lambda: (manager.order_now(force=False), made.stored())[1])  # type: ignore[func-returns-value]
+
+        with ThreadPoolExecutor() as workers:
+            list(workers.map(work, both))
+        assert ca.found == [True, True]
 
 
 SERVES = """

@@ -21,11 +21,14 @@ TOKEN = "very-secret-token"
 
 
 class PowerDNS:
-    """A PowerDNS with one zone, as far as dns-lexicon asks it. `records` are the values of the TXT records by name."""
+    """A PowerDNS with one zone, as far as dns-lexicon asks it. `records` are the values of the TXT records by name, and
+    `changes` what they were after each change.
+    """
 
     def __init__(self, zone: str) -> None:
         self.zone = zone
         self.records: dict[str, list[str]] = {}
+        self.changes: list[dict[str, list[str]]] = []
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"dns": self}))
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
 
@@ -62,7 +65,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         change = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         if self._answer({}):
             for each in change["rrsets"]:
-                self.dns.records[each["name"]] = [record["content"] for record in each["records"]]
+                self.dns.records[each["name"]] = sorted(record["content"] for record in each["records"])
+            self.dns.changes.append(dict(self.dns.records))
 
     def _answer(self, document: Any) -> bool:
         zone = self.path.rpartition("/")[2]
@@ -107,11 +111,9 @@ def test_lexicon_sets_a_value_beside_another_and_removes_it_alone(zone: str) -> 
     """Also in a domain that no list of public suffixes has."""
     with PowerDNS(zone) as dns:
         both = [("present", f"*.sub.{zone}", "one"), ("present", f"sub.{zone}", "two")]
-        assert lexicon("powerdns", dns.options, *both) == ""
-        record = f"_acme-challenge.sub.{zone}."
-        assert sorted(dns.records[record]) == ['"one"', '"two"']
-        assert lexicon("powerdns", dns.options, ("clean", f"*.sub.{zone}", "one")) == ""
-        assert dns.records == {record: ['"two"']}
+        assert lexicon("powerdns", dns.options, *both, ("clean", f"*.sub.{zone}", "one")) == ""
+    steps = (['"one"'], ['"one"', '"two"'], ['"two"'])
+    assert dns.changes == [{f"_acme-challenge.sub.{zone}.": values} for values in steps]
 
 
 def test_lexicon_takes_credentials_from_the_environment() -> None:

@@ -36,6 +36,7 @@ from asgi_tls.errors import (
     EmptyFileError,
     ExpiredError,
     MissingFileError,
+    NotPEMError,
     NotYetValidError,
     PasswordError,
 )
@@ -188,6 +189,12 @@ def test_an_open_key_file_is_told(pki: PKI, tmp_path: Path, mode: int, who: str 
     keyfile.chmod(mode)
     warnings = PEMFiles(certfile, keyfile).load().warnings
     assert warnings == ((f"{keyfile}: the key is open to {who} (mode {mode:04o}); chmod 0600",) if who else ())
+
+
+def test_a_chain_alone_lacks_its_key(pki: PKI, tmp_path: Path) -> None:
+    certfile, _ = pki.leaf().write(tmp_path)
+    with pytest.raises(NotPEMError, match=r"no private key, and no key file was given\. Set keyfile to the file"):
+        PEMFiles(certfile).load()
 
 
 def test_key_and_certificate_in_one_file(pki: PKI, tmp_path: Path) -> None:

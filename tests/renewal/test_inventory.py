@@ -27,6 +27,7 @@ from asgi_tls.errors import (
 )
 from asgi_tls.renewal.inventory import DIGEST_ROUND, Inventory, Round
 from asgi_tls.renewal.state import GRACE, PATIENCE
+from asgi_tls.tickets import TicketSecretFile
 
 
 @dataclass
@@ -63,13 +64,23 @@ def look(inventory: Inventory, now: float, *, at_once: bool = False) -> Round:
     return found
 
 
+def counting(files: Files, directory: Path, count: int) -> dict[str, Counting]:
+    return {
+        f"{number}.example": Counting(PEMFiles(*files.pki.leaf(f"{number}.example").write(directory / str(number))))
+        for number in range(count)
+    }
+
+
 @pytest.fixture
 def sources(files: Files, tmp_path: Path) -> dict[str, Counting]:
     """For 40 names."""
-    return {
-        f"{number}.example": Counting(PEMFiles(*files.pki.leaf(f"{number}.example").write(tmp_path / str(number))))
-        for number in range(40)
-    }
+    return counting(files, tmp_path, 40)
+
+
+@pytest.fixture
+def few(files: Files, tmp_path: Path) -> dict[str, Counting]:
+    """For four names."""
+    return counting(files, tmp_path, 4)
 
 
 def test_only_what_changed_is_loaded(files: Files, sources: dict[str, Counting], tmp_path: Path) -> None:
@@ -136,12 +147,12 @@ def test_a_bad_pair_is_tried_again_and_holds_up_nobody(sources: dict[str, Counti
     assert look(inventory, 20.0).loaded
 
 
-def test_a_source_that_fails_in_its_own_way_names_its_kind_of_failure_alone(sources: dict[str, Counting]) -> None:
-    inventory = inventory_of(sources)
+def test_a_source_that_fails_in_its_own_way_names_its_kind_of_failure_alone(few: dict[str, Counting]) -> None:
+    inventory = inventory_of(few)
     inventory.load(0.0)
-    sources["1.example"].broken = RuntimeError("the vault said: hunter2")
-    sources["1.example"].paths[0].touch()
-    sources["1.example"].paths[0].write_bytes(b"other")
+    few["1.example"].broken = RuntimeError("the vault said: hunter2")
+    few["1.example"].paths[0].touch()
+    few["1.example"].paths[0].write_bytes(b"other")
     look(inventory, 1.0)
     ((_, error),) = inventory.overdue(2.0 + GRACE)
     assert "RuntimeError" in str(error)
@@ -150,12 +161,12 @@ def test_a_source_that_fails_in_its_own_way_names_its_kind_of_failure_alone(sour
 
 @pytest.mark.parametrize("at_once", [False, True])
 def test_a_source_that_lacks_memory_is_reported_late_unless_somebody_waits(
-    sources: dict[str, Counting], at_once: bool
+    few: dict[str, Counting], at_once: bool
 ) -> None:
-    inventory = inventory_of(sources)
+    inventory = inventory_of(few)
     inventory.load(0.0)
-    sources["1.example"].broken = OSError(errno.ENOMEM, "Cannot allocate memory")
-    sources["1.example"].paths[0].write_bytes(b"other")
+    few["1.example"].broken = OSError(errno.ENOMEM, "Cannot allocate memory")
+    few["1.example"].paths[0].write_bytes(b"other")
     look(inventory, 1.0)
     assert len(inventory.overdue(1.0 + GRACE, at_once=at_once)) == at_once
     assert len(inventory.overdue(1.0 + PATIENCE)) == (not at_once)
@@ -237,6 +248,83 @@ def test_a_key_that_moves_is_another_source_of_the_same_pair(files: Files, tmp_p
     assert inventory.names.groups["a.example"][0].source == f"{tmp_path}/a.pem, {tmp_path}/a.key"
 
 
+def test_what_all_names_share(files: Files, tmp_path: Path) -> None:
+    """Each is an item of its own, named by its files, and is offered with the certificates."""
+    ca, crl, secret = (tmp_path / name for name in ("ca.pem", "crl.pem", "ticket.key"))
+    lists = files.pki.crl(files.pki.root)
+    for path, data in ((ca, files.pki.root_pem), (crl, lists), (secret, bytes(range(32)))):
+        path.write_bytes(data)
+        path.chmod(0o600)
+    given = {"client_ca": ca, "client_crl": crl, "ticket_secret": TicketSecretFile(secret)}
+    inventory = inventory_of({"localhost": Counting(files.ecdsa)}, **given)
+    inventory.load(0.0)
+    assert inventory.trust is not None
+    assert inventory.secret is not None
+    assert (inventory.trust.name, inventory.trust.files) == (f"{ca}, {crl}", (ca, crl))
+    assert (inventory.secret.name, inventory.secret.files) == (f"ticket secret {secret}", (secret,))
+    shared = {"client_ca": files.pki.root_pem.decode(), "client_crl": lists.decode(), "ticket_secret": bytes(range(32))}
+    assert inventory.offer(Round()).shared == shared
+    assert [item.name for item in inventory.items] == [f"{ca}, {crl}", f"ticket secret {secret}", str(files.ecdsa)]
+    secret.write_bytes(bytes(range(1, 33)))
+    found = inventory.attempt(inventory.changed(1.0, interval=5.0), 1.0)
+    assert found.loaded.keys() == {inventory.secret}
+    assert found.differs
+    assert inventory.offer(found).shared == {**shared, "ticket_secret": bytes(range(1, 33))}
+    alone = inventory_of({"localhost": Counting(files.ecdsa)})
+    alone.load(0.0)
+    assert alone.offer(Round()).shared == dict.fromkeys(shared)
+
+
+def test_what_could_not_be_used_is_loaded_again_though_its_files_are_the_same(few: dict[str, Counting]) -> None:
+    inventory = inventory_of(few)
+    inventory.load(0.0)
+    source = few["1.example"]
+    source.broken = RuntimeError("the vault is closed")
+    source.paths[0].write_bytes(source.paths[0].read_bytes() + b"\n")
+    for now in (1.0, 2.0):
+        assert [item.name for item in look(inventory, now).refused] == [str(source)]
+    source.broken = None
+    found = look(inventory, 3.0)
+    assert [item.name for item in found.loaded] == [str(source)]
+    assert found.is_news
+    assert not found.differs  # the certificate that was served all the time
+    assert not look(inventory, 4.0).loaded
+
+
+def test_what_has_no_files_is_loaded_on_request(files: Files) -> None:
+    pair = files.pki.leaf("a.example")
+    inventory = Inventory(profile=INTERMEDIATE, sources={"a.example": (PEMData(pair.chain_pem, pair.key_pem),)})
+    inventory.load(0.0)
+    assert inventory.changed(1.0, interval=5.0) == []
+    assert inventory.changed(1.0, interval=5.0, at_once=True) == inventory.items
+
+
+def test_a_pair_for_another_name_is_refused_and_holds_up_nobody(
+    files: Files, few: dict[str, Counting], tmp_path: Path
+) -> None:
+    inventory = inventory_of(few)
+    inventory.load(0.0)
+    before = inventory.names.groups["1.example"]
+    files.pki.leaf("elsewhere.example").write(tmp_path / "1")
+    new = files.pki.leaf("2.example")
+    new.write(tmp_path / "2")
+    found = look(inventory, 1.0)
+    assert [item.name for item in found.loaded] == [str(few["2.example"])]
+    assert [(item.name, type(error)) for item, error in found.refused.items()] == [
+        (str(few["1.example"]), ConfigurationError)
+    ]
+    assert inventory.names.groups["1.example"] == before
+    assert inventory.names.groups["2.example"][0].leaf_der == new.der
+
+
+def test_an_empty_directory_is_no_source(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=f"is {tmp_path}, which contains no key pair") as caught:
+        inventory_of({}, directory=PEMDirectory(tmp_path)).load(0.0)
+    assert caught.value.settings == ("directory",)
+    with pytest.raises(MissingFileError):
+        inventory_of({}, directory=PEMDirectory(tmp_path / "none")).load(0.0)
+
+
 class TestKnown:
     """A worker that is started again, beside a parent that knows what was good."""
 
@@ -250,6 +338,36 @@ class TestKnown:
         assert {name for name, source in sources.items() if source.loads > 1} == {"7.example"}
         assert worker.names.groups.keys() == sources.keys()
         assert worker.names.groups["7.example"] != inventory.names.groups["7.example"]
+
+    def test_content_counts_where_the_status_is_the_same(
+        self, files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        source = Counting(PEMFiles(*files.pki.leaf("a.example").write(tmp_path)))
+        inventory = inventory_of({"a.example": source})
+        inventory.load(0.0)
+        frozen = {path: path.stat() for path in source.paths}
+        real = os.stat
+        monkeypatch.setattr(os, "stat", lambda path, **how: frozen.get(path) or real(path, **how))
+        new = files.pki.leaf("a.example")
+        new.write(tmp_path)
+        worker = inventory_of({"a.example": source})
+        worker.load(0.0, known=inventory.good)
+        assert worker.names.groups["a.example"][0].leaf_der == new.der
+
+    @pytest.mark.parametrize(("count", "more"), [(1, ""), (4, " and 1 more files")])
+    def test_what_the_workers_cannot_read_is_told(
+        self, few: dict[str, Counting], monkeypatch: pytest.MonkeyPatch, count: int, more: str
+    ) -> None:
+        inventory = inventory_of(few)
+        inventory.load(0.0)
+        assert inventory.notes == []
+        closed = [source.paths[1] for source in few.values()][:count]
+        monkeypatch.setattr(os, "access", lambda path, _mode: path not in closed)  # as without root's rights
+        worker = inventory_of(few)
+        worker.load(0.0, known=inventory.good)
+        (note,) = worker.notes
+        assert note.code == "unreadable-file"
+        assert note.startswith(f"{', '.join(map(str, closed[:3]))}{more} cannot be read by the user of the workers")
 
     def test_what_is_bad_by_now_is_served_as_it_was_and_reported(self, sources: dict[str, Counting]) -> None:
         inventory = inventory_of(sources)

@@ -33,6 +33,12 @@ BEGIN, END = "<!-- made by `make matrix` -->", "<!-- end -->"
 # Why a test may fail: patterns of the environment, and of the test's name and output, and the reason.
 KNOWN: tuple[tuple[str, str, str], ...] = (
     ("floors", r"asgi-tls\[acme|No module named '(acme|josepy)'", "certbot's `acme` needs a newer cryptography"),
+    (
+        "floors",
+        r"CryptographyDeprecationWarning",
+        "the HTTP/3 client of aioquic 0.9, which hypercorn 0.17 needs, warns",
+    ),
+    ("free-threaded", r"No module named 'aioquic'|aioquic", "aioquic has no wheel without a GIL"),
     ("static", r"all_that_was_there", "this OpenSSL has no legacy provider, which the test looks for"),
     ("static", r"tests\.stapling\.|libssl cannot be reached", "there is no stapling"),
     ("static", r"Starting again with OPENSSL_CONF|Without libssl", "the start says more, as it should there"),

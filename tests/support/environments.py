@@ -25,8 +25,8 @@ class FailedError(Exception):
 class Environment:
     """One row. `prefix` runs a command there, `built_by` makes it.
 
-    The package is installed with `extras`, and beside it what the tests need, `tools`, and `pins`. `instead` are the
-    only packages that are installed beside it, and `tests` the only tests that can run with these.
+    The package is installed with `extras`, and beside it what the tests need, `tools`, and `pins`. Without extras not
+    even what it requires is there. `tests` are the only ones that can run with these.
     """
 
     name: str
@@ -36,7 +36,6 @@ class Environment:
     tools: Sequence[str] = ()
     pins: Sequence[str] = ()
     built_by: Sequence[str] = ()
-    instead: Sequence[str] = ()
     tests: Sequence[str] = ()
 
     @property
@@ -61,6 +60,7 @@ class Environment:
     def prepare(self, extras: str = "", *tools: str) -> None:
         """Build what it stands on, and install the package of this tree, with fewer extras and tools where given."""
         extras, tools = extras or self.extras, tools or tuple(self.tools)
+        package = (f"{ROOT}[{extras}]", *self.pins) if extras else ()
         if self.built_by:
             built = subprocess.run(self.built_by, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
             if built.returncode:
@@ -68,7 +68,7 @@ class Environment:
         if not (self.directory / "pyvenv.cfg").exists():
             self.step(self.python, "-m", "venv", str(self.directory))
         quiet = ("-m", "pip", "install", "--quiet", "--disable-pip-version-check")
-        self.step(*self.inside(*quiet, *(self.instead or (f"{ROOT}[{extras}]", *self.pins, *tools))))
+        self.step(*self.inside(*quiet, *package, *tools))
         self.step(*self.inside(*quiet, "--no-deps", "--force-reinstall", str(ROOT)))
 
     def pytest(self, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -93,15 +93,25 @@ def environments() -> Iterator[Environment]:
                     prefix=(str(SCRIPTS / "enter"), str(root)),
                     built_by=(str(SCRIPTS / "build-debian"), suite, str(root)),
                 )
-    for version in ("3.13", "3.14"):
+    # cryptography has no wheel for 3.13 without a GIL, aioquic, which hypercorn's extra needs, for no version.
+    without_quic = [each for each in _project("dev")[1:] if not each.startswith("aioquic")]
+    for version, extras, tools, only in (
+        ("3.13", (), ("pytest", "pytest-xdist"), ("--noconftest", "tests/_openssl")),
+        (
+            "3.14",
+            (*_SERVERLESS, "uvicorn", "gunicorn", "acme", "acme-dns"),
+            ("fastapi", "hypercorn", *without_quic),
+            (),
+        ),
+    ):
         root = CACHE / f"free-threaded-{version}"
-        has_wheel = version != "3.13"  # of cryptography
         yield Environment(
             root.name,
             str(root / "python/bin/python3"),
             built_by=(str(SCRIPTS / "build-free-threaded-python"), version, str(root)),
-            instead=() if has_wheel else ("pytest", "pytest-xdist"),
-            tests=() if has_wheel else ("--noconftest", "tests/_openssl"),
+            extras=",".join(extras),
+            tools=tools,
+            tests=only,
         )
     static = CACHE / "static"
     yield Environment(
@@ -120,8 +130,9 @@ def pyenv() -> Iterator[tuple[str, str]]:
             yield f"{major}.{minor}", str(path)
 
 
+_SERVERLESS = ("prometheus", "redis", "reload", "stapling")
 # ACME's are left out: certbot's `acme` needs a newer cryptography than the rest does.
-_WITH_FLOORS = ("uvicorn", "hypercorn", "gunicorn", "prometheus", "redis", "reload", "stapling")
+_WITH_FLOORS = (*_SERVERLESS, "uvicorn", "hypercorn", "gunicorn")
 
 
 def _project(extra: str | None = None) -> list[str]:

@@ -99,7 +99,7 @@ def environments() -> Iterator[Environment]:
         ("3.13", (), ("pytest", "pytest-xdist"), ("--noconftest", "tests/_openssl")),
         (
             "3.14",
-            (*_SERVERLESS, "uvicorn", "gunicorn", "acme", "acme-dns"),
+            (*_BESIDE_SERVERS, "uvicorn", "gunicorn", "acme", "acme-dns"),
             ("fastapi", "hypercorn", *without_quic),
             (),
         ),
@@ -130,9 +130,9 @@ def pyenv() -> Iterator[tuple[str, str]]:
             yield f"{major}.{minor}", str(path)
 
 
-_SERVERLESS = ("prometheus", "redis", "reload", "stapling")
+_BESIDE_SERVERS = ("prometheus", "redis", "reload", "stapling")
 # ACME's are left out: certbot's `acme` needs a newer cryptography than the rest does.
-_WITH_FLOORS = (*_SERVERLESS, "uvicorn", "hypercorn", "gunicorn")
+_WITH_FLOORS = (*_BESIDE_SERVERS, "uvicorn", "hypercorn", "gunicorn")
 
 
 def _project(extra: str | None = None) -> list[str]:

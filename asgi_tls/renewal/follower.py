@@ -31,6 +31,12 @@ _SETTLE_ATTEMPTS: Final = 10
 # While something is bad or gone that may be good again in a moment.
 _SOON: Final = 0.2
 
+# Looking at thousands of files takes at most this share of a core, where it would not delay a renewal by more than half
+# a minute. A look that takes less CPU, in seconds, does not count.
+_SHARE: Final = 0.0025
+_LITTLE: Final = 0.01
+_LONGEST: Final = 30.0
+
 _NOW: Final = "now"
 _CHANGED: Final = "changed"
 
@@ -72,6 +78,7 @@ class Follower:
         self._inventory = inventory
         self._interval = interval
         self._sleep = sleep
+        self._cost = 0.0  # seconds of CPU of the last look
         # A SimpleQueue may be filled from a signal handler, whatever the interrupted code was doing.
         self._wakes = wakes = queue.SimpleQueue[str]()
         self._keeper = weakref.ref(keeper, lambda _: wakes.put(_CHANGED))
@@ -94,7 +101,10 @@ class Follower:
         for nothing to settle, and reports without delay.
         """
         inventory, keeper = self._inventory, self._living()
-        items = inventory.changed(time.monotonic(), interval=self._interval, at_once=at_once)
+        before = time.thread_time()
+        items = inventory.changed(time.monotonic(), interval=between(self._interval, self._cost), at_once=at_once)
+        if not at_once:
+            self._cost = time.thread_time() - before
         if items and not at_once:
             settle(lambda: [stamp_of(item.files) for item in items], self._sleep)
         found = inventory.attempt(items, time.monotonic())
@@ -154,7 +164,14 @@ class Follower:
         return keeper
 
     def _pause(self) -> float:
-        return min(self._interval, _SOON) if self._inventory.is_unsettled() else self._interval
+        if self._inventory.is_unsettled():
+            return min(self._interval, _SOON)
+        return between(self._interval, self._cost)
+
+
+def between(interval: float, cost: float) -> float:
+    """Seconds between two looks that are to be `interval` apart, and of which each takes `cost` seconds of CPU."""
+    return interval if cost < _LITTLE else max(interval, min(cost / _SHARE, _LONGEST))
 
 
 def settle(look: Callable[[], object], sleep: Callable[[float], None]) -> None:

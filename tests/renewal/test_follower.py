@@ -16,7 +16,7 @@ from renewals import CERT, Site
 from asgi_tls import INTERMEDIATE
 from asgi_tls.certificate import Certificate, CertificateSource, Purpose
 from asgi_tls.errors import ASGITLSError, CertificateError
-from asgi_tls.renewal.follower import Follower, settle
+from asgi_tls.renewal.follower import Follower, between, settle
 from asgi_tls.renewal.inventory import Inventory, Item, Offer, Round
 from asgi_tls.renewal.state import GRACE
 
@@ -202,3 +202,17 @@ def test_it_ends_when_its_keeper_is_gone(files: Files, tmp_path: Path, keeping: 
     until(lambda: keeping.looks > 0)
     keeping.is_over = True
     until(lambda: not {*threading.enumerate()} - before)
+
+
+@pytest.mark.parametrize(
+    ("interval", "cost", "seconds"),
+    [
+        pytest.param(5.0, 0.0002, 5.0, id="a few files"),
+        pytest.param(0.1, 0.009, 0.1, id="a few files, looked at often"),
+        pytest.param(5.0, 0.027, 10.8, id="thousands"),
+        pytest.param(5.0, 1.0, 30.0, id="a slow file system"),
+        pytest.param(60.0, 0.027, 60.0, id="looked at rarely anyway"),
+    ],
+)
+def test_looking_at_thousands_of_files_takes_little_of_a_core(interval: float, cost: float, seconds: float) -> None:
+    assert between(interval, cost) == pytest.approx(seconds)

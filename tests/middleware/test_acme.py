@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -150,14 +149,13 @@ def test_without_a_webroot_the_application_answers() -> None:
 
 
 @pytest.fixture
-def account(tmp_path: Path) -> Iterator[str]:
+def account(tmp_path: Path) -> str:
     """The thumbprint of an account of this server's own."""
     key = new_account_key()
     (tmp_path / "account.pem").touch(mode=0o600)
     (tmp_path / "account.pem").write_bytes(key)
     answer_by(DirectoryStorage(tmp_path))
-    yield thumbprint(key)
-    answer_by(DirectoryStorage(tmp_path / "none"))
+    return thumbprint(key)
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])

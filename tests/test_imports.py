@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import html
 import re
 import subprocess
@@ -67,11 +68,20 @@ def module_name(path: Path, package: Path = PACKAGE) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
+def nodes_of(path: Path) -> list[ast.AST]:
+    return _nodes(path.read_text(encoding="utf-8"))
+
+
+@functools.cache  # by the text: each test reads the whole package
+def _nodes(text: str) -> list[ast.AST]:
+    return [*ast.walk(ast.parse(text))]
+
+
 def imported(path: Path) -> set[str]:
     """Every module that a file imports, of whatever package."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    plain = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
-    return plain | {str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    nodes = nodes_of(path)
+    plain = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    return plain | {str(node.module) for node in nodes if isinstance(node, ast.ImportFrom)}
 
 
 def imports(package: Path = PACKAGE) -> dict[str, set[str]]:
@@ -80,7 +90,7 @@ def imports(package: Path = PACKAGE) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for path in modules(package):
         found[module_name(path, package)] = targets = set()
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in nodes_of(path):
             if isinstance(node, ast.Import):
                 targets |= names & {alias.name for alias in node.names}
             elif isinstance(node, ast.ImportFrom):

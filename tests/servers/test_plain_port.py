@@ -30,10 +30,11 @@ LAUNCHES = [
     Launch("uvicorn", "asyncio"),
     Launch("uvicorn", "uvloop", 2),
     Launch("hypercorn", "asyncio"),
+    Launch("hypercorn", "uvloop"),
     Launch("hypercorn", "uvloop", 2),
     Launch("gunicorn", "asgi", 2),
 ]
-QUICK = {"uvicorn-uvloop-2", "hypercorn-uvloop-2", "gunicorn-asgi-2"}
+QUICK = {"uvicorn-uvloop-2", "hypercorn-uvloop-1", "gunicorn-asgi-2"}
 
 
 def free_ports(count: int) -> list[int]:

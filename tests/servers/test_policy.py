@@ -13,7 +13,7 @@ V12, V13 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
 
 # Each worker of two answers about half of the connections: this many meet both.
 ROUNDS = 4
-QUICK_FOR_MODERN = {"uvicorn-uvloop-2", "hypercorn-uvloop-1", "gunicorn-asgi-2"}
+QUICK_FOR_MODERN = {"uvicorn-uvloop-1", "hypercorn-uvloop-1", "gunicorn-asgi-2"}
 
 
 @pytest.mark.parametrize("launch", split(LAUNCHES, QUICK_FOR_MODERN), ids=str)

@@ -236,7 +236,7 @@ def test_plain_hypercorn_and_gunicorn_read_the_environment(files: Files) -> None
 
 
 def test_without_a_certificate_every_server_makes_one_for_development_and_says_so(tmp_path: Path) -> None:
-    for launch in (Launch("uvicorn", "asyncio"), Launch("hypercorn", "asyncio"), Launch("gunicorn", "asgi")):
+    for launch in (Launch("uvicorn", "asyncio"), Launch("hypercorn", "asyncio", 0), Launch("gunicorn", "asgi")):
         command = launch.command(None, {})
         ready, count = launch.readiness()
         with serve(command, ready=ready, count=count, env={"ASGI_TLS_HOME": str(tmp_path)}) as server:

@@ -104,7 +104,7 @@ def test_a_slow_client_gets_all_of_a_long_answer(running: Server) -> None:
     ("launch", "graceful"),
     [
         (Launch("uvicorn", "uvloop"), "--timeout-graceful-shutdown=1"),
-        (Launch("hypercorn", "asyncio"), "--graceful-timeout=1"),
+        (Launch("hypercorn", "asyncio", 0), "--graceful-timeout=1"),
         (Launch("hypercorn", "uvloop"), "--graceful-timeout=1"),
     ],
     ids=str,

@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from asgi_servers import KeyPair, free_port, running_uvicorn
+from asgi_servers import KeyPair, running_uvicorn
 from audited import HEADERS
 from click.testing import CliRunner, Result
 from files import Files
 from launch import Launch, split
+from ports import free_port
 from servers import asgi_tls
 
 from asgi_tls.audit.judges.findings import KINDS

@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from files import Files
 from handshakes import client, connect
 from in_process import here
+from ports import free_port
 from servers import asgi_tls, await_port, run, serve
 
 from asgi_tls import INTERMEDIATE, MODERN, PEMFiles, _openssl
@@ -160,7 +161,7 @@ def test_flags_bring_the_plain_server_near(
         "uvicorn": ("--port 0", "Uvicorn running on"),
         "hypercorn": ("-b 127.0.0.1:0", "Running on https"),
         "gunicorn": ("-b 127.0.0.1:0", "Booting worker"),
-        "granian": (f"--port {_free_port()}", "Listening at"),
+        "granian": (f"--port {free_port()}", "Listening at"),
     }
     option, ready = where[server]
     scripts = str(Path(sys.executable).parent)
@@ -180,12 +181,3 @@ def test_flags_bring_the_plain_server_near(
         else:
             with pytest.raises(OSError, match=REFUSED):
                 connect(port, old, path=None)
-
-
-def _free_port() -> int:
-    import socket
-
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-    return port

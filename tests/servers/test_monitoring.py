@@ -12,12 +12,12 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from asgi_servers import free_port
 from conversations import DATA, V13, alert, send, talk
 from files import Files
 from handshakes import client, connect
 from launch import Launch
 from patience import PATIENCE
+from ports import free_port
 from servers import Server, run
 from wire import events, hello, say
 

@@ -18,6 +18,7 @@ from handshakes import client, connect
 from in_process import here
 from launch import Launch, split
 from patience import PATIENCE
+from ports import free_ports
 from servers import Server, asgi_tls, await_port, run, serve
 
 from asgi_tls import create_client_context
@@ -35,16 +36,6 @@ LAUNCHES = [
     Launch("gunicorn", "asgi", 2),
 ]
 QUICK = {"uvicorn-uvloop-2", "hypercorn-uvloop-1", "gunicorn-asgi-2"}
-
-
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    for sock in sockets:
-        sock.bind(("127.0.0.1", 0))
-    ports = [sock.getsockname()[1] for sock in sockets]
-    for sock in sockets:
-        sock.close()
-    return ports
 
 
 def pair(files: Files, server: str = "uvicorn") -> list[str]:

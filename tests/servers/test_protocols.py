@@ -25,6 +25,7 @@ from handshakes import client, connect
 from in_process import here
 from launch import Launch
 from patience import PATIENCE
+from ports import free_port
 from returning import Crowd
 from servers import asgi_tls, serve
 from websocket import talk
@@ -145,19 +146,11 @@ class _H3Client(QuicConnectionProtocol):
         return facts
 
 
-def _free_udp_port() -> int:
-    import socket
-
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-    return port
-
-
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 def test_http_3_2_1_and_websockets_under_hypercorn(files: Files, loop: str) -> None:
+    port = free_port(socket.SOCK_DGRAM)
     command = asgi_tls(
-        "hypercorn", "facts_app:app", "--bind=127.0.0.1:0", f"--quic-bind=127.0.0.1:{(port := _free_udp_port())}",
+        "hypercorn", "facts_app:app", "--bind=127.0.0.1:0", f"--quic-bind=127.0.0.1:{port}",
         f"--certfile={files.ecdsa.certfile}", f"--keyfile={files.ecdsa.keyfile}", f"--worker-class={loop}",
         "--graceful-timeout=0", "--tls-log-json", "--workers=0",
     )  # fmt: skip

@@ -24,6 +24,7 @@ from handshakes import client
 from handshakes import connect as connect_to
 from odd_certificates import Odd, OddPair, alternative_names, basic_constraints, dns
 from patience import PATIENCE
+from ports import free_port
 from renewals import Site, overwritten, without_events
 from servers import Server, asgi_tls, serve
 
@@ -81,14 +82,6 @@ def test_a_certificate_that_aioquic_cannot_parse_is_refused(tmp_path: Path) -> N
         tls.hypercorn_config(bind="127.0.0.1:0", quic_bind="127.0.0.1:0")
 
 
-def free_port() -> int:
-    """hypercorn logs no port for QUIC, so it is chosen here."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 def wrapped(site: Site, port: int, loop: str) -> tuple[list[str], dict[str, str]]:
     cert, key = site.source.paths
     own = ["--bind=127.0.0.1:0", "--graceful-timeout=0", f"--quic-bind=127.0.0.1:{port}", f"--worker-class={loop}"]
@@ -106,7 +99,7 @@ def plain(site: Site, port: int, loop: str) -> tuple[list[str], dict[str, str]]:
 def test_new_connections_get_the_new_certificate(
     files: Files, tmp_path: Path, start: Callable[[Site, int, str], tuple[list[str], dict[str, str]]], loop: str
 ) -> None:
-    site, port = Site(files.pki, tmp_path), free_port()
+    site, port = Site(files.pki, tmp_path), free_port(socket.SOCK_DGRAM)  # hypercorn does not log it
 
     async def renew(server: Server, kind: str) -> None:
         pair = site.next_pair(key=kind)

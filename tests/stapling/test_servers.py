@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import time
 import urllib.request
 from collections.abc import Callable
@@ -13,6 +12,7 @@ import pytest
 from cryptography.x509 import ocsp
 from launch import Launch, split
 from pki import Pair
+from ports import free_port
 from responder import Responder
 from servers import Server, run, serve
 from staples import stapled_at
@@ -133,9 +133,7 @@ def test_a_slow_responder_delays_no_start(responder: Responder, tmp_path: Path) 
 
 
 def test_json_and_metrics_tell_of_it(responder: Responder, tmp_path: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     source = PEMFiles(*responder.leaf().write(tmp_path / "pair"))
     command = Launch("uvicorn", "asyncio").command(source, {"metrics": f"127.0.0.1:{port}"}, "--tls-log-json")
     with serve(command, ready="running on") as server:

@@ -74,13 +74,6 @@ def make_key_pair(directory: Path) -> KeyPair:
     return pair
 
 
-def free_port() -> int:
-    """For programs that cannot be given a socket. Somebody else might take the port first: unlikely, and loud."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
-
-
 def listening_socket() -> socket.socket:
     """It accepts connections from now on: whoever connects before the server is up waits in the backlog."""
     sock = socket.socket()

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from asgi_servers import free_port
 from pki import PKI, Pair
+from ports import free_port
 from servers import await_port, serve
 
 from asgi_tls.audit.probes.target import parse_target

@@ -11,9 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import random
 import re
-import socket
 import ssl
 import subprocess
 import urllib.request
@@ -24,6 +22,7 @@ from typing import Any
 
 from environments import CACHE, ROOT
 from pki import PKI
+from ports import free_ports
 from servers import await_port
 
 from asgi_tls.files import locked
@@ -202,16 +201,3 @@ def install() -> None:
     CACHE.mkdir(parents=True, exist_ok=True)
     with locked(CACHE / "pebble.lock"):
         subprocess.run([ROOT / "tests" / "system" / "install-pebble", CACHE / "pebble"], check=True)
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody has, below those that the system gives to clients: no connection takes one in between."""
-    found: dict[int, socket.socket] = {}
-    with contextlib.ExitStack() as probes:
-        while len(found) < count:
-            port = random.randrange(10_000, 32_000)
-            probe = probes.enter_context(socket.socket())
-            with contextlib.suppress(OSError):
-                probe.bind(("127.0.0.1", port))
-                found[port] = probe
-    return list(found)

@@ -28,8 +28,8 @@ import psutil
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from launch import Launch
 from patience import PATIENCE
-from pebble import free_ports
 from pki import DAY, PKI, Pair
+from ports import free_ports
 from redis_server import redis
 from renewals import Site, kubernetes
 from responder import Responder

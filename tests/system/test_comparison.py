@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 from pki import PKI
+from ports import free_port
 from servers import Server, asgi_tls, await_port, run, serve
 
 pytestmark = pytest.mark.system
@@ -79,11 +80,6 @@ class Site:
         pair = self.pki.leaf("localhost", "127.0.0.1")
         pair.write(self.directory)
         (self.directory / "cert.pem").write_bytes(pair.cert_pem)
-
-    def port(self) -> int:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            return int(probe.getsockname()[1])
 
 
 def python_server(module: str, *arguments: str) -> list[str]:
@@ -224,7 +220,7 @@ def plain_client(port: int) -> str:
 
 
 def at_start(site: Site, make: Callable[..., list[str]], certfile: str, keyfile: str) -> str:
-    port = site.port()
+    port = free_port()
     with started(site, make(site, port, certfile, keyfile), port) as server:
         if server is None:
             return "refused"
@@ -238,7 +234,7 @@ def at_start(site: Site, make: Callable[..., list[str]], certfile: str, keyfile:
 def observe(name: str, directory: Path) -> dict[str, str]:
     """Every row of the table for one program."""
     site, make = Site(directory), PROGRAMS[name]
-    port = site.port()
+    port = free_port()
     found: dict[str, str] = {}
     with started(site, make(site, port, "fullchain.pem", "privkey.pem"), port) as server:
         assert server is not None

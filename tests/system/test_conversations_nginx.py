@@ -14,6 +14,7 @@ from conversations import CONVERSATIONS
 from files import Files
 from launch import Launch
 from patience import PATIENCE
+from ports import free_port
 
 pytestmark = pytest.mark.system
 
@@ -53,9 +54,7 @@ DIFFERENCES = {
 
 @contextlib.contextmanager
 def nginx(files: Files, directory: Path) -> Iterator[int]:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
+    port = free_port()
     path = directory / "nginx.conf"
     pair = files.ecdsa
     path.write_text(

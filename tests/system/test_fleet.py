@@ -13,11 +13,11 @@ from pathlib import Path
 
 import psutil
 import pytest
-from asgi_servers import free_port
 from files import Files
 from handshakes import client, connect
 from launch import Launch
 from patience import PATIENCE
+from ports import free_port
 from redis import Redis
 from redis_server import redis
 from servers import Server

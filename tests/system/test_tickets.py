@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import ssl
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from files import Files
 from handshakes import client, connect
 from launch import Launch
 from patience import PATIENCE
+from ports import free_port
 from renewals import Site, without_events
 from returning import Crowd
 from servers import await_port
@@ -91,9 +91,7 @@ backend hosts
 
 @contextlib.contextmanager
 def haproxy(directory: Path, **ports: int) -> Iterator[int]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
+    port = free_port()
     configuration = directory / "haproxy.cfg"
     configuration.write_text(HAPROXY.format(port=port, **ports), encoding="ascii")
     process = subprocess.Popen(["haproxy", "-db", "-f", str(configuration)])

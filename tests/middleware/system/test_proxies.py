@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
-from asgi_servers import KeyPair, free_port, running_hypercorn, running_uvicorn
+from asgi_servers import KeyPair, running_hypercorn, running_uvicorn
 from hypercorn.middleware import ProxyFixMiddleware
+from ports import free_port
 
 from asgi_tls.middleware import TLSMiddleware
 

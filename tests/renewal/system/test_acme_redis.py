@@ -13,7 +13,8 @@ import pytest
 from acme_servers import issuer, options, serial_of, settings_for, until, until_issued
 from fake_ca import Answer, FakeCA
 from launch import Launch
-from pebble import NAME, free_ports, pebble
+from pebble import NAME, pebble
+from ports import free_ports
 from redis_server import redis
 from servers import asgi_tls, run, serve
 from storages import refuses, stores_the_last

@@ -25,6 +25,7 @@ from asgi_tls.context.certified import CertifiedContext, Trust
 from asgi_tls.context.server_context import ClientAuth, ServerContext
 from asgi_tls.events import ClientErrorEvent, Event
 from asgi_tls.handshake.challenge import PROTOCOL
+from asgi_tls.handshake.ssl_object import TLSObject
 from asgi_tls.renewal.acme.validation import challenge_pair
 
 PENDING = "www.example.test"
@@ -43,6 +44,16 @@ def test_the_response_is_that_of_the_certificate_that_was_chosen(files: Files) -
     ):
         got = stapled(context.ssl_context, server_name=name, maximum=ssl.TLSVersion.TLSv1_2, ciphers=suite)
         assert got == certificate.fingerprint_sha256.encode()
+
+
+def test_the_certificate_of_a_connection_is_known_where_there_is_one_only(files: Files) -> None:
+    context = ServerContext(INTERMEDIATE)
+    context.use({"default": [files.ecdsa.load(), files.rsa.load()], "www.example.com": [files.example.load()]})
+    for name, leaf in (("localhost", None), ("www.example.com", files.example.load().leaf_der)):
+        server = handshake(context.ssl_context, client(), server_name=name).server
+        assert isinstance(server, TLSObject)
+        assert server.tls_connection is not None
+        assert server.tls_connection.server_certificate == leaf
 
 
 def test_a_client_without_a_name_gets_the_certificate_of_its_address(files: Files) -> None:

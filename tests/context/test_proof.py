@@ -96,6 +96,16 @@ def test_each_difference_is_found(
     assert [each.what for each in proof.of_client(client, profile, profile.groups)] == expected
 
 
+def test_a_group_beside_the_curve_of_the_certificate_is_found(files: Files) -> None:
+    """TLS 1.2 wants that curve in each list of the client's (RFC 8422 section 5.1), so X25519 alone is refused."""
+    profile = TLSProfile(name="old", maximum_version="TLSv1.2", groups=("P-256", "X25519"))
+    server = plain_server(files, profile.groups)
+    server.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE  # as ours have it
+    assert proof.of_server(server, profile, profile.groups, None) == []
+    (found,) = proof.of_server(server, profile, ["P-256"], None)
+    assert found == Deviation("it also allows the groups X25519")
+
+
 def test_a_clients_other_order_of_groups_is_found() -> None:
     client = ssl.create_default_context()
     client.set_ciphers("DEFAULT:@SECLEVEL=0")

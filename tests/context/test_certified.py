@@ -7,6 +7,7 @@ import socket
 import ssl
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from queue import SimpleQueue
 
 import pytest
@@ -16,7 +17,7 @@ from files import Files
 from handshakes import client
 from memory import handshake
 from patience import PATIENCE
-from pki import DAY
+from pki import DAY, PKI, Pair
 from staples import stapled
 
 from asgi_tls import INTERMEDIATE, ServerTLS
@@ -133,3 +134,28 @@ def test_a_session_without_a_certificate_opens_no_server_that_requires_one(
     assert handshake(server("optional"), visitor, session=session).client.session_reused
     with pytest.raises(ssl.SSLError, match="(?i)certificate.required|handshake.failure"):
         handshake(server("required"), visitor, session=session)
+
+
+def test_a_session_opens_no_server_with_other_cas_or_lists(files: Files, tmp_path: Path) -> None:
+    """Of servers with one secret."""
+    pki, visitor = files.pki, client()
+    person = pki.leaf("person.example", eku=(ExtendedKeyUsageOID.CLIENT_AUTH,))
+    visitor.load_cert_chain(*person.write(tmp_path))
+
+    def server(ca: bytes, *revoked: Pair) -> ssl.SSLContext:
+        context = ServerContext(INTERMEDIATE, client_auth="required", check_crl=True)
+        crls = (pki.crl(pki.intermediate, *revoked) + pki.crl(pki.root)).decode()
+        certificates = {"default": [files.ecdsa.load()]}
+        context.use(certificates, client_ca=ca.decode(), client_crl=crls, ticket_secret=bytes(range(32)))
+        return context.ssl_context
+
+    session = handshake(server(pki.root_pem), visitor).client.session
+    for other, says in ((server(PKI("Other").root_pem), "unknown.ca"), (server(pki.root_pem, person), "revoked")):
+        with pytest.raises(ssl.SSLError, match=f"(?i){says}"):
+            handshake(other, visitor, session=session)
+
+
+def test_the_keys_of_tickets_are_locked_where_threads_may_shake_hands() -> None:
+    for context, locked in ((ServerContext(INTERMEDIATE), True), (ServerContext(INTERMEDIATE, threaded=False), False)):
+        assert context.resumption is not None
+        assert context.resumption._threaded is locked

@@ -17,7 +17,7 @@ from files import Files
 from handshakes import client
 from memory import handshake
 from patience import PATIENCE
-from pki import DAY, PKI, Pair
+from pki import DAY, PKI
 from staples import stapled
 
 from asgi_tls import INTERMEDIATE, ServerTLS
@@ -142,15 +142,21 @@ def test_a_session_opens_no_server_with_other_cas_or_lists(files: Files, tmp_pat
     person = pki.leaf("person.example", eku=(ExtendedKeyUsageOID.CLIENT_AUTH,))
     visitor.load_cert_chain(*person.write(tmp_path))
 
-    def server(ca: bytes, *revoked: Pair) -> ssl.SSLContext:
+    root = pki.crl(pki.root)  # a new signature would make it another list
+    lists, revoked = (pki.crl(pki.intermediate, *those) + root for those in ((), (person,)))
+
+    def server(ca: bytes, crls: bytes) -> ssl.SSLContext:
         context = ServerContext(INTERMEDIATE, client_auth="required", check_crl=True)
-        crls = (pki.crl(pki.intermediate, *revoked) + pki.crl(pki.root)).decode()
         certificates = {"default": [files.ecdsa.load()]}
-        context.use(certificates, client_ca=ca.decode(), client_crl=crls, ticket_secret=bytes(range(32)))
+        context.use(certificates, client_ca=ca.decode(), client_crl=crls.decode(), ticket_secret=bytes(range(32)))
         return context.ssl_context
 
-    session = handshake(server(pki.root_pem), visitor).client.session
-    for other, says in ((server(PKI("Other").root_pem), "unknown.ca"), (server(pki.root_pem, person), "revoked")):
+    session = handshake(server(pki.root_pem, lists), visitor).client.session
+    assert handshake(server(pki.root_pem, lists), visitor, session=session).client.session_reused
+    for other, says in (
+        (server(PKI("Other").root_pem, lists), "unknown.ca"),
+        (server(pki.root_pem, revoked), "revoked"),
+    ):
         with pytest.raises(ssl.SSLError, match=f"(?i){says}"):
             handshake(other, visitor, session=session)
 

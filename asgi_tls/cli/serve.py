@@ -29,6 +29,10 @@ from asgi_tls.servers.logs import follow
 _HELP: Final = {"-h", "--help"}
 
 
+# Held here: without a GIL, CPython 3.14.5 frees the globals of such a copy while it runs.
+_names: Final[list[dict[str, Any]]] = []
+
+
 def _with(function: Any, server: str, **replaced: Callable[..., Any]) -> Callable[..., Any]:
     """A copy of a server's function that calls ours by these names."""
     if not isinstance(function, FunctionType) or not replaced.keys() <= {*function.__code__.co_names}:
@@ -36,7 +40,7 @@ def _with(function: Any, server: str, **replaced: Callable[..., Any]) -> Callabl
             f"this version of {server} is not supported: its command works in another way",
             fix=f"Use `{server}` from Python with ServerTLS, or the version that the README names.",
         )
-    names = {**function.__globals__, **replaced}
+    _names.append(names := {**function.__globals__, **replaced})
     copied = FunctionType(function.__code__, names, function.__name__, function.__defaults__, function.__closure__)
     copied.__kwdefaults__ = function.__kwdefaults__
     return copied

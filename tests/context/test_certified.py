@@ -11,6 +11,8 @@ from pathlib import Path
 from queue import SimpleQueue
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.ocsp import OCSPResponseBuilder, OCSPResponseStatus
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from exhausted import no_descriptor_left
 from files import Files
@@ -35,7 +37,12 @@ NO_LIST, LIST_EXPIRED, SELF_SIGNED = 3, 12, 18  # X509_V_ERR_*
 
 def test_the_response_is_that_of_the_certificate_that_was_chosen(files: Files) -> None:
     ecdsa, rsa, example = files.ecdsa.load(), files.rsa.load(), files.example.load()
-    context = ServerContext(INTERMEDIATE, find_staple=lambda fingerprint: fingerprint.encode())
+    statuses = (OCSPResponseStatus.TRY_LATER, OCSPResponseStatus.INTERNAL_ERROR, OCSPResponseStatus.UNAUTHORIZED)
+    responses = {
+        certificate.fingerprint_sha256: OCSPResponseBuilder.build_unsuccessful(status).public_bytes(Encoding.DER)
+        for certificate, status in zip((ecdsa, rsa, example), statuses, strict=True)
+    }
+    context = ServerContext(INTERMEDIATE, find_staple=responses.get)
     context.use({"default": [ecdsa, rsa], "www.example.com": [example]})
     gc.collect()  # what libssl calls lives on
     for certificate, name, suite in (
@@ -44,7 +51,7 @@ def test_the_response_is_that_of_the_certificate_that_was_chosen(files: Files) -
         (example, "www.example.com", "ECDHE-ECDSA-AES128-GCM-SHA256"),
     ):
         got = stapled(context.ssl_context, server_name=name, maximum=ssl.TLSVersion.TLSv1_2, ciphers=suite)
-        assert got == certificate.fingerprint_sha256.encode()
+        assert got == responses[certificate.fingerprint_sha256]
 
 
 def test_the_certificate_of_a_connection_is_known_where_there_is_one_only(files: Files) -> None:

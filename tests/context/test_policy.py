@@ -51,8 +51,8 @@ def test_what_a_python_with_methods_of_its_own_can_set(
     for name in ("set_groups", "set_ciphersuites"):
         if name in methods:
             monkeypatch.setattr(ssl.SSLContext, name, lambda _self, _names: None, raising=False)
-        else:
-            monkeypatch.delattr(ssl.SSLContext, name, raising=False)
+        elif hasattr(ssl.SSLContext, name):
+            pytest.skip(f"this Python has {name}")
     with out_of_reach.here():
         assert [name for name, each in profiles.items() if enforceable(each, server=False)] == [*client]
         assert [name for name, each in profiles.items() if enforceable(each, server=True)] == [

@@ -48,11 +48,11 @@ def serial_of(port: int) -> int:
     return served(port).serial_number
 
 
-def served(port: int) -> x509.Certificate:
+def served(port: int, host: str = "127.0.0.1") -> x509.Certificate:
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     with (
-        socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as raw,
+        socket.create_connection((host, port), timeout=PATIENCE) as raw,
         context.wrap_socket(raw, server_hostname=NAME) as secure,
     ):
         der = secure.getpeercert(binary_form=True)

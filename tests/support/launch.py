@@ -33,7 +33,9 @@ class Launch:
         """Whether the application can tell its connection."""
         return self.server != "gunicorn" or self.kind == "asgi"
 
-    def command(self, pair: PEMFiles | None, settings: Mapping[str, str], *own: str, port: int = 0) -> list[str]:
+    def command(
+        self, pair: PEMFiles | None, settings: Mapping[str, str], *own: str, host: str = "127.0.0.1", port: int = 0
+    ) -> list[str]:
         """The command line, with `own` options of the server or ours at its end."""
         prefix = "--ssl-" if self.server == "uvicorn" else "--"
         files = [] if pair is None else [f"{prefix}certfile={pair.certfile}", f"{prefix}keyfile={pair.keyfile}"]
@@ -46,7 +48,7 @@ class Launch:
         return asgi_tls(
             self.server,
             app,
-            *self.listen("127.0.0.1", port),
+            *self.listen(host, port),
             *kind,
             f"--workers={self.workers}",
             *files,

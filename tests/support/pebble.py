@@ -4,6 +4,7 @@ with pebble(tmp_path, authz_reuse=0) as ca:
     ca.url, ca.ca_file                  # where its directory is, and the CA of its HTTPS port
     ca.http_port, ca.tls_port           # where it looks for http-01 and tls-alpn-01: serve there
     ca.stop(); ca.start()               # it forgets every account and order, and keeps its ports
+    ca.pause(); ca.go_on()              # it accepts connections meanwhile, and says nothing
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import contextlib
 import json
 import os
 import re
+import signal
 import ssl
 import subprocess
 import urllib.request
@@ -43,6 +45,7 @@ class Pebble:
 
     directory: Path
     environment: Mapping[str, str]
+    host: str
     port: int
     management: int
     http_port: int
@@ -53,7 +56,7 @@ class Pebble:
 
     @property
     def url(self) -> str:
-        return f"https://localhost:{self.port}/dir"
+        return f"https://{self.host}:{self.port}/dir"
 
     @property
     def ca_file(self) -> Path:
@@ -87,14 +90,20 @@ class Pebble:
                 stdout=log, stderr=log, env={**os.environ, **self.environment},
             )  # fmt: skip
         self._running.append(process)
-        await_port(self.port, timeout=60)
-        await_port(self.management, timeout=60)
+        await_port(self.port, timeout=60, host=self.host)
+        await_port(self.management, timeout=60, host=self.host)
 
     def stop(self) -> None:
         while self._running:
             process = self._running.pop()
             process.kill()
             process.wait()
+
+    def pause(self) -> None:
+        self._running[-1].send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        self._running[-1].send_signal(signal.SIGCONT)
 
     def root(self) -> bytes:
         """The root of the certificates that it issues, PEM. It makes another at each start."""
@@ -121,7 +130,7 @@ class Pebble:
     def _managed(self, path: str, body: object = None) -> bytes:
         data = None if body is None else json.dumps(body).encode()
         trusting = ssl.create_default_context(cafile=self.ca_file)
-        url = f"https://localhost:{self.management}/{path}"
+        url = f"https://{self.host}:{self.management}/{path}"
         with urllib.request.urlopen(url, data, context=trusting, timeout=60) as answer:
             return bytes(answer.read())
 
@@ -137,13 +146,16 @@ def pebble(
     profiles: Mapping[str, int] = USUAL,
     blocked: Sequence[str] = (),
     environment: Mapping[str, str] | None = None,
+    host: str = "localhost",
 ) -> Iterator[Pebble]:
-    """Run both until the block is left. `nonce_reject` and `authz_reuse` are per cent; `sleep`: it validates late."""
+    """Run both until the block is left. `nonce_reject` and `authz_reuse` are per cent; `sleep`: it validates late.
+    Another `host` is an address of this machine that others can reach.
+    """
     install()
     directory = directory / "pebble"
     directory.mkdir(parents=True)
     pki = PKI("pebble")
-    certificate, key = pki.leaf("localhost", "127.0.0.1").write(directory)
+    certificate, key = pki.leaf(*dict.fromkeys(("localhost", "127.0.0.1", host))).write(directory)
     (directory / "ca.pem").write_bytes(pki.root_pem)
     switches = {
         "PEBBLE_VA_NOSLEEP": "0" if sleep else "1",
@@ -152,10 +164,10 @@ def pebble(
         "PEBBLE_AUTHZREUSE": str(authz_reuse),
         **(environment or {}),
     }
-    ca = Pebble(directory, switches, *free_ports(6))
+    ca = Pebble(directory, switches, host, *free_ports(6))
     settings = {
-        "listenAddress": f"127.0.0.1:{ca.port}",
-        "managementListenAddress": f"127.0.0.1:{ca.management}",
+        "listenAddress": f"{host}:{ca.port}",
+        "managementListenAddress": f"{host}:{ca.management}",
         "certificate": str(certificate),
         "privateKey": str(key),
         "httpPort": ca.http_port,

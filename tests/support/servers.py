@@ -96,12 +96,12 @@ def run(command: Sequence[str], *, cwd: Path = APP_DIRECTORY, env: Mapping[str, 
     return done.returncode, done.stdout
 
 
-def await_port(port: int, timeout: float = 10.0) -> None:
+def await_port(port: int, timeout: float = 10.0, *, host: str = "127.0.0.1") -> None:
     """Until something accepts on the port: the system tells nobody when that is."""
     deadline = time.monotonic() + timeout
     while True:
         try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            socket.create_connection((host, port), timeout=1).close()
         except OSError:
             if time.monotonic() > deadline:
                 raise

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import signal
+import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +16,12 @@ import pytest
 from acme_servers import issuer, options, serial_of, settings_for, until, until_issued
 from fake_ca import Answer, FakeCA
 from launch import Launch
+from namespace import alone
 from pebble import NAME, pebble
 from ports import free_ports
+from redis import Redis
 from redis_server import redis
-from servers import asgi_tls, run, serve
+from servers import APP_DIRECTORY, asgi_tls, run, serve
 from storages import refuses, stores_the_last
 
 from asgi_tls import ACME
@@ -147,6 +152,68 @@ def test_a_redis_that_has_lost_everything_costs_no_order(tmp_path: Path) -> None
                 manager_of(ca, storage).order_now(force=False)
         assert ca.asked("new-order") == 1
     assert list((tmp_path / "mirror/certificates").glob("*.pem"))
+
+
+class Interrupting(FakeCA):
+    """Something happens while it is asked to validate."""
+
+    def __init__(self, directory: Path, happens: Callable[[], None]) -> None:
+        super().__init__(directory)
+        self.happens = happens
+
+    def _challenge(self, number: int, payload: Any) -> Answer:
+        self.happens()
+        return super()._challenge(number, payload)
+
+
+def test_a_redis_that_is_stopped_and_started_in_an_order(tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    with ExitStack() as running:
+        running.enter_context(redis(tmp_path, port, save="1 1"))
+
+        def restart() -> None:
+            running.close()
+            running.enter_context(redis(tmp_path, port, save="1 1"))
+
+        with Interrupting(tmp_path, restart) as ca:
+            storage = RedisStorage(f"redis://127.0.0.1:{port}/0", directory=tmp_path / "mirror")
+            for _ in range(2):  # the second time there is nothing to do
+                manager_of(ca, storage).order_now(force=False)
+            assert (ca.asked("new-order"), ca.asked("finalize"), ca.asked("certificate")) == (1, 1, 1)
+        (key,) = [each for each in storage.keys("certificates/") if each.endswith(".pem")]
+        assert storage.load(key) == (tmp_path / "mirror" / key).read_bytes()
+
+
+def test_a_redis_that_stays_away_in_an_order(tmp_path: Path) -> None:
+    """The order is given up before anything is issued. Another one follows once the lease is over."""
+    (port,) = free_ports(1)
+    with ExitStack() as running:
+        running.enter_context(redis(tmp_path, port, save="1 1"))
+        ca = Interrupting(tmp_path, running.close)
+        with ca:
+            storage = RedisStorage(f"redis://127.0.0.1:{port}/0", directory=tmp_path / "mirror")
+            manager = manager_of(ca, storage)
+            with pytest.raises(OSError, match="Redis"):
+                manager.order_now(force=False)
+            assert ca.asked("finalize") == 0
+            running.enter_context(redis(tmp_path, port, save="1 1"))
+            ca.happens = lambda: None
+            client = Redis(port=port)
+            client.delete(*client.keys(f"{storage.prefix}lock:*"))  # as if the lease were over
+            manager.order_now(force=False)
+            assert (ca.asked("new-order"), ca.asked("finalize"), ca.asked("certificate")) == (2, 1, 1)
+
+
+def test_two_hosts_with_networks_of_their_own(tmp_path: Path) -> None:
+    """Each orders once, and the CA can only ask the other one."""
+    status, said = run(alone([sys.executable, str(APP_DIRECTORY / "two_hosts.py"), str(tmp_path)]))
+    assert status == 0, said
+    first, second = (json.loads(line) for line in said.splitlines()[-2:])
+    assert (first["orders"], second["orders"]) == (1, 2)
+    (one,) = first["issued"]
+    assert first["served"] == [one, one]
+    assert second["issued"][0] == one
+    assert second["served"] == [second["issued"][1]] * 2
 
 
 def test_two_hosts_order_once_and_both_answer(tmp_path: Path) -> None:

@@ -65,8 +65,11 @@ class Client(QuicConnectionProtocol):
 async def connected(port: int, files: Files) -> AsyncIterator[Client]:
     configuration = QuicConfiguration(is_client=True, alpn_protocols=H3_ALPN, server_name="localhost")
     configuration.load_verify_locations(cadata=files.ca.read_bytes())
-    async with connect("127.0.0.1", port, configuration=configuration, create_protocol=Client) as client:
+    async with connect(
+        "127.0.0.1", port, configuration=configuration, create_protocol=Client, wait_connected=False
+    ) as client:
         assert isinstance(client, Client)
+        await asyncio.wait_for(client.wait_connected(), PATIENCE)
         yield client
 
 

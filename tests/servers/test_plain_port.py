@@ -57,6 +57,7 @@ def test_it_redirects_and_answers_challenges(files: Files, tmp_path: Path, launc
         server.process.terminate()
         assert server.process.wait(60) in {0, -15}, server.text
         await_end(plain_port)
+    assert "serve a certificate that has the host" in server.text
     assert "Traceback" not in server.text
     assert "ERROR" not in server.text
 
@@ -70,7 +71,6 @@ def _check(server: Server, files: Files, https: int, plain_port: int) -> None:
         assert foreign.status_code == 400
         assert "in no certificate of this server (--tls-redirect-port)" in foreign.text
         assert "TLSMiddleware" not in foreign.text
-        assert "serve a certificate that has the host" in server.text
         challenge = http.get(f"http://localhost:{plain_port}/.well-known/acme-challenge/token")
         assert (challenge.status_code, challenge.text) == (200, "token.thumbprint")
     with httpx.Client(verify=create_client_context(cafile=files.ca), follow_redirects=True) as http:

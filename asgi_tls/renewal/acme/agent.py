@@ -28,6 +28,7 @@ from asgi_tls.renewal.acme.problems import ACMEError, Problem, failure
 _SILENCE: Final = 60.0
 """Seconds within which the child says something: it does once a second, and a request takes 30 at most."""
 _LARGEST: Final = 1 << 20
+_LAST_WORDS: Final = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,8 +139,12 @@ class _Child:
             raise failure("refused", f"{sys.executable} cannot be started for the order: {error.strerror}") from None
         self.lines = queue.SimpleQueue[bytes | None]()
         self._printed = b""
-        for stream, read in ((self._process.stdout, self._read_lines), (self._process.stderr, self._read_words)):
-            threading.Thread(target=read, args=(stream,), name="asgi_tls-acme-order", daemon=True).start()
+        self._readers = [
+            threading.Thread(target=read, args=(stream,), name="asgi_tls-acme-order", daemon=True)
+            for stream, read in ((self._process.stdout, self._read_lines), (self._process.stderr, self._read_words))
+        ]
+        for reader in self._readers:
+            reader.start()
 
     def send(self, data: bytes) -> None:
         """Nothing happens where it has ended: its last line says so."""
@@ -151,6 +156,8 @@ class _Child:
     def last_words(self) -> str:
         """The last line that it printed: Python's own words, such as a package that is not installed."""
         status = self._process.wait()
+        # Not for ever: a program that it has started may keep the stream open.
+        self._readers[-1].join(_LAST_WORDS)
         printed = self._printed.decode("utf-8", "replace").strip().splitlines()
         return printed[-1][:300] if printed else f"status {status}"
 

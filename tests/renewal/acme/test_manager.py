@@ -326,7 +326,7 @@ def test_an_account_key_that_is_damaged_is_named_and_no_ca_is_asked(ca: FakeCA, 
     assert ca.requests == []
 
 
-def test_what_ends_the_child_is_told_in_its_own_words(
+def test_what_ends_the_child_is_reported_in_its_own_words(
     ca: FakeCA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "acme.py").write_text("raise RuntimeError('a broken package')")

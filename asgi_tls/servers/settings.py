@@ -13,7 +13,6 @@ from asgi_tls.certificate.by_name import DEFAULT
 from asgi_tls.errors import ConfigurationError
 from asgi_tls.events import NOTICES
 from asgi_tls.hostnames import checked_name, checked_port
-from asgi_tls.listeners.prometheus import parse_address
 from asgi_tls.profile import INTERMEDIATE, PROFILES
 from asgi_tls.renewal.acme.ca import ChallengeType, KeyType
 from asgi_tls.server import CHOICES, ServerTLS
@@ -75,6 +74,8 @@ def _network(text: str, _: Path) -> str:
 
 
 def _metrics_address(text: str, _: Path) -> str:
+    from asgi_tls.listeners.prometheus import parse_address
+
     parse_address(text)
     return text
 

@@ -64,7 +64,7 @@ def test_revocation_lists(files: Files) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     load_crls(context, (files.pki.crl(files.pki.root) + files.pki.crl(files.pki.intermediate)).decode())
     assert context.cert_store_stats()["crl"] == 2
-    with pytest.raises(ssl.SSLError):
+    with pytest.raises(ssl.SSLError, match="NO_CERTIFICATE_OR_CRL_FOUND"):
         load_crls(context, "nonsense")
 
 

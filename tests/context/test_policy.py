@@ -1,4 +1,4 @@
-"""A profile on a context of `ssl` alone: what is set, what is told to be out of reach, and what may be left out."""
+"""A profile on a context of `ssl` alone: what is set, what is reported as out of reach, and what may be left out."""
 
 from __future__ import annotations
 

@@ -98,7 +98,7 @@ def test_with_client_certificates_there_are_no_tickets(files: Files) -> None:
 def test_a_session_ends_with_the_trust_that_it_began_under(
     files: Files, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """OpenSSL's own cache cannot be emptied: the client is refused, and loses its session, and may come anew."""
+    """OpenSSL's own cache cannot be emptied: the client is refused, loses its session, and may connect again."""
     pair = files.pki.leaf("c.example", eku=(ExtendedKeyUsageOID.CLIENT_AUTH,))
     visitor = client(maximum=ssl.TLSVersion.TLSv1_2)
     visitor.load_cert_chain(*pair.write(tmp_path_factory.mktemp("visitor")))

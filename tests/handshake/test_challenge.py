@@ -234,7 +234,7 @@ def test_another_name_is_refused(files: Files, waiting: bool) -> None:
 
 
 def attack(port: int, version: ssl.TLSVersion, *, retried: bool = False) -> bytes:
-    """What a client without a certificate is told that keeps whatever session it can get from a challenge."""
+    """What a client without a certificate gets that keeps whatever session it can get from a challenge."""
     context = asking("acme-tls/1", version=version)
     session = None
     with Conversation(port, context, NAME) as client:

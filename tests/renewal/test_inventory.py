@@ -321,7 +321,7 @@ def test_an_empty_directory_is_no_source(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=f"is {tmp_path}, which contains no key pair") as caught:
         inventory_of({}, directory=PEMDirectory(tmp_path)).load(0.0)
     assert caught.value.settings == ("directory",)
-    with pytest.raises(MissingFileError):
+    with pytest.raises(MissingFileError, match="none"):
         inventory_of({}, directory=PEMDirectory(tmp_path / "none")).load(0.0)
 
 

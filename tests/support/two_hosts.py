@@ -69,7 +69,7 @@ def _resolve(ca: Pebble, address: str) -> None:
 
 
 def _await_another(ca: Pebble, servers: Mapping[str, Server], before: int) -> int:
-    """Until both serve what the CA has issued, and not that of before. Its serial number."""
+    """Until both serve what the CA has issued, and not the previous certificate. Its serial number."""
 
     def is_there(address: str) -> bool:
         certificate = served(ca.tls_port, address)

@@ -6,12 +6,13 @@ Kubernetes does.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import logging
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from asgi_tls.certificate import PEMDirectory
 from asgi_tls.renewal.inventory import Item
@@ -19,8 +20,27 @@ from asgi_tls.renewal.stamps import Status
 
 logger = logging.getLogger("asgi_tls")
 
+# Milliseconds after which a watch looks whether it is to end: each is a moment in which the interpreter is woken.
+_STEP: Final = 100
+_LAST_STEPS: Final = 1.0  # seconds, for all of a busy machine
+
 _Directories: TypeAlias = dict[Path, int]
 """With their inodes: one that is put in the place of another is another."""
+
+_threads: Final[dict[threading.Thread, threading.Event]] = {}
+"""Those that are in `watchfiles` now, and what ends each."""
+
+
+@atexit.register
+def _end_all() -> None:
+    """While CPython ends, a thread that comes back to it is ended as well: inside watchfiles before 1.3 that aborts the
+    process.
+    """
+    threads = [*_threads.items()]
+    for _, stop in threads:
+        stop.set()
+    for thread, _ in threads:
+        thread.join(_LAST_STEPS)
 
 
 def load_watchfiles() -> None:
@@ -75,14 +95,16 @@ class DirectoryWatch:
         except ImportError:
             return
         try:
-            # Each step is a moment in which the interpreter is woken, so they are long ones.
+            _threads[threading.current_thread()] = stop
             for _ in watch(
                 *directories, watch_filter=None, recursive=False, stop_event=stop,
-                debounce=400, step=100, rust_timeout=60_000, raise_interrupt=False,
+                debounce=400, step=_STEP, rust_timeout=60_000, raise_interrupt=False,
             ):  # fmt: skip
                 self._on_change()
         except Exception as error:  # noqa: BLE001 -- no watch left, a directory that is gone: polling goes on
             logger.debug("watching %d directories failed: %s", len(directories), error)
+        finally:
+            _threads.pop(threading.current_thread(), None)
 
 
 def _directories(paths: Iterable[Path]) -> _Directories:

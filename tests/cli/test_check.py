@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import os
 import pty
@@ -19,8 +18,9 @@ from typing import Any
 import pytest
 from asgi_servers import KeyPair, running_uvicorn
 from audited import HEADERS
-from click.testing import CliRunner, Result
+from click.testing import Result
 from files import Files
+from in_process import RUNNER
 from launch import Launch, split
 from ports import free_port
 from servers import asgi_tls
@@ -47,11 +47,6 @@ def port(files: Files) -> Iterator[int]:
     pair = KeyPair(Path(files.ecdsa.certfile), Path(files.ecdsa.keyfile or ""))
     with running_uvicorn(nasty, pair, http="h11", server_header=False) as port:
         yield port
-
-
-# click before 8.2 mixes the two streams, unless it is told not to.
-_SEPARATE: dict[str, Any] = {"mix_stderr": False} if "mix_stderr" in inspect.signature(CliRunner).parameters else {}
-RUNNER = CliRunner(**_SEPARATE)
 
 
 def arguments(port: int, *options: str, files: Files | None = None) -> list[str]:

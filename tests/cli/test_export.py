@@ -9,8 +9,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 from files import Files
+from in_process import RUNNER
 from servers import asgi_tls, run
 
 from asgi_tls import PEMFiles, _openssl
@@ -18,7 +19,7 @@ from asgi_tls.cli import main
 
 
 def export(*arguments: str) -> Result:
-    return CliRunner().invoke(main, ["export", *arguments])
+    return RUNNER.invoke(main, ["export", *arguments])
 
 
 def pair(files: PEMFiles) -> list[str]:

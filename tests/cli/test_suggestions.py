@@ -10,8 +10,7 @@ from pathlib import Path
 
 import click
 import pytest
-from click.testing import CliRunner
-from in_process import here
+from in_process import RUNNER, here
 from servers import asgi_tls, run
 
 from asgi_tls.cli import COMMANDS, main
@@ -43,7 +42,7 @@ SCRIPTS = str(Path(sys.executable).parent)
     ],
 )
 def test_what_was_meant(typed: list[str], says: str) -> None:
-    done = CliRunner().invoke(main, typed)
+    done = RUNNER.invoke(main, typed)
     assert done.exit_code == 2
     assert done.stdout == ""
     assert says in done.stderr

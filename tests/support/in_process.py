@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Mapping, Sequence
+from typing import Any, Final
 from unittest.mock import patch
 
 from click.testing import CliRunner
 from servers import asgi_tls
 
 from asgi_tls.cli import main
+
+# click before 8.2 mixes the two streams, unless it is told not to.
+_SEPARATE: Final[dict[str, Any]] = (
+    {"mix_stderr": False} if "mix_stderr" in inspect.signature(CliRunner).parameters else {}
+)
+RUNNER: Final = CliRunner(**_SEPARATE)
+"""Its results have `stdout` and `stderr`."""
 
 
 def here(command: Sequence[str], *, env: Mapping[str, str] | None = None) -> tuple[int, str]:

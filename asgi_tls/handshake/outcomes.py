@@ -14,7 +14,8 @@ HTTP_REQUEST: Final[Outcome] = "HTTP_REQUEST", "a plain HTTP request came to the
 STUN_REQUEST: Final[Outcome] = "STUN_REQUEST", "a STUN request came to the TLS port"
 
 # "[SSL: UNSUPPORTED_PROTOCOL] unsupported protocol (_ssl.c:1006)". A Python that was built for an older OpenSSL has no
-# name for a reason that is new: "[SSL] record layer failure (_ssl.c:1032)".
+# name for a reason that is new: "[SSL] record layer failure (_ssl.c:1032)". Where OpenSSL has no words either, Python
+# says "[SSL] unknown error (0xa000461) (_ssl.c:1081)", before 3.14 without the number.
 _MESSAGE: Final = re.compile(r"(?:\[(?P<library>[^\]]*)\] )?(?P<words>.*?)(?: \(_ssl\.c:\d+\))?", re.DOTALL)
 
 
@@ -48,4 +49,4 @@ def outcome_of(error: ssl.SSLError, connection: ssl.SSLObject | ssl.SSLSocket) -
         msg += explain(error.verify_code, verified_chain(connection))
     if error.reason or parts is None or parts["library"] is None:
         return error.reason or "UNKNOWN", msg
-    return re.sub(r"\W+", "_", parts["words"].strip()).upper(), msg
+    return re.sub(r"\W+", "_", parts["words"].partition(" (0x")[0]).upper(), msg

@@ -23,6 +23,12 @@ ERRORS = [
         ("RECORD_LAYER_FAILURE", "record layer failure"),
         id="newer than this Python",
     ),
+    pytest.param(
+        "[SSL] unknown error (0xa000461) (_ssl.c:1081)",
+        None,
+        ("UNKNOWN_ERROR", "unknown error (0xa000461)"),
+        id="newer than OpenSSL",
+    ),
     pytest.param("unknown error (_ssl.c:1032)", None, ("UNKNOWN", "unknown error"), id="of no library"),
 ]
 

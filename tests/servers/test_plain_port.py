@@ -216,7 +216,7 @@ def test_a_client_that_resets_its_connection_is_no_failure(caplog: pytest.LogCap
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 sock.sendall(b"GET / HTTP/1.1\r\nHost: site.test\r\n\r\n")
         assert location(port, name="site.test") == "https://site.test/"
-    assert not caplog.records
+    assert not [each for each in caplog.records if each.name != "httpx"]  # which asks for the location
 
 
 def test_one_connection_too_many_closes_the_oldest() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 from unittest.mock import patch
 
@@ -31,7 +32,7 @@ def here(command: Sequence[str], *, env: Mapping[str, str] | None = None) -> tup
     start = asgi_tls()
     assert [*command[: len(start)]] == start
     if not enforceable(INTERMEDIATE, server=True):  # it would start this process again, with OPENSSL_CONF
-        return run(command, env=env)
+        return run(command, cwd=Path.cwd(), env=env)
     arguments = [part.replace("facts_app:", "nowhere:") for part in command[len(start) :]]
     process = os.getpid()
     with patch.dict(os.environ, env or {}):  # and nothing stays that the command sets

@@ -177,10 +177,20 @@ async def _serve_until_closed(listeners: Sequence[Listener], reading: int) -> No
 
 async def serve(listeners: Sequence[Listener], *, limit: float = LIMIT) -> None:
     """Serve until this is cancelled. A connection is closed after `limit` seconds."""
+    loop = asyncio.get_running_loop()
     under_way: dict[asyncio.Task[None], None] = {}
     async with asyncio.TaskGroup() as group:
         for sock, app in listeners:
             group.create_task(_accept(sock, app, limit, under_way, group))
+        try:
+            await loop.create_future()
+        finally:
+            # asyncio's `sock_accept` logs InvalidStateError where it is cancelled just when a client connects. That of
+            # Windows' loop, which has no readers, does not.
+            with contextlib.suppress(NotImplementedError):
+                for sock, _ in listeners:
+                    if sock.fileno() != -1:
+                        loop.remove_reader(sock)
 
 
 async def _accept(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 import struct
@@ -9,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -206,6 +208,25 @@ def test_a_connection_has_a_limit_of_time_however_it_trickles() -> None:
         for sock in sockets[:2]:
             sock.sendall(b"GET / HTTP/1.1\r\nHost: ")
         assert closed(sockets, 10) == 3
+
+
+def test_a_client_that_connects_in_the_moment_of_the_end_is_no_failure() -> None:
+    """asyncio's `sock_accept` would log InvalidStateError."""
+    failures: list[dict[str, Any]] = []
+
+    async def run() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: failures.append(context))
+        (sock,) = plain.listening(Address("127.0.0.1", 0))
+        address = sock.getsockname()
+        serving = asyncio.ensure_future(plain.serve([(sock, redirect_app(hosts=["site.test"]))]))
+        _, writer = await asyncio.open_connection(*address)  # so it accepts
+        serving.cancel()
+        with socket.create_connection(address, timeout=60):
+            await asyncio.wait([serving])
+        writer.close()
+
+    asyncio.run(run())
+    assert not failures
 
 
 def test_a_client_that_resets_its_connection_is_no_failure(caplog: pytest.LogCaptureFixture) -> None:

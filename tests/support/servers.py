@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from forks import Fork
 from patience import PATIENCE
 
 APP_DIRECTORY = Path(__file__).parent
@@ -27,7 +28,7 @@ _PORT = re.compile(r"(?:running on|Running on|Listening at:|serving on) (?:https
 class Server:
     """A running server. `log` grows while it runs."""
 
-    process: subprocess.Popen[str]
+    process: subprocess.Popen[str] | Fork
     log: list[str] = field(default_factory=list)
     port: int = 0
 
@@ -54,17 +55,8 @@ def serve(
     stdin: int = subprocess.DEVNULL,
 ) -> Iterator[Server]:
     """Start a server, wait until `ready` has matched `count` lines of its output, and stop it afterwards."""
-    process = subprocess.Popen(
-        command,
-        cwd=cwd,
-        env={**os.environ, "PYTHONUNBUFFERED": "1", **(env or {})},
-        stdin=stdin,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-    server = Server(process)
+    server = Server(_start(command, cwd, {"PYTHONUNBUFFERED": "1", **(env or {})}, stdin, new_session=True))
+    process = server.process
     started = threading.Event()
     reader = threading.Thread(target=_read, args=(server, re.compile(ready), count, started), daemon=True)
     reader.start()
@@ -82,18 +74,29 @@ def serve(
 
 def run(command: Sequence[str], *, cwd: Path = APP_DIRECTORY, env: Mapping[str, str] | None = None) -> tuple[int, str]:
     """Run a command that ends by itself: its exit status and all that it printed."""
-    done = subprocess.run(
+    process = _start(command, cwd, env or {}, subprocess.DEVNULL, new_session=False)
+    assert process.stdout is not None
+    with process.stdout:
+        printed = process.stdout.read()
+    return process.wait(60), printed
+
+
+def _start(
+    command: Sequence[str], cwd: Path, env: Mapping[str, str], stdin: int, *, new_session: bool
+) -> subprocess.Popen[str] | Fork:
+    env = {**os.environ, **env}
+    if Fork.can(command, env):
+        return Fork(command, cwd=cwd, env=env, stdin=stdin, new_session=new_session)
+    return subprocess.Popen(
         command,
         cwd=cwd,
-        env={**os.environ, **(env or {})},
-        stdin=subprocess.DEVNULL,
+        env=env,
+        stdin=stdin,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=60,
-        check=False,
+        start_new_session=new_session,
     )
-    return done.returncode, done.stdout
 
 
 def await_port(port: int, timeout: float = 10.0, *, host: str = "127.0.0.1") -> None:
@@ -143,7 +146,7 @@ def _wait_until_it_listens(server: Server) -> None:
     raise AssertionError(f"it does not listen on port {server.port}:\n{server.text}")
 
 
-def _stop(process: subprocess.Popen[str]) -> None:
+def _stop(process: subprocess.Popen[str] | Fork) -> None:
     """Ask the server, then its whole session: workers must not outlive a test."""
     if process.poll() is None:
         process.terminate()

@@ -54,6 +54,19 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
     )
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Long tests begin first, one at each worker: `--dist worksteal` hands every worker a row of neighbours."""
+    workers = getattr(config, "workerinput", {}).get("workercount", 1)
+    long = [each for each in items if each.get_closest_marker("long")]
+    short = [each for each in items if each not in long]
+    share = -(-len(short) // workers)
+    items[:] = [
+        each
+        for worker in range(workers)
+        for each in (*long[worker::workers], *short[worker * share : (worker + 1) * share])
+    ]
+
+
 def pytest_collection_finish() -> None:
     """What has been imported and collected stays: it need not be looked through at each garbage collection."""
     if sys.version_info < (3, 14):  # there hypothesis looks for referrers among what would be frozen

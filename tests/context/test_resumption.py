@@ -13,7 +13,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from files import Files
 from handshakes import client
 from memory import Ends, handshake
-from patience import PATIENCE
+from patience import until_in_loop
 from pki import PKI
 
 from asgi_tls import INTERMEDIATE, ServerTLS, TLSProfile, _openssl
@@ -375,7 +374,7 @@ def test_hosts_that_take_up_a_new_trust_one_after_the_other(
         before, kept = b.certificates, bad.session
         path_b.write_bytes(one)
         b.reload()
-        await until(lambda: b.certificates is not before)
+        await until_in_loop(lambda: b.certificates is not before)
         with pytest.raises(ssl.SSLError, match="(?i)unknown.ca"):
             bad.visit(b)
         bad.session = kept
@@ -388,20 +387,13 @@ def test_hosts_that_take_up_a_new_trust_one_after_the_other(
         before = a.certificates
         path_a.write_bytes(one)
         a.reload()
-        await until(lambda: a.certificates is not before)
+        await until_in_loop(lambda: a.certificates is not before)
         assert [good.visit(host) for host in (b, a, b)] == ["new", "resumed", "resumed"]
         bad.session = kept
         with pytest.raises(ssl.SSLError, match="(?i)unknown.ca"):
             bad.visit(a)
 
     asyncio.run(main())
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.01)
 
 
 def test_a_new_secret_file_is_taken_up_and_a_bad_one_is_not(files: Files, tmp_path: Path) -> None:
@@ -421,13 +413,13 @@ def test_a_new_secret_file_is_taken_up_and_a_bad_one_is_not(files: Files, tmp_pa
         visitor = Visitor()
         assert [visitor.visit(server) for server in (one, other)] == ["new", "resumed"]
         path.write_bytes(b"short")
-        await until(lambda: len(told) == 2)
+        await until_in_loop(lambda: len(told) == 2)
         assert {event.source for event in told} == {f"ticket secret {path}"}
         assert all("has 5 bytes" in event.msg for event in told)
         assert [visitor.visit(server) for server in (one, other)] == ["resumed", "resumed"]
         served = one.certificates, other.certificates
         path.write_bytes(os.urandom(32))
-        await until(lambda: one.certificates is not served[0] and other.certificates is not served[1])
+        await until_in_loop(lambda: one.certificates is not served[0] and other.certificates is not served[1])
         assert [visitor.visit(server) for server in (one, other)] == ["new", "resumed"]
         # A restarted worker gets along with a bad file by what its parent knows.
         parent = ServerTLS(files.ecdsa, ticket_secret=TicketSecretFile(path), listeners=[])
@@ -449,7 +441,7 @@ def test_an_idle_server_drops_its_old_keys(files: Files) -> None:
         server.resumption = resumption = Resumption(server.ssl_context, Rotation(PERIOD), clock=now)
         now.now = EDGE + 1
         assert resumption.is_due
-        await until(lambda: not resumption.is_due)
+        await until_in_loop(lambda: not resumption.is_due)
 
     asyncio.run(main())
 

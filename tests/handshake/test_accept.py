@@ -19,6 +19,7 @@ import pytest
 import uvloop
 from files import Files
 from handshakes import client
+from patience import until_in_loop
 from wire import hello
 
 from asgi_tls import ServerTLS
@@ -74,13 +75,6 @@ def without_collector() -> Iterator[None]:
         gc.enable()
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    deadline = asyncio.get_running_loop().time() + 10
-    while not condition():
-        assert asyncio.get_running_loop().time() < deadline
-        await asyncio.sleep(0.01)
-
-
 def say(port: int, data: bytes, *, finish: bool = False) -> None:
     """Connect, send, and read to the end unless it is to be left at once."""
     with socket.create_connection(("127.0.0.1", port), timeout=60) as sock, contextlib.suppress(ConnectionError):
@@ -120,9 +114,9 @@ def test_a_failed_handshake_leaves_nothing_for_the_garbage_collector(
                 for code, fail in FAILURES:
                     for _ in range(3):
                         await loop.run_in_executor(None, fail, server.port)
-                    await until(lambda code=code: server.codes[code] == 3)  # type: ignore[misc]
+                    await until_in_loop(lambda code=code: server.codes[code] == 3)  # type: ignore[misc]
                 assert server.made == 3 * len(FAILURES)
-                await until(lambda: not server.protocols)
+                await until_in_loop(lambda: not server.protocols)
 
     with asyncio.Runner(loop_factory=new_loop) as runner:
         runner.run(main())
@@ -163,10 +157,10 @@ def test_a_broken_record_leaves_nothing_for_the_garbage_collector_either(
             with without_collector():
                 for _ in range(3):
                     await asyncio.get_running_loop().run_in_executor(None, break_record, port)
-                await until(lambda: len(reasons) == 3)
+                await until_in_loop(lambda: len(reasons) == 3)
                 # The first is what OpenSSL 3.2 and later say.
                 assert set(reasons) <= {"RECORD_LAYER_FAILURE", "DECRYPTION_FAILED_OR_BAD_RECORD_MAC"}
-                await until(lambda: not streams)
+                await until_in_loop(lambda: not streams)
 
     with asyncio.Runner(loop_factory=new_loop) as runner:
         runner.run(main())
@@ -249,19 +243,19 @@ def test_who_leaves_while_others_shake_hands_gets_no_transport(
                 for sock in busy:
                     stack.enter_context(sock)
                     sock.sendall(hello()[:100])
-                await until(lambda: server.made == len(busy))
+                await until_in_loop(lambda: server.made == len(busy))
                 for data in (b"", hello(), hello()[:100]):
                     for _ in range(20):
                         socket_ = socket.create_connection(("127.0.0.1", server.port))
                         socket_.sendall(data)
                         socket_.close()
-                await until(lambda: server.codes["NO_DATA"] == 20 and server.codes["CONNECTION_CLOSED"] == 40)
+                await until_in_loop(lambda: server.codes["NO_DATA"] == 20 and server.codes["CONNECTION_CLOSED"] == 40)
                 assert server.made == len(busy)
                 # Who stays is served, and who asks in plain HTTP and half closes is answered.
                 await loop.run_in_executor(None, refuse, server.port, client(ca=files.ca_text))
                 request = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
                 await loop.run_in_executor(None, lambda: say(server.port, request, finish=True))
-                await until(lambda: server.codes["session"] == 1 and server.codes["HTTP_REQUEST"] == 1)
+                await until_in_loop(lambda: server.codes["session"] == 1 and server.codes["HTTP_REQUEST"] == 1)
                 assert server.made == len(busy) + 2
 
     with asyncio.Runner(loop_factory=new_loop) as runner:

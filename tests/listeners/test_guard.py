@@ -6,11 +6,10 @@ import logging
 import pickle
 import threading
 import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
-from patience import PATIENCE
+from patience import until
 
 from asgi_tls.errors import ConfigurationError
 from asgi_tls.events import ClientErrorEvent, Event, GuardEvent, SessionEvent, SilentClientEvent
@@ -92,17 +91,10 @@ def test_a_block_ends_and_tells_how_many_it_kept_out() -> None:
     guard(failure(ONE))
     refused = sum(not guard.admits(ONE) for _ in range(10))
     assert refused == 10
-    wait_until(lambda: guard.admits(ONE))
+    until(lambda: guard.admits(ONE))
     assert told[0].action == "blocked"
     assert told[-1].action == "released"
     assert sum(event.connections for event in told) >= refused
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 def test_blocks_that_end_in_another_order_than_they_began() -> None:
@@ -113,7 +105,7 @@ def test_blocks_that_end_in_another_order_than_they_began() -> None:
     for _ in range(2):
         guard(failure(ONE))
         assert not guard.admits(ONE)
-        wait_until(lambda: guard.admits(ONE))
+        until(lambda: guard.admits(ONE))
     assert not guard.admits(OTHER)
 
 
@@ -138,7 +130,7 @@ def test_a_block_does_not_care_what_the_clock_is_set_to(monkeypatch: pytest.Monk
     guard(failure(ONE))
     monkeypatch.setattr(time, "time", clock)  # a day back
     assert not guard.admits(ONE)
-    wait_until(lambda: guard.admits(ONE))
+    until(lambda: guard.admits(ONE))
 
 
 def test_more_addresses_than_are_counted(recwarn: pytest.WarningsRecorder, capfd: pytest.CaptureFixture[str]) -> None:

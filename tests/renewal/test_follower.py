@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from files import Files
+from patience import until
 from renewals import CERT, Site
 
 from asgi_tls import INTERMEDIATE
@@ -62,13 +63,6 @@ def inventory_of(source: CertificateSource) -> Inventory:
     inventory = Inventory(profile=INTERMEDIATE, sources={"default": (source,)})
     inventory.load(time.monotonic())
     return inventory
-
-
-def until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 def test_a_file_that_is_still_written_is_left_alone(files: Files, tmp_path: Path, keeping: Keeping) -> None:

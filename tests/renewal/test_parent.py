@@ -8,25 +8,17 @@ import pickle
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from files import Files
 from handshakes import client
 from memory import handshake
+from patience import until
 from renewals import CERT, Site
 
 from asgi_tls import ServerTLS
 from asgi_tls.errors import EmptyFileError
-
-
-def until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def served_by(tls: ServerTLS) -> bytes | None:

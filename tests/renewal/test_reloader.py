@@ -11,7 +11,6 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from files import Files
 from handshakes import client
 from memory import handshake
-from patience import PATIENCE
+from patience import PATIENCE, until_in_loop
 from pki import DAY, PKI, Pair
 from renewals import Site
 
@@ -53,13 +52,6 @@ class Seen(list[Event]):
             self.append(event)
 
 
-async def until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.01)
-
-
 def served(context: ServerContext, name: str | None = "localhost") -> bytes | None:
     """The certificate that a client gets for a name, None where it is refused."""
     try:
@@ -78,13 +70,13 @@ def test_events_come_in_a_thread_and_a_failure_is_told_once(files: Files, tmp_pa
         good = Path(site.source.certfile).read_bytes()
         Path(site.source.certfile).write_bytes(good[:100])
         context.reload()
-        await until(lambda: len(seen) == 2)
+        await until_in_loop(lambda: len(seen) == 2)
         failed = seen[1]
         assert isinstance(failed, ReloadFailedEvent)
         assert (failed.code, failed.source) == ("certificate-truncated-file", str(site.source))
         # The same failure is reported once, however long it lasts; what comes back is reported as well.
         Path(site.source.certfile).write_bytes(good)
-        await until(lambda: len(seen) == 3)
+        await until_in_loop(lambda: len(seen) == 3)
         assert isinstance(seen[2], CertificateLoadedEvent)
         assert seen.thread is not threading.main_thread()  # a slow listener holds up nobody
 
@@ -99,7 +91,7 @@ def test_a_renewal_that_has_expired_is_refused(files: Files, tmp_path: Path) -> 
         before = served(context)
         site.write(files.pki.expired("localhost"), site.mount)
         context.reload()
-        await until(lambda: len(seen) == 2)
+        await until_in_loop(lambda: len(seen) == 2)
         assert isinstance(seen[1], ReloadFailedEvent)
         assert seen[1].code == ExpiredError.code
         assert served(context) == before
@@ -126,7 +118,7 @@ def test_modes_that_change_while_serving_are_reported(
         caplog.clear()
         for number, path in enumerate((key, password, secret), 1):
             path.chmod(0o644)
-            await until(functools.partial(lambda count: len(caplog.messages) == count, number))
+            await until_in_loop(functools.partial(lambda count: len(caplog.messages) == count, number))
         context.reload()
         await asyncio.sleep(3 * INTERVAL)
         assert handshake(context.ssl_context, visitor, session=first).client.session_reused
@@ -163,7 +155,7 @@ def test_one_bad_source_does_not_hold_up_the_others(files: Files, tmp_path: Path
         Path(one.source.certfile).write_bytes(b"")
         other.write(pair, other.mount)
         context.reload()
-        await until(lambda: served(context, None) == pair.der)
+        await until_in_loop(lambda: served(context, None) == pair.der)
         assert served(context) == before
 
     asyncio.run(main())
@@ -178,7 +170,7 @@ def test_a_pair_that_does_not_cover_its_name_is_refused(files: Files, tmp_path: 
         before = served(context)
         site.write(files.pki.leaf("elsewhere.example"), site.mount)
         context.reload()
-        await until(lambda: len(seen) == 2)
+        await until_in_loop(lambda: len(seen) == 2)
         assert isinstance(seen[1], ReloadFailedEvent)
         assert "is set for 'localhost'" in seen[1].msg
         assert served(context) == before
@@ -203,26 +195,26 @@ def test_pairs_come_and_go_in_a_directory(files: Files, tmp_path: Path) -> None:
             first.der, first.der, flat.der, None,
         ]  # fmt: skip
         second = add("second", "b.example")
-        await until(lambda: served(context, "b.example") == second.der)
+        await until_in_loop(lambda: served(context, "b.example") == second.der)
         default = add("default", "c.example")
-        await until(lambda: served(context, "unknown.example") == default.der)
+        await until_in_loop(lambda: served(context, "unknown.example") == default.der)
         # A bad newcomer is told, and nobody else notices.
         (tmp_path / "third").mkdir()
         (tmp_path / "third" / "fullchain.pem").write_bytes(b"garbage")
-        await until(lambda: isinstance(seen[-1], ReloadFailedEvent))
+        await until_in_loop(lambda: isinstance(seen[-1], ReloadFailedEvent))
         assert "third" in seen[-1].source  # type: ignore[attr-defined]
         assert served(context, "b.example") == second.der
         # Of two for one name, the one that lasts longer.
         newer = files.pki.leaf("a.example", not_after=files.pki.now + 95 * DAY)
         newer.write(tmp_path / "first-0001")
-        await until(lambda: served(context, "a.example") == newer.der)
+        await until_in_loop(lambda: served(context, "a.example") == newer.der)
         for name in ("fullchain.pem", "privkey.pem"):
             (tmp_path / "second" / name).unlink()
-        await until(lambda: served(context, "b.example") == default.der)
+        await until_in_loop(lambda: served(context, "b.example") == default.der)
         # The whole directory away, for a remount for instance: what was there is served on.
         tmp_path.rename(tmp_path.with_name("away"))
         context.reload()
-        await until(lambda: any("no such directory" in getattr(event, "msg", "") for event in seen))
+        await until_in_loop(lambda: any("no such directory" in getattr(event, "msg", "") for event in seen))
         assert served(context, "a.example") == newer.der
         tmp_path.with_name("away").rename(tmp_path)
 
@@ -254,7 +246,7 @@ def test_a_pair_for_an_address_is_served_to_clients_that_name_no_host(files: Fil
         default = files.pki.leaf("default.example")
         default.write(tmp_path / "default")
         context.reload()
-        await until(lambda: len(context.certificates) == 5)
+        await until_in_loop(lambda: len(context.certificates) == 5)
         assert served(context, None) == default.der  # where the address is not known
 
     asyncio.run(main())
@@ -336,7 +328,7 @@ def test_a_client_that_is_not_trusted_any_more_gets_in_neither_anew_nor_by_resum
         pair = site.next_pair()
         site.write(pair, site.mount)
         first = context.certificates
-        await until(lambda: context.certificates is not first)
+        await until_in_loop(lambda: context.certificates is not first)
         for visitor in (good_one, bad_one):
             assert visitor.visit(context) == "resumed"
         before = context.certificates
@@ -344,7 +336,7 @@ def test_a_client_that_is_not_trusted_any_more_gets_in_neither_anew_nor_by_resum
             crls.write_bytes(lists(bad))
         else:
             bundle.write_bytes(staying.root_pem)
-        await until(lambda: context.certificates is not before)
+        await until_in_loop(lambda: context.certificates is not before)
         for visitor in (bad_one, bad_later):
             said = visitor.visit(context)
             assert said not in {"new", "resumed"}
@@ -366,7 +358,7 @@ def test_the_thread_ends_with_the_loop_and_with_the_context(files: Files) -> Non
 
     async def main() -> ServerContext:
         context = ServerTLS(files.ecdsa, reload_interval=INTERVAL, listeners=[]).create_server_context()
-        await until(lambda: any(thread.name == "asgi_tls-reload" for thread in threads()))
+        await until_in_loop(lambda: any(thread.name == "asgi_tls-reload" for thread in threads()))
         return context
 
     before = {*threads()}
@@ -392,7 +384,7 @@ def test_a_certificate_that_expires_is_told_while_it_is_served(files: Files, tmp
     async def main() -> None:
         source = PEMFiles(*pair.write(tmp_path))
         context = ServerTLS(source, reload_interval=INTERVAL, listeners=[seen]).create_server_context()
-        await until(lambda: len(seen) == 2)
+        await until_in_loop(lambda: len(seen) == 2)
         assert isinstance(seen[1], CertificateExpiringEvent)
         assert (seen[1].severity, round(seen[1].days_left)) == ("warning", 10)
         await asyncio.sleep(3 * INTERVAL)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import time
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from cryptography.x509 import ocsp
 from launch import Launch, split
+from patience import until
 from pki import Pair
 from ports import free_port
 from responder import Responder
@@ -34,13 +34,6 @@ RENEWED = [
 ]
 
 
-def eventually(check: Callable[[], bool], server: Server, seconds: float = 30.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not check():
-        assert time.monotonic() < deadline, server.text
-        time.sleep(0.05)
-
-
 def serial_at(server: Server) -> int | None:
     response = stapled_at(server.port)
     return None if response is None else ocsp.load_der_ocsp_response(response).serial_number
@@ -53,7 +46,7 @@ def test_one_fetch_for_all_workers_and_a_warm_start(responder: Responder, tmp_pa
     source = PEMFiles(*pair.write(tmp_path / "pair"))
     responder.before = lambda _: time.sleep(0.5)
     with launch.start(source, {}) as server:
-        eventually(lambda: server.text.count("good: valid until") == launch.workers, server)
+        until(lambda: server.text.count("good: valid until") == launch.workers, server)
         for _ in range(6):
             assert serial_at(server) == pair.certificate.serial_number
         assert responder.requests == [pair.certificate.serial_number]
@@ -74,9 +67,9 @@ def test_a_renewed_certificate_gets_a_response_of_its_own(responder: Responder, 
         return all(serial_at(server) == pair.certificate.serial_number for _ in range(2 * launch.workers))
 
     with launch.start(source, {"reload_interval": "0.5"}) as server:
-        eventually(lambda: is_stapled(first), server)
+        until(lambda: is_stapled(first), server)
         second.write(tmp_path / "pair")
-        eventually(lambda: is_stapled(second), server)
+        until(lambda: is_stapled(second), server)
         assert sorted(responder.requests) == sorted(pair.certificate.serial_number for pair in (first, second))
         assert "Traceback" not in server.text
 
@@ -112,14 +105,14 @@ def test_required_keeps_the_old_pair_until_the_new_one_has_a_response(responder:
         del responder.known[second.certificate.serial_number]  # its answer is an empty page
         responder.answer = lambda _: b""
         second.write(tmp_path / "pair")
-        eventually(lambda: "kept the old certificate" in server.text, server)
+        until(lambda: "kept the old certificate" in server.text, server)
         assert "no good OCSP response is available" in server.text
         assert serial_at(server) == first.certificate.serial_number
         time.sleep(1.5)  # the files are looked at five times in it
         assert responder.requests.count(second.certificate.serial_number) == 1
         responder.known[second.certificate.serial_number] = second.certificate
         responder.answer = responder.good
-        eventually(lambda: serial_at(server) == second.certificate.serial_number, server)
+        until(lambda: serial_at(server) == second.certificate.serial_number, server)
 
 
 def test_a_slow_responder_delays_no_start(responder: Responder, tmp_path: Path) -> None:
@@ -127,7 +120,7 @@ def test_a_slow_responder_delays_no_start(responder: Responder, tmp_path: Path) 
     responder.before = lambda _: time.sleep(60)
     with Launch("uvicorn", "asyncio").start(source, {}) as server:
         assert stapled_at(server.port) is None
-        eventually(lambda: bool(responder.requests), server)
+        until(lambda: bool(responder.requests), server)
         assert stapled_at(server.port) is None
         assert "OCSP response" not in server.text
 
@@ -137,7 +130,7 @@ def test_json_and_metrics_tell_of_it(responder: Responder, tmp_path: Path) -> No
     source = PEMFiles(*responder.leaf().write(tmp_path / "pair"))
     command = Launch("uvicorn", "asyncio").command(source, {"metrics": f"127.0.0.1:{port}"}, "--tls-log-json")
     with serve(command, ready="running on") as server:
-        eventually(lambda: '"tls_stapling"' in server.text, server)
+        until(lambda: '"tls_stapling"' in server.text, server)
         line = next(json.loads(line) for line in server.text.splitlines() if '"tls_stapling"' in line)
         assert (line["status"], line["severity"], line["subject_alt_names"]) == (
             "good", "info", ["localhost", "127.0.0.1"],
@@ -151,5 +144,5 @@ def test_json_and_metrics_tell_of_it(responder: Responder, tmp_path: Path) -> No
             page = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5).read().decode()
             return 'asgi_tls_stapling_total{status="good"} 1.0' in page
 
-        eventually(has_metrics, server)
+        until(has_metrics, server)
         assert 'asgi_tls_staple_next_update_timestamp_seconds{name="localhost"} 1.' in page

@@ -22,7 +22,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 from files import Files
-from patience import PATIENCE
+from patience import PATIENCE, until
 from pki import Pair
 from responder import HOUR, Responder, respond, signer
 from staples import stapled
@@ -73,13 +73,6 @@ def source(pair: Pair) -> PEMData:
 
 def serve(heard: Heard, *pairs: Pair, **how: Any) -> ServerContext:
     return ServerTLS([source(pair) for pair in pairs], listeners=[heard], **how).create_server_context()
-
-
-def eventually(check: Callable[[], bool], seconds: float = 20.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not check():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_a_good_response_is_stapled_in_both_versions(responder: Responder, heard: Heard) -> None:
@@ -217,9 +210,9 @@ def test_what_is_past_its_end_is_not_served_even_if_nobody_refreshes(responder: 
     hanging = threading.Event()
     responder.before = lambda _: hanging.wait(8)
     try:
-        eventually(lambda: len(responder.requests) == 2)
+        until(lambda: len(responder.requests) == 2)
         assert stapled(context.ssl_context) is not None
-        eventually(lambda: stapled(context.ssl_context) is None)
+        until(lambda: stapled(context.ssl_context) is None)
         assert len(heard.events) == 1
     finally:
         hanging.set()
@@ -229,7 +222,7 @@ def test_the_first_client_after_a_start_with_a_warm_cache(responder: Responder, 
     pair = responder.leaf()
     serve(heard, pair)
     heard.wait()
-    eventually(lambda: any(cache.glob("*.der")))
+    until(lambda: any(cache.glob("*.der")))
     responder.stop()
     again = Heard()
     context = serve(again, pair)
@@ -244,7 +237,7 @@ def test_a_damaged_cache_costs_a_fetch(responder: Responder, heard: Heard, cache
     pair = responder.leaf()
     serve(heard, pair)
     heard.wait()
-    eventually(lambda: any(cache.glob("*.der")))
+    until(lambda: any(cache.glob("*.der")))
     for path in cache.glob("*.der"):
         path.write_bytes(damage)
     for path in cache.glob("*.lock"):
@@ -276,7 +269,7 @@ def test_systemds_directory(
     (tmp_path / "app").mkdir()
     serve(heard, responder.leaf())
     heard.wait()
-    eventually(lambda: any((tmp_path / "app" / "ocsp").glob("*.der")))
+    until(lambda: any((tmp_path / "app" / "ocsp").glob("*.der")))
 
 
 def test_off_asks_nobody(responder: Responder, heard: Heard) -> None:
@@ -358,7 +351,7 @@ def test_a_response_of_an_older_date_does_not_take_the_place_of_a_newer(responde
     heard.wait()
     newer = stapled(context.ssl_context)
     responder.life = (-HOUR, HOUR)
-    eventually(lambda: len(responder.requests) == 2)
+    until(lambda: len(responder.requests) == 2)
     time.sleep(0.3)  # nothing is to happen
     assert stapled(context.ssl_context) == newer
     assert len(heard.events) == 1
@@ -371,14 +364,14 @@ def test_an_older_response_on_disk_holds_up_no_refresh(responder: Responder, hea
     responder.life = (-SECOND, 4 * SECOND)
     context = serve(heard, pair)
     heard.wait()
-    eventually(lambda: any(cache.glob("*.der")))
+    until(lambda: any(cache.glob("*.der")))
     (stored,) = cache.glob("*.der")
     responder.life = (-HOUR, HOUR)
     stored.write_bytes(responder.good(pair.certificate.serial_number))
     responder.life = (-SECOND, HOUR)
-    eventually(lambda: len(heard.events) == 2)
+    until(lambda: len(heard.events) == 2)
     assert len(responder.requests) == 2
-    eventually(lambda: stapled(context.ssl_context) == stored.read_bytes())
+    until(lambda: stapled(context.ssl_context) == stored.read_bytes())
 
 
 def test_an_exception_in_the_callback_ends_no_handshake(files: Files, caplog: pytest.LogCaptureFixture) -> None:
@@ -464,9 +457,9 @@ def test_a_responder_that_hangs_does_not_hold_up_the_others(files: Files, respon
         names["quick.example"] = source(quick.leaf("quick.example"))
         started = time.monotonic()
         context = ServerTLS(names, listeners=[heard]).create_server_context()
-        eventually(lambda: stapled(context.ssl_context, server_name="quick.example") is not None)
+        until(lambda: stapled(context.ssl_context, server_name="quick.example") is not None)
         assert time.monotonic() - started < 12  # and not 25
-        eventually(lambda: "unreachable" in {event.status for event in heard.events})
+        until(lambda: "unreachable" in {event.status for event in heard.events})
 
 
 def _threads() -> set[threading.Thread]:

@@ -6,15 +6,14 @@ import json
 import socket
 import ssl
 import threading
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from cryptography import x509
 from launch import Launch
-from patience import PATIENCE
+from patience import PATIENCE, until
 from pebble import NAME, Pebble
 from servers import Server, serve
 
@@ -58,13 +57,6 @@ def served(port: int, host: str = "127.0.0.1") -> x509.Certificate:
         der = secure.getpeercert(binary_form=True)
         assert der is not None
         return x509.load_der_x509_certificate(der)
-
-
-def until(condition: Callable[[], object], server: Server | None = None, *, patience: float = PATIENCE) -> None:
-    deadline = time.monotonic() + patience
-    while not condition():
-        assert time.monotonic() < deadline, server and server.text
-        time.sleep(0.1)
 
 
 def until_issued(port: int, server: Server) -> None:

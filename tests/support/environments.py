@@ -67,7 +67,8 @@ class Environment:
                 raise FailedError((built.stdout + built.stderr)[-2000:])
         if not (self.directory / "pyvenv.cfg").exists():
             self.step(self.python, "-m", "venv", str(self.directory))
-        quiet = ("-m", "pip", "install", "--quiet", "--disable-pip-version-check")
+        # What the tests import is compiled then; the rest takes as long again to compile.
+        quiet = ("-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile")
         self.step(*self.inside(*quiet, *package, *tools))
         self.step(*self.inside(*quiet, "--no-deps", "--force-reinstall", str(ROOT)))
 

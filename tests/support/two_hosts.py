@@ -15,10 +15,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
-from acme_servers import options, served, settings_for, until
+from acme_servers import options, served, settings_for
 from launch import Launch
 from namespace import make_lan, on_lan
-from patience import PATIENCE
+from patience import PATIENCE, until
 from pebble import NAME, Pebble, pebble
 from ports import free_port
 from redis_server import redis

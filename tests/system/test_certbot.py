@@ -5,13 +5,13 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from cryptography import x509
+from patience import until
 from pebble import Pebble, pebble
 from servers import asgi_tls, run, serve
 
@@ -42,13 +42,6 @@ async def app(scope, receive, send):
         await asyncio.sleep(0.01)
     await send({{"type": "http.response.body", "body": b"end %d\\n" % number}})
 """
-
-
-def wait_until(condition: Callable[[], bool], what: Callable[[], str], seconds: float = 10.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, what()
-        time.sleep(0.05)
 
 
 @dataclass
@@ -138,10 +131,10 @@ def test_first_certificate_and_renewal(certbot: Certbot, tmp_path: Path) -> None
             with connect(certbot.ca.tls_port) as other:
                 return serial(other) == second
 
-        wait_until(renewed, lambda: server.text, seconds=2.0)
+        until(renewed, server, patience=2.0)
         assert "SIGHUP: reloading the certificates of 2 workers" in server.text, said + server.text
         before = len(b"".join(received))
-        wait_until(lambda: len(b"".join(received)) > before, lambda: "the stream has stopped")
+        until(lambda: len(b"".join(received)) > before, server)
         stop.touch()
         reader.join(10)
         streaming.close()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from environments import Environment, environments
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.long]
 
 # What the chosen tests need beside the package and the servers.
 TOOLS = ["fastapi", "h2", "httpx<1", "hypothesis", "psutil", "pytest>=8.2", "pytest-xdist>=3.6", "tlslite-ng>=0.8.2"]

@@ -9,7 +9,7 @@ from launch import Launch
 from soak import Pace, Soak
 from traffic import KINDS
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.long]
 
 QUICK = Pace(renewal=0.5, kill=2.5, outage=3.0, outage_lasts=1.5, jump=1.5)
 

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from acme_servers import until
 from cryptography import x509
 from fake_ca import Answer, FakeCA, page, refused, token_of
+from patience import until
 
 from asgi_tls import ACME
 from asgi_tls.certificate.challenges import challenges

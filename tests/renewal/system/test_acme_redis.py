@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from acme_servers import issuer, options, serial_of, settings_for, until, until_issued
+from acme_servers import issuer, options, serial_of, settings_for, until_issued
 from fake_ca import Answer, FakeCA
 from launch import Launch
 from namespace import alone
+from patience import until
 from pebble import NAME, pebble
 from ports import free_ports
 from redis import Redis

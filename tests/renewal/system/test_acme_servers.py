@@ -15,9 +15,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from acme_servers import Traffic, issuer, launched, options, settings_for, stored, until, until_issued
+from acme_servers import Traffic, issuer, launched, options, settings_for, stored, until_issued
 from cryptography import x509
 from launch import Launch
+from patience import until
 from pebble import HMAC, KID, NAME, SHORT, pebble
 from servers import asgi_tls, run, serve
 

@@ -9,6 +9,7 @@ import tempfile
 import time
 import urllib.request
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -185,7 +186,7 @@ def settled(pid: int) -> None:
     """
     deadline, before = time.monotonic() + PATIENCE, -1.0
     while True:
-        states = {(task / "stat").read_text().rpartition(")")[2].split()[0] for task in tasks(pid)}
+        states = {text.rpartition(")")[2].split()[0] for text in of_threads(pid, "stat")}
         now = cpu(pid)
         if states == {"S"} and now == before:
             return
@@ -195,8 +196,11 @@ def settled(pid: int) -> None:
 
 
 def cpu(pid: int) -> float:
-    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks(pid)) / 1e9
+    return sum(int(text.split()[0]) for text in of_threads(pid, "schedstat")) / 1e9
 
 
-def tasks(pid: int) -> list[Path]:
-    return [*Path(f"/proc/{pid}/task").iterdir()]
+def of_threads(pid: int, name: str) -> Iterator[str]:
+    """This file of each thread, but of those that end meanwhile."""
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            yield (task / name).read_text()

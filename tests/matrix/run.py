@@ -44,6 +44,8 @@ KNOWN: tuple[tuple[str, str, str], ...] = (
         "the HTTP/3 client of aioquic 0.9, which hypercorn 0.17 needs, warns, and waits for ever",
     ),
     ("floors", r"test_over_a_websocket", "Starlette 0.40 answers 500 where a WebSocket is refused"),
+    ("floors", r"test_clients_that_do_not_answer_close_notify.*gunicorn", "gunicorn 25.0 waits 30 s for idle clients"),
+    ("floors", r"workers_of_another_user", "this Python is in root's home, and their user cannot import from it"),
     ("free-threaded", r"No module named 'aioquic'|aioquic", "aioquic has no wheel without a GIL"),
     ("static", r"all_that_was_there", "this OpenSSL has no legacy provider, which the test looks for"),
     ("static", r"tests\.stapling\.|libssl cannot be reached", "there is no stapling"),

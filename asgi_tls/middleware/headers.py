@@ -88,6 +88,10 @@ class SecurityHeadersMiddleware:
         """What answers instead of the application, None where nothing does."""
         return None
 
+    def _may_settle(self) -> bool:
+        """Whether further requests to a known host need no look at all."""
+        return True
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: C901 -- each call is 3 %
         app = self.app
         # This is enough for nearly every request: over TLS, with a method of `_undisputed`, to a known host.
@@ -146,7 +150,7 @@ class SecurityHeadersMiddleware:
                 authority = parse_authority(value)
                 if authority is not None and is_loopback(authority.host):
                     return self._without
-                if len(self._elsewhere) < _MOST_HOSTS:
+                if len(self._elsewhere) < _MOST_HOSTS and self._may_settle():
                     self._elsewhere.add((name, value))
         return self._with_hsts
 

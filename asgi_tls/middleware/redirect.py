@@ -112,9 +112,13 @@ class HTTPSRedirectMiddleware:
             raise ConfigurationError(f"exempt is the string {exempt!r}", fix=f"Write exempt=[{exempt!r}].")
         self._exempt = PathTable(dict.fromkeys(exempt, True), False)
         self._challenges = None if webroot is None else ChallengeFiles(webroot)
-        self.serves_challenges = webroot is not None or challenges.answers_http
         self._development = development
         self._logged: set[str] = set()
+
+    @property
+    def serves_challenges(self) -> bool:
+        """Whether requests over TLS may be ACME's. An account may come when the application has been built."""
+        return self._challenges is not None or challenges.answers_http
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         app = self.app

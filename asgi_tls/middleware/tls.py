@@ -69,12 +69,15 @@ class TLSMiddleware(SecurityHeadersMiddleware):
             development=development,
         )
         self._early_data = EarlyDataMiddleware(app, safe_methods=safe_methods)
-        self._undisputed = frozenset() if self._redirect.serves_challenges else self._early_data.safe_methods
+        self._undisputed = self._early_data.safe_methods
         if self.preloads and self._redirect.leaves_host:
             raise ConfigurationError(
                 "HSTS preload is set with a canonical_host, so that http://host redirects to another host at once",
                 fix="The preload list wants the first redirect on the same host: leave canonical_host out.",
             )
+
+    def _may_settle(self) -> bool:
+        return not self._redirect.serves_challenges
 
     def _intercept(self, scope: Scope) -> ASGIApp | None:
         return self._redirect.intercept(scope) or self._early_data.intercept(scope)

@@ -52,7 +52,8 @@ def test_a_challenge_is_served_over_both_schemes_and_for_any_host(webroot: Path,
         TLSMiddleware(hello, hosts=["example.com"], webroot=webroot),
         redirect_app(hosts=["example.com"], webroot=webroot),
     ):
-        reply = call(app, scope)
+        call(app, scope)
+        reply = call(app, scope)  # once more: the host is known by now
         assert (reply.status, reply.body) == (200, CONTENT)
         assert reply["content-type"] == "application/octet-stream"
         assert reply["content-length"] == str(len(CONTENT))
@@ -151,6 +152,10 @@ def test_without_a_webroot_the_application_answers() -> None:
 @pytest.fixture
 def account(tmp_path: Path) -> str:
     """The thumbprint of an account of this server's own."""
+    return own_account(tmp_path)
+
+
+def own_account(tmp_path: Path) -> str:
     key = new_account_key()
     (tmp_path / "account.pem").touch(mode=0o600)
     (tmp_path / "account.pem").write_bytes(key)
@@ -171,6 +176,14 @@ def test_the_servers_own_account_answers_any_token_without_a_webroot(account: st
         for other in ("a.b", "..", "", "%2e", "x" * 600):
             reply = call(app, http_scope(scheme=scheme, path=CHALLENGE_PATH + other, headers=headers))
             assert account.encode() not in reply.body
+
+
+def test_an_application_that_is_older_than_the_account(tmp_path: Path) -> None:
+    """Where the server is started in Python code, it is built first."""
+    app = TLSMiddleware(hello, hosts=["example.com"])
+    account = own_account(tmp_path)
+    for _ in range(2):  # the host is known then
+        assert call(app, http_scope(scheme="https", path=CHALLENGE_PATH + TOKEN)).body == f"{TOKEN}.{account}".encode()
 
 
 def test_a_file_of_the_webroot_comes_before_the_servers_own_account(webroot: Path, account: str) -> None:

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asgi_tls.errors import ConfigurationError
+from asgi_tls.hostnames import parse_authority
 from asgi_tls.middleware import HTTPSRedirectMiddleware, redirect_app
 
 HOSTS = ["example.com", "*.example.org", "2001:db8::1", "192.0.2.1"]
@@ -65,7 +66,18 @@ def host(value: bytes) -> dict[str, Any]:
 )
 def test_the_location_is_the_same_resource_over_https(scope: dict[str, Any], location: str) -> None:
     reply = call(redirecting(), http_scope(**scope))
-    assert (reply.status, reply["location"], reply.body) == (308, location, b"")
+    assert (reply.status, reply.body) == (308, b"")
+    assert ("location", location) in reply.headers  # ASGI wants names in lower case
+
+
+def test_the_application_reads_its_request_as_without_it() -> None:
+    async def echo(_scope: Any, receive: Any, send: Any) -> None:
+        message = await receive()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": message["type"].encode()})
+
+    app = HTTPSRedirectMiddleware(echo, hosts=HOSTS)
+    assert call(app, http_scope(scheme="https", method="POST")).body == b"http.request"
 
 
 @pytest.mark.parametrize(
@@ -330,6 +342,9 @@ def test_in_development_loopback_hosts_are_served(field: bytes, caplog: pytest.L
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
     assert "development=True" in record.getMessage()
+    authority = parse_authority(field)
+    assert authority is not None
+    assert f"plain HTTP requests to {authority.host} are served" in record.getMessage()
     assert "Leave the setting out in production" in record.getMessage()
 
 

@@ -61,7 +61,7 @@ ROOMS: Final = {
     "profile": Room(("profile.py",), ("test_profile.py",)),
     "hostnames": Room(("hostnames.py",), ("test_hostnames.py",)),
     "hsts": Room(("middleware/hsts.py",), ("middleware/test_header_settings.py",)),
-    "redirect": Room(("middleware/redirect.py",), below("middleware", "test_{}.py", "acme redirect")),
+    "redirect": Room(("middleware/redirect.py",), below("middleware", "test_{}.py", "acme header_settings redirect")),
     "tickets": Room(("tickets.py",), ("test_tickets.py",)),
     "stapling": Room(
         below("stapling", "{}.py", "ocsp schedule"),

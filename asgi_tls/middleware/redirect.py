@@ -117,7 +117,7 @@ class HTTPSRedirectMiddleware:
 
     @property
     def serves_challenges(self) -> bool:
-        """Whether requests over TLS may be ACME's. An account may come when the application has been built."""
+        """Whether requests over TLS may be ACME's. The account may come after the application is built."""
         return self._challenges is not None or challenges.answers_http
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

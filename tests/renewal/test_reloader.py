@@ -10,7 +10,6 @@ import os
 import socket
 import ssl
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from files import Files
 from handshakes import client
 from memory import handshake
-from patience import PATIENCE, until_in_loop
+from patience import until, until_in_loop
 from pki import DAY, PKI, Pair
 from renewals import Site
 
@@ -363,10 +362,7 @@ def test_the_thread_ends_with_the_loop_and_with_the_context(files: Files) -> Non
 
     before = {*threads()}
     kept = asyncio.run(main())
-    deadline = time.monotonic() + PATIENCE
-    while {*threads()} - before:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    until(lambda: not ({*threads()} - before))
     assert served(kept) is not None
 
 

@@ -14,7 +14,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from files import Files
 from handshakes import client
 from launch import Launch
-from patience import PATIENCE
+from patience import PATIENCE, until
 from pki import PKI
 from renewals import Site, renamed
 from servers import Server
@@ -51,10 +51,7 @@ class Visitor:
 
 
 def reaches(visitor: Visitor, server: Server, outcome: str) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while visitor.visit(server) != outcome:
-        assert time.monotonic() < deadline, server.text
-        time.sleep(0.05)
+    until(lambda: visitor.visit(server) == outcome, server)
 
 
 VERSIONS = (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3)
@@ -171,9 +168,6 @@ def test_handshakes_that_are_under_way_when_their_ca_is_removed(files: Files, tm
         handshakes = [InFlight(visitor, server) for visitor in (new, known)]
         bundle.write_bytes(files.pki.root_pem)
         os.kill(server.process.pid, signal.SIGHUP)
-        deadline = time.monotonic() + PATIENCE
-        while "client CA bundle" not in server.text:
-            assert time.monotonic() < deadline, server.text
-            time.sleep(0.02)
+        until(lambda: "client CA bundle" in server.text, server)
         for handshake in handshakes:
             handshake.is_refused(server)

@@ -7,14 +7,13 @@ import resource
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from files import Files
 from handshakes import client, connect
 from launch import Launch
-from patience import PATIENCE
+from patience import until
 from renewals import Site, renamed
 from servers import Server, serve
 from wire import events
@@ -69,11 +68,11 @@ def test_whatever_is_opened(files: Files, free: int, task: str) -> None:
 
 
 def _await(server: Server, name: str, count: int) -> list[dict[str, object]]:
-    deadline = time.monotonic() + PATIENCE
-    while len(found := [event for event in events(server) if event["event"] == name]) < count:
-        assert time.monotonic() < deadline, server.text
-        time.sleep(0.02)
-    return found
+    def found() -> list[dict[str, object]]:
+        return [event for event in events(server) if event["event"] == name]
+
+    until(lambda: len(found()) >= count, server)
+    return found()
 
 
 def test_a_reload_without_a_descriptor_says_so_and_the_next_one_succeeds(files: Files, tmp_path: Path) -> None:

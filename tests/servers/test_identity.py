@@ -7,7 +7,6 @@ import hashlib
 import json
 import socket
 import ssl
-import sys
 from _ssl import txt2obj
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from launch import Launch
 from odd_clients import ODD_CLIENTS, odd_client
-from servers import Server, serve
+from servers import Server, asgi_tls, serve
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 from websocket import talk
@@ -204,8 +203,8 @@ def test_both_shapes_of_the_extension_are_read(files: Files) -> None:
 
 def test_a_unix_socket_has_no_address(files: Files, tmp_path: Any) -> None:
     path = tmp_path / "server.sock"
-    command = [sys.executable, "-P", "-m", "asgi_tls", "uvicorn", "facts_app:app", f"--uds={path}", "--tls-log-json",
-               f"--ssl-certfile={files.ecdsa.certfile}", f"--ssl-keyfile={files.ecdsa.keyfile}"]  # fmt: skip
+    pair = [f"--ssl-certfile={files.ecdsa.certfile}", f"--ssl-keyfile={files.ecdsa.keyfile}"]
+    command = asgi_tls("uvicorn", "facts_app:app", f"--uds={path}", "--tls-log-json", *pair)
     with serve(command, ready="Uvicorn running on unix socket") as running, socket.socket(socket.AF_UNIX) as raw:
         raw.settimeout(10)
         raw.connect(str(path))

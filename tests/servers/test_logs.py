@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from files import Files
 from launch import Launch
-from patience import PATIENCE
+from patience import until
 from renewals import Site
 from servers import APP_DIRECTORY, Server, run, serve
 
@@ -48,10 +48,7 @@ format=THEIRS %(levelname)s %(name)s %(message)s
 
 
 def eventually(server: Server, words: str, count: int = 1) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while server.text.count(words) < count:
-        assert time.monotonic() < deadline, server.text
-        time.sleep(0.02)
+    until(lambda: server.text.count(words) >= count, server)
 
 
 def check(server: Server, site: Site, *, style: str) -> None:

@@ -17,7 +17,7 @@ from conversations import DATA, V13, alert, send, talk
 from files import Files
 from handshakes import client, connect
 from launch import Launch
-from patience import PATIENCE
+from patience import PATIENCE, until
 from ports import free_port
 from servers import Server, run
 from wire import events, hello, say
@@ -72,10 +72,7 @@ def test_metrics_of_workers_of_another_user(files: Files) -> None:
     metrics = {"metrics": f"127.0.0.1:{port}"}
     with launch.start(files.ecdsa, metrics, "--user=nobody") as server:
         connect(server.port, client(ca=files.ca_text))
-        deadline = time.monotonic() + PATIENCE
-        while not any(name.startswith("asgi_tls_handshakes_total") for name in scrape(port)):
-            assert time.monotonic() < deadline, server.text
-            time.sleep(0.05)
+        until(lambda: any(name.startswith("asgi_tls_handshakes_total") for name in scrape(port)), server)
     with tempfile.TemporaryDirectory() as directory:
         command = launch.command(files.ecdsa, metrics, "--user=nobody")
         status, text = run(command, env={"PROMETHEUS_MULTIPROC_DIR": directory})

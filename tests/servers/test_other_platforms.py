@@ -12,7 +12,7 @@ import pytest
 from files import Files
 from handshakes import client, connect
 from other_platforms import environment
-from patience import PATIENCE
+from patience import PATIENCE, until
 from servers import Server, asgi_tls, run, serve
 
 PLATFORMS = ["macos", "windows"]
@@ -48,10 +48,7 @@ def test_a_server_serves_answers_failures_and_renews(files: Files, tmp_path: Pat
         with pytest.raises(ssl.SSLError, match="alert protocol version"):
             connect(server.port, client(maximum=ssl.TLSVersion.TLSv1_2))
         second.write(tmp_path / "served")
-        deadline = time.monotonic() + PATIENCE
-        while connect(server.port, client()).certificate != second.der:
-            assert time.monotonic() < deadline, server.text
-            time.sleep(0.05)
+        until(lambda: connect(server.port, client()).certificate == second.der, server)
         failed = _events(server, "tls_client_error")
         assert failed
         if platform == "windows":

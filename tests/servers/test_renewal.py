@@ -16,7 +16,7 @@ import pytest
 from files import Files
 from handshakes import client, connect
 from launch import Launch, split
-from patience import PATIENCE
+from patience import PATIENCE, until
 from pki import Pair
 from renewals import WAYS, Site, renamed, without_events
 from servers import APP_DIRECTORY, Server, serve
@@ -47,10 +47,7 @@ def all_serve(launch: Launch, server: Server, pair: Pair) -> bool:
 
 def wait_until_all_serve(launch: Launch, server: Server, pair: Pair) -> None:
     """With an interval of ten minutes, only a signal or an event of the file system can be the reason."""
-    deadline = time.monotonic() + PATIENCE
-    while not all_serve(launch, server, pair):
-        assert time.monotonic() < deadline, server.text
-        time.sleep(0.02)
+    until(lambda: all_serve(launch, server, pair), server)
 
 
 @pytest.mark.parametrize("launch", split(SERVED, QUICK), ids=str)
@@ -113,10 +110,7 @@ def test_sighup_of_gunicorn_makes_new_workers_that_load_the_new_pair(
         pair = site.next_pair()
         without_events(site, pair)
         os.kill(server.process.pid, signal.SIGHUP)
-        deadline = time.monotonic() + PATIENCE
-        while served(launch, server) != pair.der:
-            assert time.monotonic() < deadline, server.text
-            time.sleep(0.05)
+        until(lambda: served(launch, server) == pair.der, server)
         assert "Hang up" in server.text
 
 
@@ -156,10 +150,7 @@ def test_a_handler_of_the_applications_own_is_called_as_well(
         without_events(site, pair)
         os.kill(server.process.pid, signal.SIGHUP)
         wait_until_all_serve(launch, server, pair)
-        deadline = time.monotonic() + PATIENCE
-        while "the handler of the application" not in server.text:
-            assert time.monotonic() < deadline, server.text
-            time.sleep(0.02)
+        until(lambda: "the handler of the application" in server.text, server)
 
 
 BAD = {
@@ -268,10 +259,7 @@ def test_a_worker_that_is_started_again_beside_bad_files_serves_what_was_good_la
 
 
 def _await(server: Server, text: str, times: int) -> None:
-    deadline = time.monotonic() + 30
-    while server.text.count(text) < times:
-        assert time.monotonic() < deadline, server.text
-        time.sleep(0.05)
+    until(lambda: server.text.count(text) >= times, server)
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can start workers as nobody")

@@ -16,7 +16,7 @@ import pytest
 from files import Files
 from handshakes import client, connect
 from launch import Launch, split
-from patience import PATIENCE
+from patience import PATIENCE, until
 from renewals import Site, without_events
 from returning import Crowd
 from servers import APP_DIRECTORY, Server, run, serve
@@ -67,10 +67,7 @@ def test_workers_share_what_their_parent_made_across_a_renewal_and_sighup(
 def a_worker_that_is_started_again_resumes(server: Server, crowd: Crowd) -> None:
     first, started = crowd.visit(server.port), server.text.count("Application startup complete")
     os.kill(first.visits[0].worker, signal.SIGKILL)
-    deadline = time.monotonic() + PATIENCE
-    while server.text.count("Application startup complete") == started:
-        assert time.monotonic() < deadline, server.text
-        time.sleep(0.05)
+    until(lambda: server.text.count("Application startup complete") != started, server)
     after = crowd.visit(server.port)
     assert after.resumed == 1.0
     assert {visit.worker for visit in after.visits} - {visit.worker for visit in first.visits}
@@ -93,10 +90,7 @@ def test_a_gunicorn_configuration_that_is_read_again(files: Files, tmp_path: Pat
         assert crowd.visit(server.port).resumed == 0
         crowd.all_resume(server)
         os.kill(server.process.pid, signal.SIGHUP)
-        deadline = time.monotonic() + PATIENCE
-        while server.text.count("ASGI server listening") < 4 or "Worker exiting" not in server.text:
-            assert time.monotonic() < deadline, server.text
-            time.sleep(0.05)
+        until(lambda: server.text.count("ASGI server listening") >= 4 and "Worker exiting" in server.text, server)
         assert crowd.visit(server.port).resumed == 1.0
 
 

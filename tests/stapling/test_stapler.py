@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 from files import Files
-from patience import PATIENCE, until
+from patience import until
 from pki import Pair
 from responder import HOUR, Responder, respond, signer
 from staples import stapled
@@ -438,10 +439,7 @@ def test_a_parent_forgets_certificates_that_were_renewed(
         tls.follow()
         for number in range(1, 6):
             responder.leaf().write(tmp_path)
-            deadline = time.monotonic() + PATIENCE
-            while caplog.text.count("renewed; workers that start later get it") < number:
-                assert time.monotonic() < deadline
-                time.sleep(0.01)
+            until(partial(lambda count: caplog.text.count("renewed; workers that start later get it") >= count, number))
     assert entries() - before <= 1
 
 

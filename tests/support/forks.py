@@ -27,8 +27,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TextIO
 
-_COMMAND = [sys.executable, "-P", "-m", "asgi_tls"]
+COMMAND = (sys.executable, "-P", "-m", "asgi_tls")
+"""The command line `asgi-tls` of the Python that runs the tests."""
+
 _READ_BEFORE = ("PYTHON", "LD_", "OPENSSL_")
+# That of the processes that fork, whatever a test sets later.
+_ENVIRONMENT = dict(os.environ)
 # Of each command, what it imports in any case, but nothing that reads the environment or the working directory when it
 # is imported, as prometheus_client and gunicorn.config do.
 _IMPORTED = {
@@ -43,7 +47,7 @@ class Fork:
     """A process, with what the tests use of `subprocess.Popen`. Its output and its errors are one text stream."""
 
     def __init__(
-        self, command: Sequence[str], *, cwd: Path, env: Mapping[str, str], stdin: int, new_session: bool = False
+        self, command: Sequence[str], *, cwd: Path, env: Mapping[str, str], stdin: int, new_session: bool
     ) -> None:
         self.args = [*command]
         self.returncode: int | None = None
@@ -53,7 +57,7 @@ class Fork:
         self._reading = threading.Lock()
         its_input = os.open(os.devnull, os.O_RDONLY) if stdin == subprocess.DEVNULL else os.dup(stdin)
         passed = [its_input, its_output, its_status]
-        arguments = self.args[len(_COMMAND) :]
+        arguments = self.args[len(COMMAND) :]
         request = {"arguments": arguments, "cwd": str(cwd), "env": dict(env), "new_session": new_session}
         try:
             socket.send_fds(_forker(arguments[0])[0], [json.dumps(request).encode()], passed)
@@ -68,11 +72,11 @@ class Fork:
         """Whether a fork is like the process that this command makes."""
         return (
             sys.platform == "linux"
-            and [*command[: len(_COMMAND)]] == _COMMAND
-            and len(command) > len(_COMMAND)
+            and len(command) > len(COMMAND)
+            and (*command[: len(COMMAND)],) == COMMAND
             and all(
-                os.environ.get(name) == env.get(name)
-                for name in {*env, *os.environ} - {"PYTHONUNBUFFERED"}
+                _ENVIRONMENT.get(name) == env.get(name)
+                for name in {*env, *_ENVIRONMENT} - {"PYTHONUNBUFFERED"}
                 if name.startswith(_READ_BEFORE)
             )
         )
@@ -113,7 +117,7 @@ def _forker(command: str) -> tuple[socket.socket, subprocess.Popen[bytes]]:
         end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
     with its:
         line = [sys.executable, "-P", __file__, str(its.fileno()), command]
-        process = subprocess.Popen(line, pass_fds=[its.fileno()])
+        process = subprocess.Popen(line, env=_ENVIRONMENT, pass_fds=[its.fileno()])
     return ours, process
 
 
@@ -154,9 +158,8 @@ def _become(streams: list[int], arguments: list[str], cwd: str, env: dict[str, s
     if new_session:
         os.setsid()
     os.chdir(cwd)
-    vars(multiprocessing.process)["ORIGINAL_DIR"] = (
-        cwd  # what an empty entry of sys.path is in the processes that it spawns
-    )
+    # What an empty entry of sys.path is in the processes that it spawns.
+    vars(multiprocessing.process)["ORIGINAL_DIR"] = cwd
     os.environ.clear()
     os.environ.update(env)
     source, output = streams
@@ -166,7 +169,7 @@ def _become(streams: list[int], arguments: list[str], cwd: str, env: dict[str, s
         os.close(each)
     if "PYTHONUNBUFFERED" in env and isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)
-    sys.orig_argv = [*_COMMAND, *arguments]
+    sys.orig_argv = [*COMMAND, *arguments]
     return arguments
 
 

@@ -8,14 +8,13 @@ import re
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from forks import Fork
+from forks import COMMAND, Fork
 from patience import PATIENCE
 
 APP_DIRECTORY = Path(__file__).parent
@@ -40,7 +39,7 @@ class Server:
 
 def asgi_tls(*arguments: str) -> list[str]:
     """The command line `asgi-tls …` of the Python that runs the tests."""
-    return [sys.executable, "-P", "-m", "asgi_tls", *arguments]
+    return [*COMMAND, *arguments]
 
 
 @contextlib.contextmanager
@@ -76,9 +75,14 @@ def run(command: Sequence[str], *, cwd: Path = APP_DIRECTORY, env: Mapping[str, 
     """Run a command that ends by itself: its exit status and all that it printed."""
     process = _start(command, cwd, env or {}, subprocess.DEVNULL, new_session=False)
     assert process.stdout is not None
+    limit = threading.Timer(PATIENCE, process.send_signal, [signal.SIGKILL])
+    limit.start()
     with process.stdout:
         printed = process.stdout.read()
-    return process.wait(60), printed
+    status = process.wait()
+    limit.cancel()
+    assert status != -signal.SIGKILL, f"{' '.join(command)} did not end:\n{printed}"
+    return status, printed
 
 
 def _start(

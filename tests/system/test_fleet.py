@@ -16,7 +16,7 @@ import pytest
 from files import Files
 from handshakes import client, connect
 from launch import Launch
-from patience import PATIENCE
+from patience import PATIENCE, until
 from ports import free_port
 from redis import Redis
 from redis_server import redis
@@ -62,10 +62,7 @@ def is_blocked(server: Server) -> bool:
 
 
 def wait_for(what: str, server: Server) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while what not in server.text:
-        assert time.monotonic() < deadline, server.text
-        time.sleep(0.05)
+    until(lambda: what in server.text, server)
 
 
 def test_a_fleet(files: Files, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ import pytest
 from files import Files
 from handshakes import client, connect
 from launch import Launch
-from patience import PATIENCE
+from patience import PATIENCE, until
 from ports import free_port
 from renewals import Site, without_events
 from returning import Crowd
@@ -45,11 +45,8 @@ def test_200_clients_come_back_to_4_workers(files: Files, tmp_path: Path, launch
         pair = site.next_pair()
         without_events(site, pair)
         os.kill(server.process.pid, signal.SIGHUP)
-        until = pair.certificate.not_valid_after_utc.strftime("until %Y-%m-%dT%H:%M:%S")
-        deadline = time.monotonic() + PATIENCE
-        while server.text.count(until) < launch.workers:
-            assert time.monotonic() < deadline, server.text
-            time.sleep(0.02)
+        words = pair.certificate.not_valid_after_utc.strftime("until %Y-%m-%dT%H:%M:%S")
+        until(lambda: server.text.count(words) >= launch.workers, server)
         assert connect(server.port, client()).certificate == pair.der
         for version, crowd in crowds.items():
             assert crowd.visit(server.port).resumed >= 0.99, version

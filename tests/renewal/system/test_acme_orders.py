@@ -178,9 +178,8 @@ def test_renewal_information_and_replaces(server: Pebble) -> None:
         assert (info.start, info.explanation) == (start, "https://ca.example/incident")
         before = server.replaced
         more: dict[str, Any] = {"own": key, "account": first.account_url, "replaces": first.certificate_id}
-        for _ in range(
-            5
-        ):  # pebble calls an order valid a moment before it can be replaced, and what it replaces replaced
+        # pebble calls an order valid a moment before it notes whose certificate it is, and what it has replaced.
+        for _ in range(5):
             if server.replaced == before:
                 order(server, solver, **more)
         until(lambda: "marked as replaced" in server.log)

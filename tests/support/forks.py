@@ -30,17 +30,24 @@ from typing import TextIO
 COMMAND = (sys.executable, "-P", "-m", "asgi_tls")
 """The command line `asgi-tls` of the Python that runs the tests."""
 
-_READ_BEFORE = ("PYTHON", "LD_", "OPENSSL_")
+_READ_BEFORE = ("PYTHON", "LD_", "OPENSSL_", "WEB", "FORWARDED_ALLOW_IPS", "PORT", "SENDFILE")
 # That of the processes that fork, whatever a test sets later.
 _ENVIRONMENT = dict(os.environ)
-# Of each command, what it imports in any case, but nothing that reads the environment or the working directory when it
-# is imported, as prometheus_client and gunicorn.config do.
+# Of each command, what it or the applications of the tests import in any case, but nothing that reads the working
+# directory or another part of the environment when it is imported, as prometheus_client does.
 _IMPORTED = {
-    "uvicorn": ("asgi_tls.servers.uvicorn", "uvicorn.main", "uvicorn.protocols.http.auto"),
-    "hypercorn": ("asgi_tls.renewal.sighup", "hypercorn.asyncio", "hypercorn.run"),
-    "gunicorn": ("gunicorn.arbiter",),
+    "uvicorn": (
+        *("asgi_tls.servers.uvicorn", "uvicorn.main", "uvicorn.lifespan.on", "uvicorn.protocols.http.auto"),
+        *("uvicorn.protocols.websockets.auto", "uvloop", "concurrent.futures.thread"),
+    ),
+    "hypercorn": ("asgi_tls.servers.hypercorn", "hypercorn.__main__", "hypercorn.asyncio", "hypercorn.run"),
+    "gunicorn": ("asgi_tls.servers.gunicorn", "gunicorn.app.wsgiapp", "gunicorn.arbiter", "gunicorn.workers.gasgi"),
 }
-_IMPORTED_BY_ALL = ("asgi_tls.cli.serve", "asgi_tls.dev.ca", "starlette.responses", "starlette.routing")
+_IMPORTED_BY_ALL = (
+    *("asgi_tls.cli.serve", "asgi_tls.dev.ca", "asgi_tls.middleware", "asgi_tls.servers.worker"),
+    *("cryptography.hazmat.backends.openssl", "cryptography.hazmat.primitives.kdf.hkdf", "encodings.idna"),
+    *("platformdirs", "starlette.responses", "starlette.routing"),
+)
 
 
 class Fork:
@@ -162,6 +169,8 @@ def _become(streams: list[int], arguments: list[str], cwd: str, env: dict[str, s
     vars(multiprocessing.process)["ORIGINAL_DIR"] = cwd
     os.environ.clear()
     os.environ.update(env)
+    if "gunicorn.config" in sys.modules:  # it has looked for the working directory
+        sys.modules["gunicorn.config"].Chdir.default = sys.modules["gunicorn.util"].getcwd()
     source, output = streams
     for each, place in ((source, 0), (output, 1), (output, 2)):
         os.dup2(each, place)

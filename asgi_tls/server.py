@@ -13,10 +13,11 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, get_args
+from typing import TYPE_CHECKING, Any, Final, TypeGuard, get_args
 
 from asgi_tls.certificate import Certificate, CertificateSource, PEMDirectory
 from asgi_tls.certificate.by_name import Sources, sources_by_name
+from asgi_tls.certificate.loaded import OrderedSource
 from asgi_tls.context.server_context import ClientAuth, ServerContext
 from asgi_tls.errors import ConfigurationError, UnsupportedError
 from asgi_tls.events import Listener, Notice
@@ -24,8 +25,6 @@ from asgi_tls.handshake.accept import can_accept, receive_with
 from asgi_tls.handshake.plain_http import PlainHTTP
 from asgi_tls.listeners.log import log_events, log_notices
 from asgi_tls.profile import INTERMEDIATE, TLSProfile
-from asgi_tls.renewal.acme.source import ACME
-from asgi_tls.renewal.acme.start import keep_alive, prepare
 from asgi_tls.renewal.inventory import NOTHING, Inventory, Offer, Round
 from asgi_tls.renewal.parent import Parent
 from asgi_tls.renewal.reloader import Reloader, loaded_event, notices_of, running_loop
@@ -35,6 +34,8 @@ from asgi_tls.tickets import DEFAULT_ROTATION, MIN_SECRET, Rotation, TicketSecre
 
 if TYPE_CHECKING:
     from hypercorn.config import Config
+
+    from asgi_tls.renewal.acme.source import ACME
 
 logger = logging.getLogger("asgi_tls")
 
@@ -171,7 +172,7 @@ class ServerTLS:
         found: list[Notice] = []
         if parent is None:
             if "_known" not in self.__dict__:
-                found = prepare(self.orders)  # nobody has called `check`
+                found = self._prepare_orders()  # nobody has called `check`
             inventory.load(time.monotonic(), known=self.__dict__.get("_known", NOTHING))
         elif parent.is_this_process:
             inventory.load(time.monotonic(), loaded=parent.good)
@@ -199,6 +200,8 @@ class ServerTLS:
         if watch or (watch is None and loop is not None):
             reloader = Reloader(context, inventory, tell=tell, interval=self.reload_interval, loop=loop)
             if ordered := self.orders:
+                from asgi_tls.renewal.acme.start import keep_alive
+
                 keep_alive(ordered, reloader, tell=tell, loop=loop)
         return context
 
@@ -225,7 +228,14 @@ class ServerTLS:
     @property
     def orders(self) -> tuple[ACME, ...]:
         """The sources whose certificates are ordered by ACME here."""
-        return tuple(one for group in self.sources.values() for one in group if isinstance(one, ACME))
+        return tuple(one for group in self.sources.values() for one in group if _is_ordered(one))
+
+    def _prepare_orders(self) -> list[Notice]:
+        if not (ordered := self.orders):
+            return []
+        from asgi_tls.renewal.acme.start import prepare
+
+        return prepare(ordered)
 
     def _inventory(self, vet: Callable[[Certificate], None] | None = None) -> Inventory:
         return Inventory(
@@ -259,7 +269,7 @@ class ServerTLS:
         if previous is not None and previous._parent is not None:
             known = previous._parent.good
             object.__setattr__(self, "_made_secret", previous.__dict__["_made_secret"])
-        found = prepare(self.orders)
+        found = self._prepare_orders()
         stapler = Stapler(self.stapling)
         inventory = self._inventory(stapler.vet_only)
         inventory.load(time.monotonic(), known=known)
@@ -296,6 +306,10 @@ class ServerTLS:
         """The value of `ssl_context` in a gunicorn.conf.py."""
         factory: Callable[..., ssl.SSLContext] = _adapter("gunicorn", "GunicornContextFactory")(self)
         return factory
+
+
+def _is_ordered(source: CertificateSource) -> TypeGuard[ACME]:
+    return isinstance(source, OrderedSource)
 
 
 def _each(offer: Offer) -> Iterable[Certificate]:

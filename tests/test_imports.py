@@ -14,6 +14,7 @@ from pathlib import Path
 
 import make_diagrams
 import pytest
+from files import Files
 
 import asgi_tls
 
@@ -276,6 +277,21 @@ def test_importing_brings_no_server_and_no_cryptography() -> None:
     found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
     unwanted = {"uvicorn", "hypercorn", "gunicorn", "cryptography", "click", "rich", "secure", "fastapi", "httpx"}
     assert not unwanted & {*found}
+
+
+@pytest.mark.parametrize("server", ["uvicorn", "hypercorn", "gunicorn"])
+def test_who_orders_nothing_imports_no_acme(files: Files, server: str) -> None:
+    environ = {"ASGI_TLS_CERTFILE": str(files.ecdsa.certfile), "ASGI_TLS_KEYFILE": str(files.ecdsa.keyfile)}
+    script = f"""
+import sys
+from asgi_tls.servers import {server}
+from asgi_tls.servers.build import server_tls
+from asgi_tls.servers.given import read
+server_tls(read(environ={environ})).check()
+print(*(name for name in sys.modules if name.startswith("asgi_tls.renewal.acme.")))
+"""
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert found.stdout == "asgi_tls.renewal.acme.ca\n"
 
 
 def test_each_error_has_a_code_of_its_own() -> None:

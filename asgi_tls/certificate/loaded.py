@@ -92,3 +92,7 @@ class CertificateSource(Protocol):
 
     def load(self, purpose: Purpose = "server") -> Certificate:
         """Read, check, return. A client's certificate needs no host name. Raises CertificateError."""
+
+
+class OrderedSource:
+    """A source whose certificate the server itself orders (`ACME`), which is prepared before the server listens."""

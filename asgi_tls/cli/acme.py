@@ -55,18 +55,12 @@ def _with_source(function: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(function)
     def with_source(**parameters: Any) -> None:
-        from asgi_tls.servers.build import ordered
+        from asgi_tls.servers.acme_settings import ordered
 
         given = read(taken(parameters))
         with given.spelled():
             # As with --tls-redirect-port 80: `issue` answers http-01 there.
             source = ordered({"redirect_port": 80, **given.values})
-            if source is None:
-                raise ConfigurationError(
-                    "{acme} is not set: nothing is ordered",
-                    fix="Give the same settings as to the server, such as {acme} example.com.",
-                    settings=("acme",),
-                )
             try:
                 function(source=source, **parameters)
             except OSError as error:

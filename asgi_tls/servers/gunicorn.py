@@ -39,7 +39,6 @@ from asgi_tls.connection import connected
 from asgi_tls.errors import ASGITLSError, ConfigurationError
 from asgi_tls.events import Notice
 from asgi_tls.handshake.ssl_object import TLSObject
-from asgi_tls.renewal.acme.start import hand_over
 from asgi_tls.servers import addresses, plain
 from asgi_tls.servers.build import server_tls
 from asgi_tls.servers.given import Given, read
@@ -89,6 +88,8 @@ class _Factory(ContextMaker):
         self.tls, self._notices = tls, notices
         hand_over_metrics(config.uid, config.gid)
         if tls.orders:
+            from asgi_tls.renewal.acme.start import hand_over
+
             hand_over(tls.orders, config.uid, config.gid)
             self._order_from_the_start(config)
         self.announce(notices)

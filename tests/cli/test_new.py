@@ -13,7 +13,7 @@ from servers import asgi_tls, run
 
 from asgi_tls import KubernetesSecret, PEMFiles
 from asgi_tls.certificate.sources import files_or_secret
-from asgi_tls.servers.build import ordered
+from asgi_tls.servers.acme_settings import ordered
 from asgi_tls.servers.given import read
 
 

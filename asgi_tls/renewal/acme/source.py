@@ -19,6 +19,7 @@ from typing import Any, Final, Protocol, get_args
 from urllib.parse import urlsplit
 
 from asgi_tls.certificate import Certificate, Purpose
+from asgi_tls.certificate.loaded import OrderedSource
 from asgi_tls.certificate.material import Material, read_material
 from asgi_tls.errors import CertificateError, ConfigurationError, MissingFileError
 from asgi_tls.events import Notice
@@ -49,7 +50,7 @@ class DNSProvider(Protocol):
 
 
 @dataclass(frozen=True, init=False)
-class ACME:
+class ACME(OrderedSource):
     """A certificate for these names, ordered by ACME (RFC 8555), and renewed for as long as the server runs.
 
     `names` are host names, wildcards (which need `dns`), or IP addresses. `directory` is "letsencrypt",

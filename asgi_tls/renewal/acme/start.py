@@ -23,8 +23,6 @@ def prepare(sources: Sequence[ACME]) -> list[Notice]:
 
     Raises ConfigurationError, and CertificateError for the file of an external account.
     """
-    if not sources:
-        return []
     check_package()
     for source in sources:
         for ca in source.cas:
@@ -69,7 +67,7 @@ def hand_over(sources: Sequence[ACME], uid: int, gid: int) -> None:
     """Before workers of another user start: an empty storage becomes theirs. Raises ConfigurationError for one with
     contents of somebody else's.
     """
-    if not sources or os.name != "posix" or uid == os.geteuid():
+    if os.name != "posix" or uid == os.geteuid():
         return
     directory = sources[0].storage.local
     inside = [directory, *directory.rglob("*")]

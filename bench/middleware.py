@@ -127,7 +127,8 @@ MIDDLEWARE = Measurement(
         Table(
             "middleware", "Middleware",
             "CPU of a request to an application that answers `{}`, called as a server calls it, without a server. The "
-            "second column is what the middleware adds; its ratio is to a wrapper that passes each message on.",
+            "second column is what the middleware adds; its ratio is to a wrapper that passes each message on. "
+            "[Its parts](internals.md#the-middleware) are measured one by one.",
             {
                 "total": Column("request, µs", 2, factor=1e6, compared=False),
                 "cost": Column("added, µs", 2, factor=1e6, plot="CPU that a middleware adds to a request, µs"),

@@ -205,7 +205,8 @@ TRAFFIC = Measurement(
     (
         Table(
             "handshake", "New connections",
-            "A full TLS 1.3 handshake, a GET of two bytes, and the end of the connection.",
+            "A full TLS 1.3 handshake, a GET of two bytes, and the end of the connection. [What a handshake "
+            "costs](internals.md#a-handshake) explains what asgi_tls adds.",
             _plotted("CPU of a new connection and a GET, µs"), bases=BASES, counted=_COUNTED,
         ),
         Table(

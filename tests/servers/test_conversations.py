@@ -25,7 +25,7 @@ LAUNCHES = [
 @pytest.fixture(scope="module", params=LAUNCHES, ids=str)
 def server(request: pytest.FixtureRequest, files: Files) -> Iterator[Server]:
     launch: Launch = request.param
-    with launch.start(files.ecdsa, {"handshake_timeout": "1.5"}) as running:
+    with launch.start(files.ecdsa, {"handshake_timeout": str(PATIENCE)}) as running:
         yield running
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from cryptography.x509 import ocsp
 from launch import Launch, split
-from patience import until
+from patience import PATIENCE, until
 from pki import Pair
 from ports import free_port
 from responder import Responder
@@ -141,7 +141,7 @@ def test_json_and_metrics_tell_of_it(responder: Responder, tmp_path: Path) -> No
 
         def has_metrics() -> bool:
             nonlocal page
-            page = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5).read().decode()
+            page = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=PATIENCE).read().decode()
             return 'asgi_tls_stapling_total{status="good"} 1.0' in page
 
         until(has_metrics, server)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from patience import PATIENCE
 from wire import records
 
 with warnings.catch_warnings():
@@ -104,10 +105,12 @@ class Conversation:
     talks: bool = False
 
     def hold(self, port: int) -> Outcome:
-        return self.say(port) if self.talks else listen(port, self.say())  # type: ignore[call-arg,arg-type,return-value]
+        if self.talks:
+            return self.say(port)  # type: ignore[call-arg,return-value]
+        return listen(port, self.say(), timeout=0.7 if SILENT in self.wanted else PATIENCE)  # type: ignore[call-arg,arg-type]
 
 
-def listen(port: int, flight: bytes, *, timeout: float = 0.7) -> Outcome:
+def listen(port: int, flight: bytes, *, timeout: float) -> Outcome:
     """Say it, and tell what comes: an alert's number, HELLO, CLOSED or SILENT."""
     data = b""
     with socket.create_connection(("127.0.0.1", port), timeout=timeout) as sock:
@@ -153,7 +156,7 @@ def talk(
     settings = HandshakeSettings()
     settings.minVersion = settings.maxVersion = version
     settings.keyShares = ["x25519"]
-    with socket.create_connection(("127.0.0.1", port), timeout=3) as sock:
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as sock:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         client = Bent(sock)
         client.bend = bend

@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from patience import PATIENCE
 from servers import Server
 
 
@@ -37,7 +38,7 @@ def records(data: bytes) -> list[tuple[int, bytes]]:
     return found
 
 
-def say(port: int, *chunks: bytes, pause: float = 0.0, timeout: float = 8.0, finish: bool = False) -> Said:
+def say(port: int, *chunks: bytes, pause: float = 0.0, timeout: float = PATIENCE, finish: bool = False) -> Said:
     """Send the chunks with pauses between them, and read to the end. `finish` ends our side first."""
     started = time.monotonic()
     with socket.create_connection(("127.0.0.1", port), timeout=timeout) as sock:
@@ -77,7 +78,7 @@ def hello(**how: Any) -> bytes:
 
 
 def events(
-    server: Server, port: int | None = None, *, name: str | None = None, timeout: float = 5.0, count: int = 1
+    server: Server, port: int | None = None, *, name: str | None = None, timeout: float = PATIENCE, count: int = 1
 ) -> list[dict[str, Any]]:
     """The events in the server's JSON log, of one client's port or one name if given; waits until there are `count`."""
     deadline = time.monotonic() + timeout

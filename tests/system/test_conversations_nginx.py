@@ -80,7 +80,7 @@ def nginx(files: Files, directory: Path) -> Iterator[int]:
 
 def test_every_difference_is_explained(files: Files, tmp_path: Path) -> None:
     launch = Launch("uvicorn", "uvloop")
-    with nginx(files, tmp_path) as port, launch.start(files.ecdsa, {"handshake_timeout": "1.5"}) as server:
+    with nginx(files, tmp_path) as port, launch.start(files.ecdsa, {"handshake_timeout": str(PATIENCE)}) as server:
         ours = {each.name: each.hold(server.port) for each in CONVERSATIONS}
         theirs = {each.name: each.hold(port) for each in CONVERSATIONS}
     differ = {name: (ours[name], theirs[name]) for name in ours if ours[name] != theirs[name]}

@@ -99,16 +99,18 @@ def pending() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("pending")
-def test_a_ca_that_asks_for_another_name_is_reported_as_such(files: Files) -> None:
+@pytest.mark.parametrize("alpn", [[PROTOCOL], ["http/1.1"]], ids=str)
+def test_who_asks_for_a_name_that_is_not_served_is_reported_as_such(files: Files, alpn: list[str]) -> None:
+    """A CA that validates a name, and any other client."""
     heard = SimpleQueue[ClientErrorEvent]()
 
     def listen(event: Event) -> None:
         if isinstance(event, ClientErrorEvent):
             heard.put(event)
 
-    server = ServerTLS(files.ecdsa, listeners=[listen]).create_context()
+    server = ServerTLS({"localhost": files.ecdsa}, listeners=[listen]).create_context()
     with pytest.raises(ssl.SSLError, match="(?i)unrecognized.name"):
-        handshake(server, client(alpn=[PROTOCOL]), server_name="other.example.test")
+        handshake(server, client(alpn=alpn), server_name="other.example.test")
     event = heard.get(timeout=PATIENCE)
     assert (event.code, event.sni) == ("UNRECOGNIZED_NAME", "other.example.test")
 

@@ -69,6 +69,32 @@ def test_a_wrong_name_names_the_cause(files: Files) -> None:
         httpx.get(f"https://localhost:{port}/", verify=create_client_context(cafile=files.ca))
 
 
+def test_a_chain_is_verified_to_the_letter(files: Files) -> None:
+    """RFC 5280 section 4.2.1.3: a CA says that its key signs certificates."""
+    loose = files.pki.ca("Loose Root", key_usage=False)
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(*files.pki.leaf("localhost", issuer=loose).write(files.directory / "loose"))
+    ca = files.directory / "loose.pem"
+    ca.write_bytes(loose.cert_pem)
+    usual = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    usual.load_verify_locations(ca)
+    usual.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    handshake(server, usual)
+    with pytest.raises(ssl.SSLCertVerificationError, match="does not include key usage extension"):
+        handshake(server, create_client_context(cafile=ca))
+
+
+def test_any_ca_may_be_the_anchor(files: Files) -> None:
+    ca = files.directory / "intermediate.pem"
+    ca.write_bytes(files.pki.intermediate_pem)
+    handshake(ServerTLS(files.ecdsa).create_context(), create_client_context(cafile=ca))
+
+
+def test_the_flags_of_a_plain_context_are_kept(files: Files) -> None:
+    usual = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).verify_flags
+    assert create_client_context(cafile=files.ca).verify_flags & usual == usual
+
+
 def test_a_server_of_tls_1_2_names_the_cause(files: Files) -> None:
     old = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     old.maximum_version = ssl.TLSVersion.TLSv1_2

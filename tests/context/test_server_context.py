@@ -152,6 +152,14 @@ def test_names(files: Files, asked: str | None, served: str | None, with_default
     assert ends.server.tls_server_name == asked
 
 
+def test_a_name_is_served_beside_an_address(files: Files) -> None:
+    """As those of a directory are."""
+    context = ServerContext(INTERMEDIATE)
+    context.use({"127.0.0.1": [files.ecdsa.load()], "www.example.com": [files.example.load()]})
+    ends = handshake(context.ssl_context, client(), server_name="www.example.com")
+    assert _fingerprint(ends.client) == files.example.load().fingerprint_sha256
+
+
 @pytest.mark.parametrize(
     ("certificates", "says"),
     [

@@ -138,6 +138,7 @@ class PKI:
         issuer: Pair | None = None,
         path_length: int | None = None,
         basic_constraints: bool = True,
+        key_usage: bool = True,
         not_before: datetime | None = None,
         not_after: datetime | None = None,
         signature: str = "sha256",
@@ -148,7 +149,8 @@ class PKI:
         builder = self._builder(subject, private, named, not_before, not_after or self.now + 3650 * DAY)
         if basic_constraints:
             builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=path_length), critical=True)
-            builder = builder.add_extension(_usage(sign_certificates=True), critical=True)
+            if key_usage:
+                builder = builder.add_extension(_usage(sign_certificates=True), critical=True)
         certificate = _sign(builder, private if named is None else named.key)
         if signature != "sha256":
             certificate = _sign_again(certificate, issuer, private if issuer is None else issuer.key, signature)

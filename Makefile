@@ -6,11 +6,12 @@ SECONDS ?= 300
 MINUTES ?= 10
 TENTHS ?= 10
 BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 SOURCES := $(shell find asgi_tls demo_app -type f ! -name '*.pyc') pyproject.toml README.md
 
 .PHONY: demo help test test-system test-again system-packages check dist docs fuzz soak mutants matrix bench clean
 
-demo: $(VENV)/installed  ## serve the demo application on https://localhost:8443
+demo: $(VENV)/$(if $(wildcard $(VENV)/installed),installed,demo-installed)  ## serve the demo application on https://localhost:8443
 	@echo "Serving https://localhost:8443 (Ctrl+C stops it). Try it with:"
 	@echo "    curl --cacert \"\$$($(BIN)/asgi-tls ca path)\" https://localhost:8443/tls"
 	@$(BIN)/asgi-tls uvicorn app:app --app-dir demo_app/live --port 8443
@@ -60,14 +61,14 @@ site-serve: $(VENV)/site-installed  ## serve it on http://localhost:8000, and bu
 	$(BIN)/mkdocs serve --strict --dev-addr localhost:8000
 
 fuzz: $(VENV)/installed  ## fuzz what parses bytes from outside, for SECONDS=300
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check atheris
+	$(PIP) atheris
 	$(BIN)/python tests/fuzz/run.py --seconds $(SECONDS)
 
 soak: $(VENV)/installed system-packages  ## serve under all kinds of traffic while everything around the servers fails, for MINUTES=10
 	$(BIN)/python tests/soak/run.py --minutes $(MINUTES)
 
 mutants: $(VENV)/installed  ## change the package in one place at a time, and see whether a test notices; ROOMS="profile hsts" for some, TENTHS=2 for a sample
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check "mutmut>=3.8,<4"
+	$(PIP) "mutmut>=3.8,<4"
 	$(BIN)/python tests/mutants/run.py --tenths $(TENTHS) $(ROOMS)
 
 matrix: $(VENV)/installed  ## run the quick tests under every Python that this machine can have
@@ -76,16 +77,25 @@ matrix: $(VENV)/installed  ## run the quick tests under every Python that this m
 bench: $(VENV)/installed system-packages  ## measure, side by side with other servers, and write docs/benchmarks.md; SHORT=1, COUNT=1, NAMES=traffic
 	$(BIN)/python -m bench $(if $(SHORT),--short) $(if $(COUNT),--count) $(NAMES)
 
+define install
+test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+$(PIP) $(1)
+endef
+
 # The tests run against the installed wheel, as users get it, so a changed source installs it again.
 $(VENV)/installed: $(SOURCES)
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check ".[dev]"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall .
+	$(call install,".[dev]")
+	$(PIP) --no-deps --force-reinstall .
+	touch $@
+
+# What the demo needs: a tenth of what the tests need.
+$(VENV)/demo-installed: $(SOURCES)
+	$(call install,".[uvicorn,stapling]" "fastapi>=0.115.3")
+	$(PIP) --no-deps --force-reinstall .
 	touch $@
 
 $(VENV)/site-installed: pyproject.toml
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check ".[site]"
+	$(call install,".[site]")
 	touch $@
 
 system-packages:

@@ -106,6 +106,8 @@ class _Hook:
         if reception is None:
             server: asyncio.AbstractServer = await self._original(protocol_factory, *where, ssl=ssl, **options)
             return server
+        if reception.before_listening is not None:
+            reception.before_listening()
         accepting = AcceptingServer(
             asyncio.get_running_loop(),
             await self._sockets(where, options),

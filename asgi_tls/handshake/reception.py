@@ -16,7 +16,8 @@ from asgi_tls.listeners.dispatch import Dispatcher
 class Reception:
     """`dispatcher` hands events to the listeners. `timeout` is in seconds, from the connection to the handshake's end.
     `covers` says whether a host of a plain HTTP request has a certificate, and so may be redirected to.
-    `graceful_timeout` is how long, in seconds, connections may take to end when the server stops.
+    `graceful_timeout` is how long, in seconds, connections may take to end when the server stops. `before_listening` is
+    called in the event loop, and ends the process where it cannot serve.
     """
 
     dispatcher: Dispatcher
@@ -24,6 +25,7 @@ class Reception:
     timeout: float
     plain_http: PlainHTTP
     graceful_timeout: float | None = None
+    before_listening: Callable[[], None] | None = None
 
     @property
     def admits(self) -> Callable[[str], bool] | None:

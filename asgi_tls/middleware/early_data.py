@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from asgi_tls.errors import ConfigurationError
 from asgi_tls.middleware.answer import Answer
+from asgi_tls.middleware.unmade import remembered
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -29,6 +30,7 @@ class EarlyDataMiddleware:
     Raises ConfigurationError when a setting is wrong.
     """
 
+    @remembered
     def __init__(self, app: ASGIApp, *, safe_methods: Iterable[str] = SAFE_METHODS) -> None:
         self.app = app
         if isinstance(safe_methods, str):

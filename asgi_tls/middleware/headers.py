@@ -15,6 +15,7 @@ from asgi_tls.middleware.fields import CSP_NAMES, HSTS_NAME, Fields, defaults, e
 from asgi_tls.middleware.hsts import HSTS
 from asgi_tls.middleware.merge import Merger, Pair
 from asgi_tls.middleware.paths import PathTable
+from asgi_tls.middleware.unmade import remembered
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping
@@ -53,6 +54,7 @@ class SecurityHeadersMiddleware:
     Raises ConfigurationError for every setting that would not work as written.
     """
 
+    @remembered
     def __init__(
         self,
         app: ASGIApp,

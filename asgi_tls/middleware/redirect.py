@@ -14,6 +14,7 @@ from asgi_tls.middleware.forwarded import loop_of
 from asgi_tls.middleware.hosts import AllowedHosts
 from asgi_tls.middleware.location import Target, request_target
 from asgi_tls.middleware.paths import PathTable
+from asgi_tls.middleware.unmade import remembered
 
 if TYPE_CHECKING:
     import os
@@ -81,6 +82,7 @@ class HTTPSRedirectMiddleware:
         "development, set development=True, or use https."
     )
 
+    @remembered
     def __init__(
         self,
         app: ASGIApp,

@@ -8,6 +8,7 @@ from asgi_tls.errors import ConfigurationError
 from asgi_tls.middleware.early_data import SAFE_METHODS, EarlyDataMiddleware
 from asgi_tls.middleware.headers import DEFAULT_HSTS, SecurityHeadersMiddleware
 from asgi_tls.middleware.redirect import HTTPSRedirectMiddleware
+from asgi_tls.middleware.unmade import remembered
 
 if TYPE_CHECKING:
     import os
@@ -34,6 +35,7 @@ class TLSMiddleware(SecurityHeadersMiddleware):
     Raises ConfigurationError when a setting is wrong, or when two of them contradict each other.
     """
 
+    @remembered
     def __init__(
         self,
         app: ASGIApp,

@@ -54,14 +54,14 @@ def follow(server_logger: str | None) -> None:
         _ours.setLevel(logging.INFO)
 
 
-def stop(error: Exception, server_logger: str) -> NoReturn:
-    """Log why TLS cannot start, and exit with the status that keeps a parent from starting this worker again.
+def stop(error: Exception, server_logger: str, what: str = "TLS") -> NoReturn:
+    """Log why this cannot start, and exit with the status that keeps a parent from starting this worker again.
 
     What is not an error of ours is logged with its traceback.
     """
     logger = logging.getLogger(server_logger)
     if isinstance(error, ASGITLSError):
-        logger.error("TLS cannot start: %s %s", error, error.more)
+        logger.error("%s cannot start: %s %s", what, error, error.more)
     else:
-        logger.error("TLS cannot start: %s: %s", type(error).__name__, error, exc_info=error)
+        logger.error("%s cannot start: %s: %s", what, type(error).__name__, error, exc_info=error)
     sys.exit(STARTUP_FAILURE)

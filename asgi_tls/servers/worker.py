@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -52,5 +53,13 @@ class ContextMaker:
             stop(error, self.server_logger)
         self.announce(made.notes)
         if (reception := made.ssl_context.tls_reception) is not None:
-            made.ssl_context.tls_reception = replace(reception, graceful_timeout=graceful_timeout)
+            made.ssl_context.tls_reception = replace(
+                reception, graceful_timeout=graceful_timeout, before_listening=self._check_application
+            )
         return made
+
+    def _check_application(self) -> None:
+        unmade: Any = sys.modules.get("asgi_tls.middleware.unmade")  # imported by an application that uses it
+        if unmade is not None and (failed := unmade.failure()) is not None:
+            name, error = failed
+            stop(error, self.server_logger, what=name)

@@ -77,25 +77,23 @@ matrix: $(VENV)/installed  ## run the quick tests under every Python that this m
 bench: $(VENV)/installed system-packages  ## measure, side by side with other servers, and write docs/benchmarks.md; SHORT=1, COUNT=1, NAMES=traffic
 	$(BIN)/python -m bench $(if $(SHORT),--short) $(if $(COUNT),--count) $(NAMES)
 
-define install
-test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-$(PIP) $(1)
-endef
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
 
 # The tests run against the installed wheel, as users get it, so a changed source installs it again.
-$(VENV)/installed: $(SOURCES)
-	$(call install,".[dev]")
+$(VENV)/installed: $(SOURCES) | $(BIN)/python
+	$(PIP) ".[dev]"
 	$(PIP) --no-deps --force-reinstall .
 	touch $@
 
-# What the demo needs: a tenth of what the tests need.
-$(VENV)/demo-installed: $(SOURCES)
-	$(call install,".[uvicorn,stapling]" "fastapi>=0.115.3")
+# What the demo needs: a small part of what the tests need.
+$(VENV)/demo-installed: $(SOURCES) | $(BIN)/python
+	$(PIP) ".[uvicorn,stapling]" "fastapi>=0.115.3"
 	$(PIP) --no-deps --force-reinstall .
 	touch $@
 
-$(VENV)/site-installed: pyproject.toml
-	$(call install,".[site]")
+$(VENV)/site-installed: pyproject.toml | $(BIN)/python
+	$(PIP) ".[site]"
 	touch $@
 
 system-packages:

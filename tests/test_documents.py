@@ -10,11 +10,14 @@ import subprocess
 import sys
 import tomllib
 import warnings
+from importlib.metadata import PackageNotFoundError, packages_distributions, requires
 from pathlib import Path
 from typing import Any
 
 import pytest
 from documents import PAGES, REPOSITORY, Block, blocks, commands, name_of, outside_of_fences
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 LANGUAGES = {"console", "python", "text", "json", "yaml", "html", "ini", "nginx", "mermaid", "toml", "dockerfile"}
 FORGE = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["urls"]["Homepage"] + "/blob/main/"
@@ -174,15 +177,64 @@ def test_the_files_that_the_architecture_names_are_there(page: str) -> None:
     assert not missing
 
 
-def test_the_workflow_for_a_forge_runs_what_the_readme_says_on_each_system() -> None:
+def jobs() -> dict[str, Any]:
     import yaml
 
-    workflow = yaml.safe_load((REPOSITORY / ".github/workflows/ci.yml").read_text(encoding="utf-8"))
-    jobs = workflow["jobs"]
-    assert {job["runs-on"].partition("-")[0] for job in jobs.values()} == {"ubuntu", "macos", "windows"}
-    commands = {step["run"] for job in jobs.values() for step in job["steps"] if "run" in step}
+    found: dict[str, Any] = yaml.safe_load((REPOSITORY / ".github/workflows/ci.yml").read_text(encoding="utf-8"))
+    return dict(found["jobs"])
+
+
+def test_the_workflow_for_a_forge_runs_what_the_readme_says_on_each_system() -> None:
+    assert {job["runs-on"].partition("-")[0] for job in jobs().values()} == {"ubuntu", "macos", "windows"}
+    commands = {step["run"] for job in jobs().values() for step in job["steps"] if "run" in step}
     assert {"make check", "make test", "make test-system"} <= commands
     floor = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["requires-python"].strip(">=")
-    assert jobs["linux"]["strategy"]["matrix"]["python"][0] == floor
-    named = {word for each in commands for word in each.split() if word.startswith("tests/")}
-    assert all((REPOSITORY / word).exists() for word in named)
+    assert jobs()["linux"]["strategy"]["matrix"]["python"][0] == floor
+
+
+def test_the_windows_job_installs_what_its_tests_import() -> None:
+    lines = [step["run"].replace('"', "").split() for step in jobs()["windows"]["steps"] if "run" in step]
+    (packages,) = (line[4:] for line in lines if line[1:4] == ["-m", "pip", "install"])
+    (tests,) = (line for line in lines if line[1:3] == ["-m", "pytest"])
+    paths = [REPOSITORY / word for word in tests if word.startswith("tests/")]
+    assert all(path.exists() for path in paths)
+    assert "--ignore-glob=*/system" in tests
+    files = [REPOSITORY / "tests/conftest.py", *(path for path in paths if path.is_file())]
+    files += [file for path in paths for file in path.rglob("*.py") if file.parent.name != "system"]
+    installed: set[str] = set()
+    for each in packages:
+        install(Requirement(each.replace(".[", "asgi-tls[")), installed)
+    providers = packages_distributions()
+    imported = sorted(imported_by(files) - sys.stdlib_module_names)
+    assert [
+        name for name in imported if not installed & {canonicalize_name(each) for each in providers.get(name, [])}
+    ] == []
+
+
+def install(wanted: Requirement, installed: set[str]) -> None:
+    """What pip would install with it on Windows, by the metadata of what is installed here."""
+    windows = {"sys_platform": "win32", "platform_system": "Windows", "os_name": "nt"}
+    installed.add(canonicalize_name(wanted.name))
+    try:
+        needed = requires(wanted.name) or []
+    except PackageNotFoundError:  # for Windows only
+        return
+    for each in map(Requirement, needed):
+        if not each.marker or any(each.marker.evaluate({**windows, "extra": it}) for it in (wanted.extras or {""})):
+            install(each, installed)
+
+
+def imported_by(files: list[Path]) -> set[str]:
+    """The packages that test files import, through the modules of tests/support as well."""
+    found: set[str] = set()
+    for file in files:
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            names = [each.name for each in node.names] if isinstance(node, ast.Import) else []
+            names += [str(node.module)] if isinstance(node, ast.ImportFrom) else []
+            for name in {each.partition(".")[0] for each in names}:
+                support = REPOSITORY / f"tests/support/{name}.py"
+                if not support.exists():
+                    found.add(name)
+                elif support not in files:
+                    files.append(support)
+    return found

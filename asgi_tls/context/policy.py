@@ -13,7 +13,7 @@ from asgi_tls import _openssl
 from asgi_tls.context.proof import Deviation
 from asgi_tls.errors import UnsupportedError
 from asgi_tls.events import Notice
-from asgi_tls.profile import INTERMEDIATE, TLSProfile, Version, cipher_string, groups_in_use
+from asgi_tls.profile import INTERMEDIATE, TLS13_GROUPS, TLSProfile, Version, cipher_string, groups_in_use
 
 _VERSION: Final[dict[Version, ssl.TLSVersion]] = {
     "TLSv1.2": ssl.TLSVersion.TLSv1_2,
@@ -93,8 +93,12 @@ def usable_groups(profile: TLSProfile) -> tuple[tuple[str, ...], list[Notice]]:
         )
     if not missing:
         return usable, []
-    lacking = f"{ssl.OPENSSL_VERSION} lacks the groups {', '.join(missing)} of profile {profile.name}"
-    return usable, [Notice("missing-groups", f"{lacking}, which are left out. OpenSSL 3.5 has all of them.")]
+    openssl = " ".join(ssl.OPENSSL_VERSION.split()[:2])
+    plural, them = ("s", "them") if len(missing) > 1 else ("", "it")
+    kind = "post-quantum key exchange" if TLS13_GROUPS.issuperset(missing) else "key exchange"
+    lacking = f"{openssl} cannot do the {kind}{plural} {', '.join(missing)} of profile {profile.name}"
+    notice = f"{lacking}. Connections work without {them}; OpenSSL 3.5 has {them}."
+    return usable, [Notice("missing-groups", notice)]
 
 
 def enforce(

@@ -35,7 +35,7 @@ _MESSAGES: Final = (
     r"Redis answers again: failed handshakes are counted for all servers",
 )
 _OURS: Final = (
-    r"OpenSSL .* lacks the groups ",
+    r"OpenSSL .* cannot do the .*key exchanges? ",
     r"SIGHUP: reloading the certificates of \d workers; to change settings, restart the server",
     r"privkey\.pem renewed; workers that start later get it",
 )

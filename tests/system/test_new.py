@@ -164,6 +164,9 @@ def test_the_unit_is_one_that_systemd_takes_and_its_command_serves(
     status, said = run(["systemd-analyze", "security", "--offline=true", "--no-pager", "--threshold=20", str(unit)])
     assert status == 0, said
     settings = dict(re.findall(r"^(\w+)=(.*)$", unit.read_text(), re.MULTILINE))
+    # A start that fails is tried again, whatever its status: uvicorn has 3 for an application that is not ready, too.
+    assert (settings["Restart"], settings["StartLimitIntervalSec"]) == ("on-failure", "0")
+    assert "RestartPreventExitStatus" not in settings
     # What it takes for granted is made by the steps at its top, and what it writes has a place.
     assert f"groupadd --system --force {settings['SupplementaryGroups']}\n" in text
     assert f"python3 -m venv {settings['ExecStart'].partition('/bin/')[0]} " in unit.read_text()

@@ -18,7 +18,9 @@ Made of the help texts by `make docs`. `asgi-tls COMMAND --help` prints the same
 [settings](settings.md) are on their own page: they have the same names in the environment and in a file.
 
 Exit statuses of the servers: 3, if they do not start because the TLS configuration is not what you asked for; otherwise
-those of uvicorn, hypercorn and gunicorn.
+those of uvicorn, hypercorn and gunicorn. These use 3 as well: uvicorn, if the application's lifespan fails, its module
+is missing or the port is taken; gunicorn, if the lifespan fails. So 3 alone does not say that TLS is the reason:
+read the message.
 
 ## Shell completion
 

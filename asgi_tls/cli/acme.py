@@ -154,7 +154,11 @@ def issue(source: ACME, force: bool) -> None:
 @click.confirmation_option(prompt="Clients will refuse the certificate. Revoke it?")
 @_with_source
 def revoke(source: ACME, reason: str) -> None:
-    """Revoke the certificate. A running server orders another one at once, with a new key."""
+    """Revoke the certificate. A running server orders another one at once, with a new key.
+
+    The exit status is 3 if there is no certificate, and 1 if it is revoked while another process orders: then nothing
+    orders the next one by itself.
+    """
     from asgi_tls.renewal.acme.start import check_package
 
     check_package()

@@ -32,7 +32,8 @@ def ocsp() -> None:
 def status(certificate: Path, issuer: Path | None, url: str | None, as_json: bool) -> None:
     """Fetch a response for CERT, a PEM file with the certificate and its issuer, and verify it.
 
-    The cache is not used. The exit status is 0 if the response is good, otherwise 1.
+    The cache is not used. The exit status is 0 if the response is good; 1 if it is not, or there is none; 3 if nobody
+    can be asked: a file or the issuer is missing, or the certificate names no responder.
     """
     address, answer = _ask(certificate, issuer, url)
     if as_json:

@@ -79,7 +79,7 @@ def _uvicorn_command() -> click.Command:
         context_settings={**theirs.context_settings, "help_option_names": sorted(_HELP)},
         params=[*options(), *theirs.params],
         callback=serve,
-        help="Serve APP with uvicorn, over TLS. Every option of uvicorn works.",
+        help="Serve APP with uvicorn, over TLS. Its options work, except for its TLS policy, such as --ssl-ciphers.",
     )
 
 
@@ -145,7 +145,7 @@ def _passing_on(server: str, serve: Callable[[Sequence[str], dict[str, Any]], An
             click.Argument(["arguments"], nargs=-1, type=click.UNPROCESSED, metavar="APP [OPTION]..."),
         ],
         callback=run,
-        help=f"Serve APP with {server}, over TLS. Every option of {server} works.",
+        help=f"Serve APP with {server}, over TLS. Its options work, except for its TLS policy, such as --ciphers.",
     )
 
 

@@ -45,18 +45,7 @@ CALL = 'curl --cacert "$(.venv/bin/asgi-tls ca path)" https://localhost:8443/tls
 ELSEWHERE: dict[tuple[str, str], tuple[str, str]] = {
     ("README.md", "make demo"): (INSTALLS, "tests/test_demo.py::test_make_demo_serves_it"),
     ("README.md", CALL): (INSTALLS, NEW),
-    **{
-        (page, f"make {target}"): (CI, ".ci/run")
-        for page in ("README.md", "CONTRIBUTING.md")
-        for target in ("test", "test-system", "check")
-    },
-    ("README.md", "make docs"): (
-        "it writes into the tree", "tests/test_documents.py::test_the_reference_is_that_of_the_sources",
-    ),
-    ("README.md", "make site"): ("the test builds it into a directory of its own", "tests/system/test_site.py::site"),
-    ("README.md", "make bench"): (
-        "it takes many minutes", "tests/test_benchmarks.py::test_a_short_measurement_of_servers_and_a_proxy"
-    ),
+    **{("CONTRIBUTING.md", f"make {target}"): (CI, ".ci/run") for target in ("test", "test-system", "check")},
     **{
         (f"demo_app/{example}/README.md", command): (INSTALLS, NEW)
         for example in ("live", "starter")
@@ -240,7 +229,8 @@ def machine(directory: Path, *, empty: bool = False, programs: Path = Path(sys.e
         client.write(work, certfile="client.pem", keyfile="client-key.pem")
         for name in ("fullchain.pem", "privkey.pem", "clients.pem"):
             shutil.copy(files / name, work)
-        (work / "app.py").write_text(APP, encoding="utf-8")
+        application = dict(step for step in steps(FROM_NOTHING) if isinstance(step, tuple))["app.py"]
+        (work / "app.py").write_text(application, encoding="utf-8")
         inherited |= {"CURL_CA_BUNDLE": str(files / "ca.pem"), "SSL_CERT_FILE": str(files / "ca.pem")}
     environment = inherited | {
         "PATH": f"{programs}:{os.environ['PATH']}:/usr/sbin",
@@ -272,35 +262,6 @@ def machine(directory: Path, *, empty: bool = False, programs: Path = Path(sys.e
         process.stdout.close()
 
 
-APP = """
-from fastapi import FastAPI, Request
-from asgi_tls import tls_connection
-
-app = FastAPI()
-
-
-@app.get("/")
-def hello():
-    return {"hello": "world"}
-
-
-@app.get("/tls")
-def tls(request: Request):
-    connection = tls_connection(request.scope)
-    return connection and {"protocol": connection.protocol, "group": connection.group}
-
-
-@app.get("/healthz")
-def healthz():
-    return {"status": "ok"}
-
-
-def wsgi(environ, start_response):
-    start_response("200 OK", [("Content-Type", "text/plain")])
-    return [b"hello"]
-"""
-
-
 def steps(page: Path) -> list[Command | tuple[str, str]]:
     """The page's commands in their order, and its files: name and text."""
     found: list[Command | tuple[str, str]] = []
@@ -312,7 +273,7 @@ def steps(page: Path) -> list[Command | tuple[str, str]]:
     return found
 
 
-# This one makes the files that it uses.
+# This one makes the files that it uses. Its application is that of the other pages.
 FROM_NOTHING = REPOSITORY / "docs/quickstart.md"
 WITH_COMMANDS = [
     page for page in PAGES if page != FROM_NOTHING and any(isinstance(step, Command) for step in steps(page))

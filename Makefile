@@ -9,7 +9,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 SOURCES := $(shell find asgi_tls demo_app -type f ! -name '*.pyc') pyproject.toml README.md
 
-.PHONY: demo help test test-system test-again system-packages check dist docs fuzz soak mutants matrix bench clean
+.PHONY: demo help test test-system test-again system-packages check dist docs diagrams site site-serve fuzz soak mutants \
+	matrix bench clean
 
 demo: $(VENV)/$(if $(wildcard $(VENV)/installed),installed,demo-installed)  ## serve the demo application on https://localhost:8443
 	@echo "Serving https://localhost:8443 (Ctrl+C stops it). Try it with:"
@@ -100,4 +101,4 @@ system-packages:
 	@tests/system/install-packages
 
 clean:  ## remove the environment and everything generated
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .fuzz .mutants

@@ -132,8 +132,6 @@ def test_links_lead_somewhere(page: Path) -> None:
             continue
         path, _, anchor = target.partition("#")
         place = (page.parent / path).resolve() if path else page
-        if not place.exists() and "demo_app" in page.parts:  # `asgi-tls new` copies both into one place
-            place = REPOSITORY / "demo_app/common" / path
         assert place.exists(), target
         if anchor:
             headings = re.findall(r"^#+ (.*)$", place.read_text(encoding="utf-8"), re.MULTILINE)

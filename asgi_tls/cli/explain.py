@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
+import functools
 import json
+import re
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 import click
@@ -15,6 +18,7 @@ import click
 from asgi_tls.explain import CATALOGUE, MAX_TEXT, Match, Trouble, explain, near
 
 _WIDEST: Final = 100
+_WORD: Final = re.compile(r"[a-z0-9-]+")
 
 
 # Pasted text may hold words that look like options.
@@ -26,8 +30,8 @@ def explain_command(text: tuple[str, ...], show_list: bool, as_json: bool) -> No
     """Explain a TLS error: its causes and what to do.
 
     TEXT is a code or pasted text: a message, a traceback, a log. Without TEXT, or with -, it is read from standard
-    input. Known are the codes of asgi-tls, OpenSSL, curl, Node and browsers. The exit status is 1 when the text
-    contains no known error.
+    input. Known are the codes of asgi-tls (errors, start-up warnings, events, findings of `asgi-tls check`), OpenSSL,
+    curl, Node and browsers. The exit status is 1 when the text contains no known error.
     """
     if show_list:
         _show_list(as_json=as_json)
@@ -35,8 +39,8 @@ def explain_command(text: tuple[str, ...], show_list: bool, as_json: bool) -> No
     whole = _read() if text in {(), ("-",)} else " ".join(text)
     if len(whole) > MAX_TEXT:
         click.echo(f"The text is long: only its last {MAX_TEXT} characters are searched.", err=True)
-    matches = explain(whole)
-    alike = () if matches else near(whole)
+    matches = explain(whole) or _found(whole)
+    alike = () if matches else (*difflib.get_close_matches(whole.strip().lower(), _findings(), 2, 0.8), *near(whole))
     if as_json:
         found = [{**dataclasses.asdict(match.trouble), "matched": match.clues} for match in matches]
         click.echo(json.dumps({"matches": found, "near": alike}, indent=2))
@@ -58,13 +62,40 @@ def _read() -> str:
     return kept.decode("utf-8", errors="replace")
 
 
+@functools.cache
+def _findings() -> Mapping[str, Trouble]:
+    """What `asgi-tls check` finds, by its ids, as entries; without those that have a longer entry of their own."""
+    from asgi_tls.audit.judges.findings import KINDS
+
+    return {
+        id_: Trouble(
+            code=id_,
+            title=kind.title,
+            meaning=kind.cause,
+            causes=(f"found by `asgi-tls check`; severity: {kind.severity}",),
+            fixes=(kind.fix,),
+            commands=("asgi-tls check https://HOST/",),
+            reference=kind.reference,
+        )
+        for id_, kind in KINDS.items()
+        if id_ not in CATALOGUE
+    }
+
+
+def _found(text: str) -> tuple[Match, ...]:
+    """The findings whose ids are in the text. One without a hyphen is an ordinary word, unless it stands alone."""
+    words = dict.fromkeys(_WORD.findall(text.lower()))
+    ids = [word for word in words if word in _findings() and ("-" in word or len(words) == 1)]
+    return tuple(Match(trouble=_findings()[id_], clues=(id_,)) for id_ in ids)
+
+
 def _show_list(*, as_json: bool) -> None:
+    troubles = [*CATALOGUE.values(), *_findings().values()]
     if as_json:
-        found = [dataclasses.asdict(trouble) for trouble in CATALOGUE.values()]
-        click.echo(json.dumps({"catalogue": found}, indent=2))
+        click.echo(json.dumps({"catalogue": list(map(dataclasses.asdict, troubles))}, indent=2))
         return
-    width = max(map(len, CATALOGUE))
-    for trouble in CATALOGUE.values():
+    width = max(len(trouble.code) for trouble in troubles)
+    for trouble in troubles:
         click.echo(f"{trouble.code:{width}}  {trouble.title}")
 
 

@@ -19,8 +19,10 @@ THEMES: Final = (
     "records",
     "files",
     "settings",
+    "startup",
     "application",
     "acme",
+    "events",
 )
 
 

@@ -34,8 +34,11 @@ _NUMBERED: Final = (
     ("net_error", re.compile(r"\bnet_error (-[0-9]{1,4})\b")),
 )
 _NUMBER_ALONE: Final = re.compile(r"(?:(alert|curl|verify|net_error)[ :=]*)?\(?(-?[0-9]{1,4})\)?")
-# Our own errors end with this.
-_POINTER: Final = re.compile(r"\basgi-tls explain ([a-z0-9-]+)")
+# Our own errors end with the first, our warnings with the second.
+_POINTERS: Final = (
+    re.compile(r"\basgi-tls explain ([a-z0-9-]+)"),
+    re.compile(r" \(([a-z0-9-]+)\)[\"'}\s]*$", re.MULTILINE),
+)
 # How programs write OpenSSL's names: Node's ERR_SSL_WRONG_VERSION_NUMBER, C's SSL_R_WRONG_VERSION_NUMBER.
 _PREFIXES: Final = ("err_ssl_", "err_ossl_x509_", "err_ossl_pem_", "err_ossl_evp_", "err_ossl_", "ssl_r_", "x509_r_",
                     "pem_r_", "x509_v_err_", "err_")  # fmt: skip
@@ -116,7 +119,7 @@ def _exact(text: str) -> tuple[Found, ...]:
 
 
 def _coded(text: str) -> Iterator[Found]:
-    """The `code` of each line that is a JSON object: our events."""
+    """The `code` of each line that is a JSON object: our events. The name of an event without one."""
     for line in text.splitlines():
         if not line.lstrip().startswith("{"):
             continue
@@ -124,9 +127,8 @@ def _coded(text: str) -> Iterator[Found]:
             event = json.loads(line)
         except (ValueError, RecursionError):
             continue
-        code = event.get("code") if isinstance(event, dict) else None
-        if isinstance(code, str) and (found := _lookup(code)):
-            yield found
+        names = [event.get("code"), event.get("event")] if isinstance(event, dict) else []
+        yield from [found for name in names if isinstance(name, str) and (found := _lookup(name))][:1]
 
 
 def _packed(digits: str) -> Iterator[Found]:
@@ -152,9 +154,8 @@ def _named(text: str) -> Iterator[Found]:
         found = _lookup(word.strip("-_"))
         if found and found[1] not in _PROSE and (found[1] not in catalogue() or found[1] in index().ours):
             yield found
-    for code in _POINTER.findall(text):
-        if found := _lookup(code):
-            yield found
+    for pointer in _POINTERS:
+        yield from filter(None, map(_lookup, pointer.findall(text)))
 
 
 def _worded(text: str) -> Iterator[Found]:

@@ -17,6 +17,7 @@ from error_page import page
 import asgi_tls
 from asgi_tls import errors
 from asgi_tls.cli import main
+from asgi_tls.events import NOTICES, Event
 from asgi_tls.explain import CATALOGUE, Trouble, explain
 from asgi_tls.explain.catalogue import THEMES, by_code, parse
 from asgi_tls.explain.index import as_name, index, squeezed
@@ -132,6 +133,24 @@ def test_every_code_of_our_events_is_explained(code: str) -> None:
     (match,) = explain(code)
     (same,) = explain(f'{{"event": "tls_client_error", "code": "{code}", "ip": "192.0.2.1"}}')
     assert match.trouble is same.trouble
+
+
+@pytest.mark.parametrize("code", NOTICES)
+def test_every_warning_of_a_start_is_explained(code: str) -> None:
+    assert [match.trouble.code for match in explain(code)] == [code]
+    line = f"WARNING:  {NOTICES[code]} ({code})"
+    assert code in [match.trouble.code for match in explain(f"{line}\nINFO: Uvicorn running on https://0.0.0.0:8443")]
+
+
+def _kinds(kind: type[Event] = Event) -> list[type[Event]]:
+    return [found for each in kind.__subclasses__() for found in (each, *_kinds(each))]
+
+
+@pytest.mark.parametrize("name", sorted({kind.event for kind in _kinds() if "asgi_tls" in kind.__module__}))
+def test_every_event_is_explained(name: str) -> None:
+    (match,) = explain(name)
+    assert as_name(match.trouble.code) == name
+    assert explain(f'{{"event": "{name}", "code": null}}') == (match,)
 
 
 @pytest.mark.parametrize("number", sorted(alerts.NAMES))

@@ -9,8 +9,10 @@ import time
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from in_process import here
 from servers import asgi_tls
 
+from asgi_tls.audit.judges.findings import KINDS
 from asgi_tls.explain import CATALOGUE, MAX_TEXT, explain, near
 
 ISSUER = (
@@ -109,6 +111,19 @@ SPELLINGS = [
     ),
     ("HTTP/1.1 400 Bad Request\r\n\r\nInvalid host header", "invalid-host"),
     ("OSError: [Errno 24] Too many open files: 'fullchain.pem'", "too-many-open-files"),
+    (
+        "[Errno 98] attempting to bind on address ('127.0.0.1', 443): address already in use",
+        "address-in-use",
+    ),
+    ("OSError: [Errno 48] Address already in use", "address-in-use"),
+    ("Connection in use: ('0.0.0.0', 443)", "address-in-use"),
+    ("127.0.0.1 is blocked: 20 failed handshakes in 60 s, 0 connections closed", "tls-guard"),
+    ("live/fullchain.pem expires on 2026-12-01T00:00:00.000Z: 3.9 days left", "tls-certificate-expiring"),
+    (
+        "kept the old certificate: live/privkey.pem: does not belong to the certificate of CN=leaf25 in "
+        "live/fullchain.pem. Check that both come from the same issuance.",
+        "certificate-key-mismatch",
+    ),
     ("\x1b[31mError:\x1b[0m self-signed \x1b[1mcertificate\x1b[0m", "self-signed"),
 ]
 
@@ -227,6 +242,7 @@ def test_nothing_found() -> None:
     assert "Did you mean: NO_SHARED_CIPHER" in errors
     assert "\x1b" not in errors
     assert ask("xyzzy")[2].count("\n") == 1
+    assert "Did you mean: group-no-pq" in ask("Group-no-qp")[2]
 
 
 def test_json_for_programs() -> None:
@@ -244,6 +260,24 @@ def test_json_for_programs() -> None:
 def test_the_list_of_all() -> None:
     status, text, _ = ask("--list")
     assert status == 0
-    assert [line.split()[0] for line in text.splitlines()] == list(CATALOGUE)
+    codes = [line.split()[0] for line in text.splitlines()]
+    assert codes == list(dict.fromkeys([*CATALOGUE, *KINDS]))
     listed = json.loads(ask("--list", "--json")[1])["catalogue"]
-    assert [each["code"] for each in listed] == list(CATALOGUE)
+    assert [each["code"] for each in listed] == codes
+
+
+@pytest.mark.parametrize("id_", KINDS)
+def test_every_finding_of_an_audit_is_explained(id_: str) -> None:
+    status, text = here(asgi_tls("explain", id_))
+    assert status == 0
+    assert f"\nCode: {id_}. " in text
+    if id_ not in CATALOGUE:
+        flat = " ".join(text.split())
+        for part in (KINDS[id_].title, KINDS[id_].cause, KINDS[id_].fix, KINDS[id_].reference):
+            assert part in flat
+
+
+def test_a_line_of_an_audit_is_explained() -> None:
+    status, text = here(asgi_tls("explain", " info  The port for plain HTTP is closed  http-closed"))
+    assert (status, text.splitlines()[0]) == (0, KINDS["http-closed"].title)
+    assert here(asgi_tls("explain", "the compression of files"))[0] == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from asgi_tls.audit.judges.findings import KINDS
 from asgi_tls.explain import CATALOGUE, Trouble
 
 _HEAD = """\
@@ -21,11 +22,11 @@ $ echo "[SSL: NO_SHARED_CIPHER] no shared cipher (_ssl.c:1006)" | asgi-tls expla
 …
 ```
 
-It knows the codes of asgi-tls, OpenSSL's reasons (`error:0A000102`, OpenSSL 1.1 to 4.0) and verify errors (`num=20`),
-TLS alerts, curl's exit statuses, and the errors of Python, Node, Chromium, Firefox, GnuTLS, nginx and git; the text may
-be wrapped or coloured, in upper or lower case. The most specific entry comes first. The exit status is 1 when the text
-contains no known error; `--list` lists all codes, `--json` is for programs. Errors of asgi-tls itself end with the code
-to look up.
+It knows the codes of asgi-tls (errors, start-up warnings, events, findings of `asgi-tls check`), OpenSSL's reasons
+(`error:0A000102`, OpenSSL 1.1 to 4.0) and verify errors (`num=20`), TLS alerts, curl's exit statuses, and the errors of
+Python, Node, Chromium, Firefox, GnuTLS, nginx and git; the text may be wrapped or coloured, in upper or lower case. The
+most specific entry comes first. The exit status is 1 when the text contains no known error; `--list` lists all codes,
+`--json` is for programs. Errors and warnings of asgi-tls itself end with the code to look up.
 
 In the commands, replace HOST by the server's name.
 """
@@ -35,7 +36,13 @@ def page() -> str:
     """The whole page, as Markdown."""
     rows = [f"| [{each.code}](#{each.code}) | {_cell(each.title)} |" for each in CATALOGUE.values()]
     table = "\n".join(["| code | |", "|---|---|", *rows])
-    return "\n".join([_HEAD, table, "", *map(_section, CATALOGUE.values())])
+    return "\n".join([_HEAD, table, "", *map(_section, CATALOGUE.values()), _findings()])
+
+
+def _findings() -> str:
+    rows = [f"| `{id_}` | {_cell(kind.title)} | {_cell(kind.fix)} |" for id_, kind in KINDS.items()]
+    head = "## Findings of `asgi-tls check`\n\n[Audit](check.md) says what they do to the grade.\n"
+    return "\n".join([head, "| id | | what to do |", "|---|---|---|", *rows, ""])
 
 
 def _section(trouble: Trouble) -> str:

@@ -63,7 +63,7 @@ _WORDS: Final[dict[type[Event], str]] = {
     SessionEvent: "{ip} connected: {protocol}, {cipher}, {group}",
     ClientErrorEvent: "{ip} failed to connect: {code}: {msg}",
     CertificateLoadedEvent: "serving {source} for {subject_alt_names} until {not_after}",
-    ReloadFailedEvent: "kept the old certificate: {msg}",
+    ReloadFailedEvent: "kept the old certificate: {msg} More: asgi-tls explain {code}",
     CertificateExpiringEvent: "{source} expires on {not_after}: {days_left} days left",
     StaplingEvent: "OCSP response for {source}: {status}: {msg}",
     ACMEEvent: "ACME for {names}: {msg}",

@@ -11,12 +11,12 @@ import logging
 import weakref
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from asgi_tls.certificate import Certificate
 from asgi_tls.certificate.trust import ClientTrust
 from asgi_tls.context.server_context import ServerContext
-from asgi_tls.errors import ASGITLSError
+from asgi_tls.errors import ASGITLSError, MissingFileError
 from asgi_tls.events import CertificateLoadedEvent, Event, Listener, Notice, ReloadFailedEvent
 from asgi_tls.listeners.log import log_notices
 from asgi_tls.renewal.expiry import ExpiryWatch
@@ -25,6 +25,8 @@ from asgi_tls.renewal.inventory import Inventory, Item, Offer, Round
 from asgi_tls.tickets import LoadedSecret
 
 logger = logging.getLogger("asgi_tls")
+
+_GONE: Final = "It is gone; what was loaded from it stays in use. Put it back before the next restart."
 
 Warned: TypeAlias = Certificate | ClientTrust | LoadedSecret
 """What is loaded from files, with warnings about them."""
@@ -78,7 +80,10 @@ class Reloader:
 
     def report(self, item: Item[Any], error: ASGITLSError) -> None:
         """Send the event."""
-        self._tell([ReloadFailedEvent(source=item.name, code=error.code, msg=str(error))])
+        # The advice of a start, to check the path, is wrong for a file that was there.
+        gone = isinstance(error, MissingFileError) and item.value is not None
+        text = f"{error.problem}. {_GONE}" if gone else str(error)
+        self._tell([ReloadFailedEvent(source=item.name, code=error.code, msg=text)])
 
     def unchanged(self) -> None:
         """A line in the log: whoever asked for it sees that it was done."""

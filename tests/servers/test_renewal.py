@@ -21,6 +21,8 @@ from pki import Pair
 from renewals import WAYS, Site, renamed, without_events
 from servers import APP_DIRECTORY, Server, serve
 
+from asgi_tls.explain import explain
+
 INTERVAL = 0.4
 
 SERVED: list[Launch] = [
@@ -154,14 +156,14 @@ def test_a_handler_of_the_applications_own_is_called_as_well(
 
 
 BAD = {
-    "mismatched": "does not belong to",
-    "truncated": "is truncated",
-    "empty": "is empty",
-    "garbage": "contains no PEM block",
-    "expired": "expired on",
-    "wrong password": "the password is wrong",
-    "unreadable": "is a directory",
-    "deleted": "no such file",
+    "mismatched": ("does not belong to", "key-mismatch"),
+    "truncated": ("is truncated", "truncated-file"),
+    "empty": ("is empty", "empty-file"),
+    "garbage": ("contains no PEM block", "not-pem"),
+    "expired": ("expired on", "expired"),
+    "wrong password": ("the password is wrong", "password"),
+    "unreadable": ("is a directory", "unreadable-file"),
+    "deleted": ("no such file. It is gone; what was loaded from it stays in use. Put it back", "missing-file"),
 }
 
 
@@ -197,7 +199,7 @@ def test_what_is_bad_is_named_and_never_served(files: Files, tmp_path: Path, at_
     ready, count = launch.readiness()
     with serve([*command, "--ssl-keyfile-password=secret"], ready=ready, count=count) as server:
         good = served(launch, server)
-        for how, says in BAD.items() if at_once else list(BAD.items())[::3]:
+        for how, (says, code) in BAD.items() if at_once else list(BAD.items())[1::3]:
             before = server.text.count("kept the old certificate")
             spoil(site, how)
             if at_once:
@@ -209,6 +211,8 @@ def test_what_is_bad_is_named_and_never_served(files: Files, tmp_path: Path, at_
                 time.sleep(0.02)
             line = next(line for line in reversed(server.log) if "kept the old certificate" in line)
             assert says in line, how
+            assert line.rstrip().endswith(f" More: asgi-tls explain certificate-{code}"), how
+            assert explain(line)[0].trouble.code == f"certificate-{code}", how
             assert str(site.mount) in line
             assert served(launch, server) == good
             if how == "unreadable":

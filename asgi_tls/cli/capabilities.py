@@ -35,8 +35,11 @@ class Loss:
 class Report:
     """The versions, the capabilities and the losses of each profile on this platform."""
 
+    asgi_tls: str
     python: str
     openssl: str
+    cryptography: str
+    system: str
     capabilities: dict[str, str | None]
     groups: tuple[str, ...]
     servers: dict[str, str | None]
@@ -60,8 +63,11 @@ def report() -> Report:
         if capabilities[name] is None and all(map(_configurable, PROFILES)):
             capabilities[name] = "OPENSSL_CONF, which the commands set"
     return Report(
+        asgi_tls=metadata.version("asgi-tls"),
         python=f"{platform.python_implementation()} {platform.python_version()} ({sys.executable})",
         openssl=ssl.OPENSSL_VERSION,
+        cryptography=metadata.version("cryptography"),
+        system=_system(),
         capabilities=capabilities,
         groups=_openssl.supported_groups(),
         servers={name: _server(name) for name in SERVERS},
@@ -113,6 +119,14 @@ def is_in_force(profile: str) -> bool:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     groups, _ = usable_groups(PROFILES[profile])
     return not proof.of_client(context, PROFILES[profile], groups)
+
+
+def _system() -> str:
+    """The operating system and its kernel."""
+    try:
+        return f"{platform.freedesktop_os_release()['PRETTY_NAME']}, {platform.platform()}"
+    except OSError:  # not Linux, or a container without the file
+        return platform.platform()
 
 
 def _server(name: str) -> str | None:

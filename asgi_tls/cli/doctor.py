@@ -42,24 +42,30 @@ def doctor(as_json: bool) -> None:
 
 def _print(found: Report) -> None:
     from rich.console import Console
-    from rich.table import Table
+    from rich.markup import escape
 
     console = Console(highlight=False, soft_wrap=True)
-    table = Table(show_header=False, box=None, pad_edge=False)
-    table.add_row("Python", found.python)
-    table.add_row("OpenSSL", found.openssl)
+    rows = {
+        "asgi-tls": found.asgi_tls,
+        "Python": escape(found.python),
+        "OpenSSL": found.openssl,
+        "cryptography": found.cryptography,
+        "system": escape(found.system),
+    }
     for name, label in _LABELS.items():
         how = found.capabilities[name]
-        table.add_row(label, f"[green]yes[/], by {_MEANS.get(how, how)}" if how else "[red]no[/]")
+        rows[label] = f"[green]yes[/], by {_MEANS.get(how, how)}" if how else "[red]no[/]"
     reason = found.capabilities["reason"]
     if reason:
-        table.add_row("libssl", f"[red]{reason}[/]")
-    table.add_row("groups", ", ".join(found.groups))
+        rows["libssl"] = f"[red]{escape(reason)}[/]"
+    rows["groups"] = ", ".join(found.groups)
     for name, version in found.servers.items():
-        table.add_row(name, version or f"not installed: pip install 'asgi-tls\\[{name}]'")
-    for name, words in found.acme.items():
-        table.add_row(name, words.replace("[", "\\["))
-    console.print(table)
+        rows[name] = escape(version or f"not installed: pip install 'asgi-tls[{name}]'")
+    rows |= {name: escape(words) for name, words in found.acme.items()}
+    # No table of rich's: it cuts long values, such as paths, at the width of the terminal, which a pipe has not.
+    width = max(map(len, rows))
+    for label, text in rows.items():
+        console.print(f"{label:{width}}  {text}")
     profiles: dict[Loss, list[str]] = {}
     for name, losses in found.profiles.items():
         if not losses:

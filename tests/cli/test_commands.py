@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import platform
 import re
 import ssl
 import stat
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -59,6 +61,11 @@ def test_doctor_says_what_is_there() -> None:
     report = json.loads(text)
     assert status == 0
     assert report["openssl"] == ssl.OPENSSL_VERSION
+    assert (report["asgi_tls"], report["cryptography"]) == (
+        metadata.version("asgi-tls"),
+        metadata.version("cryptography"),
+    )
+    assert platform.platform() in report["system"]
     assert report["capabilities"]["groups"]
     assert report["capabilities"]["stapling"] == "libssl"
     assert set(report["profiles"]) == {"modern", "intermediate"}
@@ -67,9 +74,14 @@ def test_doctor_says_what_is_there() -> None:
     lost = {loss["what"] for loss in report["profiles"]["modern"]}
     assert lost == {f"no group {name}" for name in MODERN.groups if name not in supported}
     assert [*report["acme"]] == ["acme", "port 80", "port 443", "acme storage"]
-    status, text = here(asgi_tls("doctor"), env={"STATE_DIRECTORY": "/dev/shm/app"})
+    long = f"/dev/shm/{'app' * 50}"
+    status, text = here(asgi_tls("doctor"), env={"STATE_DIRECTORY": long, "COLUMNS": "80"})
     assert status == 0
-    assert "/dev/shm/app/acme is in memory, and lost at the next start" in " ".join(text.split())
+    assert f"{long}/acme is in memory, and lost at the next start" in text
+    assert text.splitlines()[0].split() == ["asgi-tls", report["asgi_tls"]]
+    assert all(line == line.rstrip() for line in text.splitlines())
+    for value in (report["system"], report["cryptography"], report["python"]):
+        assert value in text
     for storage, words in (
         ("/dev/shm/own", "/dev/shm/own is in memory"),
         ("redis://:topsecret@127.0.0.1/0", "a Redis"),

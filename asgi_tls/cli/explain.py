@@ -40,7 +40,7 @@ def explain_command(text: tuple[str, ...], show_list: bool, as_json: bool) -> No
     if len(whole) > MAX_TEXT:
         click.echo(f"The text is long: only its last {MAX_TEXT} characters are searched.", err=True)
     matches = explain(whole) or _found(whole)
-    alike = () if matches else (*difflib.get_close_matches(whole.strip().lower(), _findings(), 2, 0.8), *near(whole))
+    alike = () if matches else (*_alike(whole), *near(whole))
     if as_json:
         found = [{**dataclasses.asdict(match.trouble), "matched": match.clues} for match in matches]
         click.echo(json.dumps({"matches": found, "near": alike}, indent=2))
@@ -87,6 +87,11 @@ def _found(text: str) -> tuple[Match, ...]:
     words = dict.fromkeys(_WORD.findall(text.lower()))
     ids = [word for word in words if word in _findings() and ("-" in word or len(words) == 1)]
     return tuple(Match(trouble=_findings()[id_], clues=(id_,)) for id_ in ids)
+
+
+def _alike(text: str) -> list[str]:
+    """The findings whose ids are spelt like the text."""
+    return difflib.get_close_matches(text[:_WIDEST].strip().lower(), _findings(), 2, 0.8)
 
 
 def _show_list(*, as_json: bool) -> None:

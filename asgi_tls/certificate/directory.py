@@ -9,7 +9,7 @@ from typing import Final
 
 from asgi_tls.certificate.material import unreadable
 from asgi_tls.certificate.sources import check_path
-from asgi_tls.errors import MissingFileError
+from asgi_tls.errors import MissingFileError, UnreadableFileError
 
 # What certbot, Kubernetes and acme.sh (with --install-cert) call the two files inside a directory of its own.
 _INSIDE: Final = (("fullchain.pem", "privkey.pem"), ("tls.crt", "tls.key"), ("fullchain.cer", "privkey.key"))
@@ -46,6 +46,10 @@ class PEMDirectory:
                     if pair is not None:
                         found.append(pair)
         except (FileNotFoundError, NotADirectoryError):
+            if Path(self.path).exists():
+                raise UnreadableFileError(
+                    "is a file, not a directory", fix="Name the directory that it is in.", path=Path(self.path)
+                ) from None
             raise MissingFileError("no such directory", fix="Check the path.", path=Path(self.path)) from None
         except OSError as error:
             raise unreadable(error, "Let the server's user list it.", Path(self.path)) from error

@@ -8,7 +8,7 @@ import pytest
 from exhausted import no_descriptor_left
 
 from asgi_tls.certificate import PEMDirectory
-from asgi_tls.errors import ConfigurationError, MissingFileError, TooManyOpenFilesError
+from asgi_tls.errors import ConfigurationError, MissingFileError, TooManyOpenFilesError, UnreadableFileError
 
 
 def test_the_pairs_in_the_order_of_their_names(tmp_path: Path) -> None:
@@ -32,8 +32,12 @@ def test_the_pairs_in_the_order_of_their_names(tmp_path: Path) -> None:
 
 def test_what_is_no_directory(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    for name in ("none", "file"):
-        with pytest.raises(MissingFileError, match=f"{name}: no such directory") as caught:
+    for name, kind, says in (
+        ("none", MissingFileError, "no such directory"),
+        ("file/none", MissingFileError, "no such directory"),
+        ("file", UnreadableFileError, "is a file, not a directory. Name the directory"),
+    ):
+        with pytest.raises(kind, match=f"{name}: {says}") as caught:
             PEMDirectory(tmp_path / name).pairs()
         assert caught.value.path == tmp_path / name
     with no_descriptor_left(), pytest.raises(TooManyOpenFilesError) as exhausted:

@@ -112,8 +112,11 @@ def make_private(directory: Path) -> None:
 
 
 def others_with_access(mode: int | None) -> str | None:
-    """Who else can read or write a file with this mode: "everyone", "its group" or None. Always None on Windows."""
-    if os.name != "posix" or mode is None or not mode & 0o077:
+    """Who else can use a secret file with this mode: "everyone", "its group" or None. Always None on Windows.
+
+    A group may read it (0640): so a server gets a key that belongs to root or to certbot.
+    """
+    if os.name != "posix" or mode is None or not mode & 0o037:
         return None
     return "everyone" if mode & 0o007 else "its group"
 

@@ -129,7 +129,16 @@ def test_a_directory_that_others_can_write_to(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("mode", "who"), [(None, None), (0o600, None), (0o640, "its group"), (0o604, "everyone"), (0o602, "everyone")]
+    ("mode", "who"),
+    [
+        (None, None),
+        (0o600, None),
+        (0o440, None),
+        (0o640, None),
+        (0o660, "its group"),
+        (0o604, "everyone"),
+        (0o602, "everyone"),
+    ],
 )
 def test_who_else_has_access(mode: int | None, who: str | None) -> None:
     assert files.others_with_access(mode) == who

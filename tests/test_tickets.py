@@ -211,7 +211,7 @@ def test_callables_that_fail(files: Files, secret: Callable[[], bytes], says: st
     assert "0123456789abcdef" not in str(caught.value)
 
 
-@pytest.mark.parametrize("mode", [0o600, 0o640, 0o604])
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o660, 0o604])
 def test_a_file_that_others_can_read_is_told(
     files: Files, tmp_path: Path, caplog: pytest.LogCaptureFixture, mode: int
 ) -> None:
@@ -221,7 +221,7 @@ def test_a_file_that_others_can_read_is_told(
     with caplog.at_level(logging.WARNING, "asgi_tls"):
         ServerTLS(files.ecdsa, ticket_secret=TicketSecretFile(path)).create_context()
     said = [record.getMessage() for record in caplog.records if "ticket secret" in record.getMessage()]
-    who = {0o600: None, 0o640: "its group", 0o604: "everyone"}[mode]
+    who = {0o660: "its group", 0o604: "everyone"}.get(mode)
     assert said == (
         [f"{path}: the ticket secret is open to {who} (mode {mode:04o}); chmod 0600 (open-file)"] if who else []
     )

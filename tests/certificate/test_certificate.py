@@ -183,7 +183,9 @@ def test_an_old_root_at_the_end_does_no_harm(pki: PKI) -> None:
     assert load(dataclasses.replace(pair, issuers=(root.certificate,))).warnings
 
 
-@pytest.mark.parametrize(("mode", "who"), [(0o600, None), (0o400, None), (0o640, "its group"), (0o644, "everyone")])
+@pytest.mark.parametrize(
+    ("mode", "who"), [(0o600, None), (0o400, None), (0o640, None), (0o660, "its group"), (0o644, "everyone")]
+)
 def test_an_open_key_file_is_told(pki: PKI, tmp_path: Path, mode: int, who: str | None) -> None:
     certfile, keyfile = pki.leaf().write(tmp_path)
     keyfile.chmod(mode)

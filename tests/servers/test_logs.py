@@ -163,7 +163,7 @@ def test_a_start_warns_once_whatever_the_number_of_workers(files: Files, tmp_pat
 
 def test_a_context_of_python_code_warns_as_well(files: Files, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     certfile, keyfile = files.pki.leaf("localhost").write(tmp_path)
-    keyfile.chmod(0o640)
+    keyfile.chmod(0o644)
     tls = ServerTLS(PEMFiles(certfile, keyfile))
     (notice,) = [each for each in tls.check() if each.code == "open-file"]
     assert not caplog.records

@@ -135,7 +135,13 @@ class TLSProfile:
         return replace(self, ciphersuites=ciphersuites)
 
     def with_ciphers(self, *ciphers: str) -> TLSProfile:
-        """The same profile with these TLS 1.2 suites and no others."""
+        """The same profile with these TLS 1.2 suites and no others. Raises ProfileError where it has no TLS 1.2."""
+        if ciphers and not self.speaks("TLSv1.2"):
+            raise ProfileError(
+                f"profile {self.name!r} has no TLS 1.2, and {{ciphers}} would have no effect",
+                fix="Leave out {ciphers}, or start from the profile intermediate.",
+                settings=("ciphers",),
+            )
         return replace(self, ciphers=ciphers)
 
 

@@ -91,6 +91,12 @@ def test_a_contradiction_has_an_error_of_its_own_that_names_the_fix(
     assert str(caught.value).endswith(caught.value.fix)
 
 
+def test_suites_of_tls_1_2_need_it() -> None:
+    with pytest.raises(ProfileError, match=r"^profile 'modern' has no TLS 1\.2, and ciphers would have no effect"):
+        MODERN.with_ciphers("ECDHE-RSA-AES128-GCM-SHA256")
+    assert MODERN.with_ciphers() == MODERN
+
+
 def test_an_hsts_age_of_nothing_makes_browsers_forget() -> None:
     assert dataclasses.replace(MODERN, hsts_max_age=0).hsts_max_age == 0
 

@@ -121,6 +121,26 @@ def others_with_access(mode: int | None) -> str | None:
     return "everyone" if mode & 0o007 else "its group"
 
 
+def is_full(error: BaseException) -> bool:
+    """Whether a write failed because the disk, or this user's part of it, has no space left."""
+    return isinstance(error, OSError) and error.errno in {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Write a file that anybody may read, whole or not at all. A link stays one, an existing file keeps its mode."""
+    if path.exists() and not path.is_file():  # /dev/stdout
+        path.write_bytes(data)
+        return
+    path = path.resolve()
+    mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o644
+    try:
+        replace_files(path.parent, {path.name: (data, mode)})
+    except OSError as error:
+        if is_full(error):
+            raise
+        path.write_bytes(data)  # a directory that may not be changed, or a file that is mounted
+
+
 def publish_directory(target: Path, files: Mapping[str, tuple[bytes, int]]) -> bool:
     """Create the directory `target` with `files` (contents and mode) atomically. False if it exists already.
 

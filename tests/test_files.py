@@ -155,6 +155,23 @@ def test_directories_are_made_for_this_user_alone(tmp_path: Path) -> None:
     assert modes == {"a": 0o700, "b": 0o700, "secret": 0o600, "public": 0o644}
 
 
+def test_a_file_is_replaced_where_it_is(tmp_path: Path) -> None:
+    for name, mode in (("new", 0o644), ("old", 0o600), ("linked", 0o664)):
+        path = tmp_path / name
+        if name != "new":
+            path.write_bytes(b"before")
+            path.chmod(mode)
+        (tmp_path / "link").unlink(missing_ok=True)
+        (tmp_path / "link").symlink_to(path)
+        files.replace_file(tmp_path / "link" if name == "linked" else path, b"after")
+        assert (path.read_bytes(), stat.S_IMODE(path.stat().st_mode)) == (b"after", mode)
+        assert (tmp_path / "link").is_symlink()
+    files.replace_file(Path(os.devnull), b"after")
+    assert not Path(os.devnull).is_file()
+    with pytest.raises(FileNotFoundError):
+        files.replace_file(tmp_path / "none/file", b"after")
+
+
 def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
     files.replace_files(tmp_path, {"one": (b"old", 0o600)})
     (tmp_path / "two").mkdir()

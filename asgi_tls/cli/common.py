@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from asgi_tls.errors import ConfigurationError
+from asgi_tls.files import is_full
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -77,6 +78,5 @@ def writing(option: str, path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise ConfigurationError(
-            f"{option}: cannot write {path}: {error.strerror}", fix="Name a file in a directory that you may write to."
-        ) from None
+        fix = "Free space on its disk." if is_full(error) else "Name a file in a directory that you may write to."
+        raise ConfigurationError(f"{option}: cannot write {path}: {error.strerror}", fix=fix) from None

@@ -34,6 +34,7 @@ from asgi_tls.export.versions import (
     newest,
     parse_version,
 )
+from asgi_tls.files import replace_file
 from asgi_tls.middleware.fields import HSTS_NAME, defaults
 from asgi_tls.middleware.hsts import HSTS
 from asgi_tls.profile import TLSProfile
@@ -115,7 +116,7 @@ def export(
         click.echo(application_side(site), nl=False)
     if output is not None:
         with writing("--output", output):
-            output.write_text(found.text, encoding="utf-8")
+            replace_file(output, found.text.encode())
     elif not print_app:
         click.echo(found.text, nl=False)
     for sentence in found.lost:

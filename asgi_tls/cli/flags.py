@@ -11,7 +11,7 @@ import click
 from asgi_tls.cli.common import GroupedCommand, grouped, writing
 from asgi_tls.cli.export import for_this_python
 from asgi_tls.cli.options import profile_options
-from asgi_tls.files import check_directory, data_directory, make_private, replace_files
+from asgi_tls.files import check_directory, data_directory, make_private, replace_file, replace_files
 from asgi_tls.profile import TLSProfile, cipher_string
 
 # What the options of uvicorn, hypercorn and gunicorn do not cover; of granian, only the first two.
@@ -58,7 +58,7 @@ def flags(server: str, profile: TLSProfile, certfile: str, keyfile: str, openssl
                 check_directory(path.parent)
                 replace_files(path.parent, {path.name: (conf.text.encode(), 0o644)})
             else:
-                path.write_text(conf.text, encoding="utf-8")
+                replace_file(path, conf.text.encode())
         command, lost = _openssl_server(server, profile, files, path)
         lost += conf.lost
     click.echo(command)

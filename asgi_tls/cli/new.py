@@ -13,6 +13,7 @@ from typing import Final
 import click
 
 from asgi_tls.errors import ConfigurationError
+from asgi_tls.files import is_full
 
 # In an installed wheel, and in a checkout.
 _PLACES: Final = (
@@ -52,24 +53,50 @@ def new(directory: Path, example: str) -> None:
 
 
 def copy_into(sources: Iterable[Path], directory: Path) -> None:
-    """Copy the contents of each of `sources`. No existing file is overwritten.
+    """Copy the contents of each of `sources`, or nothing. No existing file is overwritten.
 
     Raises ConfigurationError.
     """
     try:
-        if directory.exists() and any(directory.iterdir()):
+        existed = directory.exists()
+        if existed and any(directory.iterdir()):
             raise ConfigurationError(f"{directory} is not empty", fix="Give a directory that is new or empty.")
-        for source in sources:
-            shutil.copytree(source, directory, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
+        try:
+            _copy(sources, directory)
+        except BaseException:
+            _remove(directory, existed)
+            raise
     except NotADirectoryError:
         raise ConfigurationError(
             f"{directory} is not a directory", fix="Give a directory that is new or empty."
         ) from None
-    except (OSError, shutil.Error) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise ConfigurationError(
-            f"cannot write {directory}: {reason}", fix="Give a directory that you may write to."
-        ) from None
+    except OSError as error:
+        fix = "Free space on its disk." if is_full(error) else "Give a directory that you may write to."
+        raise ConfigurationError(f"cannot write {directory}: {error.strerror}", fix=fix) from None
+
+
+def _copy(sources: Iterable[Path], directory: Path) -> None:
+    directory.mkdir(parents=True, exist_ok=True)
+    for source in sources:
+        for path in sorted(source.rglob("*")):  # each directory before what is in it
+            if "__pycache__" in path.parts:
+                continue
+            target = directory / path.relative_to(source)
+            if path.is_dir():
+                target.mkdir(exist_ok=True)
+            else:
+                shutil.copy2(path, target)
+
+
+def _remove(directory: Path, existed: bool) -> None:
+    if not existed:
+        shutil.rmtree(directory, ignore_errors=True)
+        return
+    for path in directory.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink()
 
 
 def commands(directory: Path) -> list[str]:

@@ -22,6 +22,7 @@ from asgi_tls.errors import ConfigurationError
 from asgi_tls.files import (
     check_directory,
     data_directory,
+    is_full,
     locked,
     make_private,
     others_with_access,
@@ -153,7 +154,7 @@ class LocalCA:
         authority = self._load(now)
         target = self.directory / leaf.directory if directory is None else Path(directory)
         own = directory is None
-        with _advice(target):
+        with _advice(target, own=own):
             make_private(target)
             if own:
                 check_directory(target)
@@ -212,7 +213,7 @@ def _issue_into(
             fix="Choose another directory, or move these files.",
         )
     certificate, key = new_leaf(leaf, authority.certificate, authority.key, now, lifetime)
-    with _advice(target):
+    with _advice(target, own=own):
         files = {KEY: (key_pem(key), 0o600), CERTIFICATE: (certificate_pem(certificate), 0o644)}
         replace_files(target, files)
     return _issued(target, leaf.names, certificate, created=True)
@@ -251,11 +252,15 @@ def _issued(target: Path, names: tuple[str, ...], certificate: x509.Certificate,
 
 
 @contextlib.contextmanager
-def _advice(directory: Path) -> Iterator[None]:
+def _advice(directory: Path, *, own: bool = True) -> Iterator[None]:
+    """Turns an OSError into a ConfigurationError. `directory` is the CA's `own`, or one that the caller chose."""
     try:
         yield
     except OSError as error:
+        place = "ASGI_TLS_HOME" if own else "--directory"
+        fix = f"Set {place} to a directory that only this user can write to."
+        if is_full(error):
+            fix = f"Free space on the disk of {directory}, or set {place} to a directory on another one."
         raise ConfigurationError(
-            f"{error.filename or directory}: {error.strerror or os.fspath(directory)}",
-            fix="Set ASGI_TLS_HOME to a directory that only this user can write to, or choose another one.",
+            f"{error.filename or directory}: {error.strerror or os.fspath(directory)}", fix=fix
         ) from error

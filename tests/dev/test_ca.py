@@ -236,7 +236,7 @@ def test_a_home_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigurationError, match="ASGI_TLS_HOME"):
         LocalCA(tmp_path / "file" / "home").ensure()
-    with pytest.raises(ConfigurationError, match="ASGI_TLS_HOME"):
+    with pytest.raises(ConfigurationError, match="Set --directory to"):
         LocalCA(tmp_path / "home").issue(["localhost"], directory=tmp_path / "file")
 
 

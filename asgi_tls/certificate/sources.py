@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 from asgi_tls.certificate.loaded import Certificate, Purpose
 from asgi_tls.certificate.material import DENIED, Material, read_material, unreadable
 from asgi_tls.certificate.password import Password, PasswordFile, check_password
-from asgi_tls.errors import ConfigurationError, MissingFileError
+from asgi_tls.errors import CertificateError, ConfigurationError, MissingFileError
 
 StrPath = str | os.PathLike[str]
 
@@ -42,6 +43,32 @@ class PEMFiles:
 
 
 @dataclass(frozen=True)
+class OneOfSeveral(PEMFiles):
+    """A pair that a directory or a setting has among others: the options for one key file and one password are not its.
+
+    `add_key` says what to do where the certificate's file has no key; it may contain `{certificate}`.
+    """
+
+    add_key: str = field(
+        default="Put the key beside it, in a file that ends with .key.", kw_only=True, compare=False, repr=False
+    )
+
+    def load(self, purpose: Purpose = "server") -> Certificate:
+        try:
+            return super().load(purpose)
+        except CertificateError as error:
+            if "keyfile" in error.settings:
+                fix = self.add_key
+            elif "password" in error.settings:
+                fix = f"Remove the encryption: `openssl pkey -in {shlex.quote(str(error.path))} -out plain.pem`."
+            else:
+                raise
+            advised = type(error)(error.problem, fix=fix, settings=("certificate",))
+            advised.path = error.path
+            raise advised from None
+
+
+@dataclass(frozen=True)
 class LetsEncrypt:
     """What certbot keeps for `domain`: `fullchain.pem` and `privkey.pem` in its live directory."""
 
@@ -53,7 +80,7 @@ class LetsEncrypt:
         if self.domain.startswith("*."):
             raise ConfigurationError(
                 f"certbot keeps the certificate for {self.domain!r} under the name without `*.`",
-                fix=f"Use LetsEncrypt({self.domain[2:]!r}).",
+                fix=f"Use {self.domain[2:]!r}.",
             )
         if not self.domain or self.domain.startswith(".") or set(self.domain) & set("/\\\0"):
             raise ConfigurationError(
@@ -72,8 +99,10 @@ class LetsEncrypt:
         except (FileNotFoundError, NotADirectoryError, ValueError):
             raise MissingFileError(
                 "no such directory",
-                fix="Let certbot issue the certificate first, or set its directory: LetsEncrypt(…, directory=…).",
+                fix="Let certbot issue the certificate first, or set {certfile} and {keyfile} to files elsewhere; "
+                "in Python, LetsEncrypt(…, directory=…).",
                 path=Path(self.directory),
+                settings=("certfile", "keyfile"),
             ) from None
         except OSError as error:
             raise unreadable(error, _CERTBOT_DENIED, Path(self.directory)) from error
@@ -91,7 +120,7 @@ class LetsEncrypt:
     def _unknown_domain(self, live: list[str]) -> MissingFileError:
         numbered = [name for name in live if name.startswith(f"{self.domain}-") and name[-4:].isdigit()]
         if numbered:
-            fix = f"certbot numbered a second lineage: use LetsEncrypt({numbered[-1]!r})."
+            fix = f"certbot numbered a second lineage: use {numbered[-1]!r}."
         elif live:
             fix = f"certbot has {', '.join(live[:20])}: use one of these, or issue {self.domain}."
         else:

@@ -66,7 +66,7 @@ def _uvicorn_command() -> click.Command:
             own={
                 "certfile": ("--ssl-certfile", parameters["ssl_certfile"]),
                 "keyfile": ("--ssl-keyfile", parameters["ssl_keyfile"]),
-                "password": ("--ssl-keyfile-password", password),
+                "keyfile_password": ("--ssl-keyfile-password", password),
             },
         )
         default = click.core.ParameterSource.DEFAULT
@@ -161,7 +161,7 @@ def _hypercorn(arguments: Sequence[str], ours: dict[str, Any]) -> Any:
             own={
                 "certfile": ("--certfile", config.certfile),
                 "keyfile": ("--keyfile", config.keyfile),
-                "password": ("--keyfile-password", config.keyfile_password),
+                "keyfile_password": ("--keyfile-password", config.keyfile_password),
                 "quic_bind": ("--quic-bind", None),
             },
         )

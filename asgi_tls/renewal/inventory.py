@@ -15,9 +15,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, Generic, TypeAlias, TypeVar
 
-from asgi_tls.certificate import Certificate, CertificateSource, PEMDirectory, PEMFiles
+from asgi_tls.certificate import Certificate, CertificateSource, PEMDirectory
 from asgi_tls.certificate.keyfile import load_cert_chain, load_crls
 from asgi_tls.certificate.material import out_of_descriptors
+from asgi_tls.certificate.sources import OneOfSeveral
 from asgi_tls.certificate.trust import ClientTrust, load_client_trust
 from asgi_tls.context.policy import set_ciphers
 from asgi_tls.context.server_context import check_group
@@ -317,7 +318,7 @@ class Inventory:
         if pairs == self._pairs:
             return
         for certfile, keyfile in {*pairs}.difference(self._pairs):
-            item = self._item(PEMFiles(certfile, keyfile), certfile)
+            item = self._item(OneOfSeveral(certfile, keyfile), certfile)
             if (before := self.certificates.get(certfile)) is not None:  # its key has moved
                 item.state = before.state
             self.certificates[certfile] = item

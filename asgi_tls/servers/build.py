@@ -98,7 +98,7 @@ def _first_certificate(values: Mapping[str, Any], password: str | None) -> Certi
         file = values.get("keyfile_password_file")
         return files_or_secret(certfile, keyfile, PasswordFile(file) if password is None and file else password)
     alone = [name for name in ("keyfile", "keyfile_password_file") if values.get(name)]
-    for name in [*alone, *(["password"] if password else [])]:
+    for name in [*alone, *(["keyfile_password"] if password else [])]:
         raise ConfigurationError(
             f"{{{name}}} is set without {{certfile}}",
             fix="Set {certfile} to the file with the certificate and its chain.",

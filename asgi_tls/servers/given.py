@@ -66,7 +66,7 @@ class _Layer:
 
     def _one(self, setting: Setting, text: str) -> Any:
         if not text:
-            raise ConfigurationError(f"{self.words[setting.name]} is empty", fix="Set it to a value, or remove it.")
+            raise _empty(self.words[setting.name])
         try:
             return setting.kind.parse(text, self.base)
         except (ValueError, LookupError, ConfigurationError) as error:
@@ -92,8 +92,10 @@ def read(
     words = {setting.name: setting.variable for setting in SETTINGS}
     if options is not None:
         words |= {setting.name: setting.option for setting in SETTINGS if setting.on_command_line}
-    words["password"] = words["keyfile_password_file"]
     words |= {name: word for name, (word, _) in own.items()}
+    for word, value in own.values():
+        if value == "":
+            raise _empty(word)
     ours = {**(options or {}), **{name: value for name, (_, value) in own.items() if name in BY_NAME}}
     command = _Layer({name: _text(value) for name, value in ours.items() if value is not None and value != ()}, words)
     variables = _from_environment(os.environ if environ is None else environ)
@@ -104,10 +106,20 @@ def read(
         shadowed = {name for pair in _ALTERNATIVES for name in pair if pair & values.keys()}
         if "letsencrypt" in values or "acme" in values:
             shadowed |= _OF_CERTFILE
-        for name in layer.texts.keys() - values.keys() - shadowed:
+        found = layer.texts.keys() - values.keys() - shadowed
+        for name in found:
             values[name] = layer.parsed(BY_NAME[name])
-            words[name] = layer.words[name]
+        # What belongs to the certificate is to be set in the same place.
+        beside = _OF_CERTFILE - values.keys() if "certfile" in found else set()
+        words |= {name: layer.words[name] for name in found | beside}
+    words["password"] = words[
+        "keyfile_password_file"
+    ]  # not the server's own option, which shows the password to others
     return Given(values, words)
+
+
+def _empty(word: str) -> ConfigurationError:
+    return ConfigurationError(f"{word} is empty", fix="Set it to a value, or remove it.")
 
 
 def _from_environment(environ: Mapping[str, str]) -> _Layer:
@@ -133,6 +145,24 @@ def _found_file() -> Path | None:
 def _from_file(path: Path | None) -> _Layer:
     if path is None:
         return _Layer({}, {})
+    known = {setting.key: setting for setting in SETTINGS if setting.in_file}
+    texts: dict[str, str | list[str]] = {}
+    for key, value in _settings_in(path).items():
+        setting = known.get(key)
+        if setting is None:
+            raise ConfigurationError(f"{path} sets {key!r}, which is not a setting", fix=_suggestion(key, known))
+        if isinstance(value, dict) or (isinstance(value, list) and not (setting.multiple or setting.kind is LIST)):
+            kind = "table" if isinstance(value, dict) else "list"
+            raise ConfigurationError(f"{key} in {path} is a {kind}", fix="Set it to one value.")
+        if isinstance(value, bool) and setting.kind is not FLAG:  # as a text it would be the number 1 or 0
+            fix = setting.kind.fix or "Set it to a value."
+            raise ConfigurationError(f"{key} in {path} is {str(value).lower()}", fix=fix)
+        texts[setting.name] = _text(value)
+    return _Layer(texts, {setting.name: f"{setting.key} in {path}" for setting in SETTINGS}, path.parent)
+
+
+def _settings_in(path: Path) -> dict[str, Any]:
+    """What a settings file has, by key."""
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -148,20 +178,12 @@ def _from_file(path: Path | None) -> _Layer:
             raise ConfigurationError(
                 f"tool.asgi-tls in {path} is not a table", fix="Write [tool.asgi-tls], and the settings below it."
             )
-    known = {setting.key: setting for setting in SETTINGS if setting.in_file}
-    texts: dict[str, str | list[str]] = {}
-    for key, value in document.items():
-        setting = known.get(key)
-        if setting is None:
-            raise ConfigurationError(f"{path} sets {key!r}, which is not a setting", fix=_suggestion(key, known))
-        if isinstance(value, dict) or (isinstance(value, list) and not (setting.multiple or setting.kind is LIST)):
-            kind = "table" if isinstance(value, dict) else "list"
-            raise ConfigurationError(f"{key} in {path} is a {kind}", fix="Set it to one value.")
-        if isinstance(value, bool) and setting.kind is not FLAG:  # as a text it would be the number 1 or 0
-            fix = setting.kind.fix or "Set it to a value."
-            raise ConfigurationError(f"{key} in {path} is {str(value).lower()}", fix=fix)
-        texts[setting.name] = _text(value)
-    return _Layer(texts, {setting.name: f"{setting.key} in {path}" for setting in SETTINGS}, path.parent)
+    elif "tool" in document:
+        raise ConfigurationError(
+            f"{path} sets 'tool', and [tool.asgi-tls] belongs in {_PROJECT}",
+            fix="Remove that line: here the settings stand at the top of the file.",
+        )
+    return document
 
 
 def _text(value: Any) -> str | list[str]:
@@ -171,5 +193,7 @@ def _text(value: Any) -> str | list[str]:
 
 
 def _suggestion(name: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name.replace("_", "-") if name.islower() else name, known, n=1, cutoff=0.5)
-    return f"Did you mean {close[0]}?" if close else f"Use one of {', '.join(sorted(known))}."
+    alike = {each.removeprefix(PREFIX): each for each in known}  # what all have in common would make any two alike
+    bare = name.removeprefix(PREFIX)
+    close = difflib.get_close_matches(bare.replace("_", "-") if bare.islower() else bare, alike, n=1)
+    return f"Did you mean {alike[close[0]]}?" if close else f"Use one of {', '.join(sorted(known))}."

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, get_args
 
-from asgi_tls.certificate import LetsEncrypt, PEMFiles
+from asgi_tls.certificate import LetsEncrypt
 from asgi_tls.certificate.by_name import DEFAULT
+from asgi_tls.certificate.sources import OneOfSeveral
 from asgi_tls.errors import ConfigurationError
 from asgi_tls.events import NOTICES
 from asgi_tls.hostnames import checked_name, checked_port
@@ -52,13 +53,15 @@ def _path(text: str, base: Path) -> str:
     return str(base / Path(text).expanduser())
 
 
-def _named_pair(text: str, base: Path) -> tuple[str, PEMFiles]:
+def _named_pair(text: str, base: Path) -> tuple[str, OneOfSeveral]:
     name, _, files = text.partition("=")
     parts = [part.strip() for part in files.split(",")]
     if not name or len(parts) > 2 or not all(parts):
         raise ConfigurationError(f"{text!r} is not a pair", fix="Write NAME=fullchain.pem,privkey.pem.")
     name = name.strip()
-    return name if name == DEFAULT else checked_name(name), PEMFiles(*(_path(part, base) for part in parts))
+    add_key = f"Write {text.strip()},KEY in {{certificate}}; KEY is the file with the key."
+    pair = OneOfSeveral(*(_path(part, base) for part in parts), add_key=add_key)
+    return name if name == DEFAULT else checked_name(name), pair
 
 
 def _listed(text: str, _: Path) -> list[str]:

@@ -382,7 +382,7 @@ class TestLetsEncrypt:
         assert "README" not in str(caught.value)
 
     def test_a_numbered_lineage_is_named(self, live: Path) -> None:
-        with pytest.raises(MissingFileError, match=r"LetsEncrypt\('example\.net-0002'\)"):
+        with pytest.raises(MissingFileError, match=r"use 'example\.net-0002'\."):
             LetsEncrypt("example.net", live).load()
 
     def test_no_certbot(self, tmp_path: Path) -> None:

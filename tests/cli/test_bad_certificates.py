@@ -91,7 +91,7 @@ def test_the_same_error_through_the_api_and_the_command(
         asgi_tls("uvicorn", "facts_app:app", "--port=0", f"--ssl-certfile={certfile}", f"--ssl-keyfile={keyfile}")
     )
     assert status == 3
-    caught.value.spell({"password": "--ssl-keyfile-password"}.__getitem__)
+    caught.value.spell({"password": "--tls-keyfile-password-file"}.__getitem__)
     expected = f"Error: {caught.value}\nMore: asgi-tls explain {caught.value.code}\n"
     assert _without_time(text) == _without_time(expected)
 
@@ -146,12 +146,12 @@ LAUNCHES: dict[str, tuple[Callable[..., tuple[int, str]], list[str], str]] = {
     "asgi-tls uvicorn": (
         run,
         [*asgi_tls("uvicorn", "facts_app:app", "--port=0"), "--ssl-certfile={}", "--ssl-keyfile={}"],
-        "Set --ssl-keyfile-password,",
+        "Set --tls-keyfile-password-file,",
     ),
     "asgi-tls hypercorn": (
         here,
         [*asgi_tls("hypercorn", "facts_app:app", "--bind=127.0.0.1:0"), "--certfile={}", "--keyfile={}"],
-        "Set --keyfile-password,",
+        "Set --tls-keyfile-password-file,",
     ),
     "asgi-tls gunicorn": (
         here,

@@ -102,7 +102,7 @@ MISTAKES = [
     ),
     Mistake("the files are swapped", "private key", "swap|certificate", **files(lambda s: s.key, lambda s: s.cert)),
     Mistake(
-        "an encrypted key", "encrypted", "password",
+        "an encrypted key", "encrypted", "ASGI_TLS_KEYFILE_PASSWORD_FILE",
         **files(key=lambda shop: shop("locked.key", shop.pair.encrypted_key_pem(b"secret"))),
     ),
     Mistake(
@@ -244,7 +244,7 @@ def test_a_mistake(shop: Shop, mistake: Mistake) -> None:
         assert len(found) == 1, f"{server}:\n{text}"
         # The servers have names of their own for three options.
         sentence = re.sub(r"--(ssl-)?(?=certfile|keyfile)", "--", found[0].partition("Error: ")[2])
-        sentences.add(sentence.replace("--tls-keyfile-password-file", "--keyfile-password"))
+        sentences.add(sentence)
     assert len(sentences) == 1, "\n".join(sorted(sentences))
     (sentence,) = sentences
     problem, _, fix = sentence.partition(". ")

@@ -9,7 +9,7 @@ import pytest
 from files import Files
 
 from asgi_tls import LetsEncrypt, PEMFiles
-from asgi_tls.errors import ASGITLSError, ConfigurationError, ProfileError
+from asgi_tls.errors import ASGITLSError, CertificateError, ConfigurationError, ProfileError
 from asgi_tls.server import ServerTLS
 from asgi_tls.servers.build import server_tls
 from asgi_tls.servers.given import Given, read
@@ -72,7 +72,7 @@ def test_paths_in_a_file_begin_where_the_file_is(tmp_path: Path) -> None:
     (directory / "tls.toml").write_text(text, encoding="utf-8")
     tls = server_tls(given({"config": str(directory / "tls.toml")}))
     assert tls.sources["default"] == (PEMFiles(str(directory / "chain.pem"), "/keys/key.pem"),)
-    assert tls.sources["www.example.com"] == (PEMFiles(str(directory / "a.pem"), str(directory / "b.pem")),)
+    assert tls.sources["www.example.com"][0].paths == (directory / "a.pem", directory / "b.pem")
 
 
 def test_one_way_to_name_the_certificate_puts_out_another_one_further_down() -> None:
@@ -97,9 +97,9 @@ def test_pairs_of_one_name_in_two_spellings_belong_together() -> None:
     """In Unicode or not, in any case: two types of keys for one host."""
     pairs = ("Stra\u00dfe.example=a.pem", "xn--strae-oqa.example=b.pem,c.pem", "default=d.pem")
     tls = server_tls(given({"certificate": pairs}))
-    assert tls.sources == {
-        "xn--strae-oqa.example": (PEMFiles("a.pem"), PEMFiles("b.pem", "c.pem")),
-        "default": (PEMFiles("d.pem"),),
+    assert {name: [str(source) for source in sources] for name, sources in tls.sources.items()} == {
+        "xn--strae-oqa.example": ["a.pem", "b.pem, c.pem"],
+        "default": ["d.pem"],
     }
 
 
@@ -156,12 +156,35 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         "'192.0.2.1' is an IP address, which clients do not send in SNI",
     ),
     "a short secret": ({"environ": {"ASGI_TLS_TICKET_SECRET": "short"}}, "ASGI_TLS_TICKET_SECRET has 5 bytes, and 32"),
-    "letsencrypt": ({"options": {"letsencrypt": "*.example.com"}}, "--tls-letsencrypt is '*.example.com'. Use "),
+    "suites of a version that the profile does not have": (
+        {"options": {"profile": "modern", "ciphers": "ECDHE-RSA-AES128-GCM-SHA256"}},
+        "profile 'modern' has no TLS 1.2, and --tls-ciphers would have no effect. Leave out --tls-ciphers, or start",
+    ),
+    "letsencrypt": (
+        {"options": {"letsencrypt": "*.example.com"}},
+        "--tls-letsencrypt is '*.example.com'. Use 'example.com'.",
+    ),
+    "empty password": (
+        {"options": {}, "own": {"keyfile_password": ("--ssl-keyfile-password", "")}},
+        "--ssl-keyfile-password is empty. Set it to a value, or remove it.",
+    ),
     "empty option": ({"options": {"client_ca": ""}}, "--tls-client-ca is empty. Set it to a value, or remove it."),
     "empty key": ({"file": 'client-ca = ""'}, "client-ca in asgi-tls.toml is empty. Set it"),
     "variable without a setting": (
         {"environ": {"ASGI_TLS_CLIENT_CAS": "x"}},
         "the environment sets ASGI_TLS_CLIENT_CAS, which is not a setting. Did you mean ASGI_TLS_CLIENT_CA?",
+    ),
+    "variable that is like none": (
+        {"environ": {"ASGI_TLS_BOGUS": "x"}},
+        "the environment sets ASGI_TLS_BOGUS, which is not a setting. Use one of ASGI_TLS_ACME,",
+    ),
+    "key that is like none": (
+        {"file": "bogus = 1"},
+        "asgi-tls.toml sets 'bogus', which is not a setting. Use one of acme,",
+    ),
+    "the table of pyproject.toml": (
+        {"file": '[tool.asgi-tls]\nprofile = "modern"'},
+        "asgi-tls.toml sets 'tool', and [tool.asgi-tls] belongs in pyproject.toml. Remove that line: here the settings",
     ),
     "key without a setting": (
         {"file": 'client_ca = "x"'},
@@ -208,6 +231,65 @@ def test_an_error_names_what_the_reader_typed(places: dict[str, Any], says: str)
     with pytest.raises((ConfigurationError, ProfileError)) as caught:
         server_tls(given(**places))
     assert str(caught.value).startswith(says)
+
+
+# How a certificate is set without what belongs to it, and what is to be set: `good` is without its key, `locked` is
+# encrypted.
+ALONE: dict[str, tuple[dict[str, Any], str]] = {
+    "option": (
+        {"options": {}, "own": {"certfile": ("--ssl-certfile", "good"), "keyfile": ("--ssl-keyfile", None)}},
+        "Set --ssl-keyfile to the file with the key.",
+    ),
+    "variable": (
+        {"options": {}, "environ": {"ASGI_TLS_CERTFILE": "good"}, "own": {"keyfile": ("--ssl-keyfile", None)}},
+        "Set ASGI_TLS_KEYFILE to",
+    ),
+    "key": ({"options": {}, "file": 'certfile = "good"'}, "Set keyfile in asgi-tls.toml to"),
+    "pair": (
+        {"options": {"certificate": ("example.com=good",)}},
+        "Write example.com=good,KEY in --tls-certificate; KEY is the file with the key.",
+    ),
+    "pair in a variable": (
+        {"environ": {"ASGI_TLS_CERTIFICATE": "example.com=good"}, "own": {"keyfile": ("--keyfile", None)}},
+        "Write example.com=good,KEY in ASGI_TLS_CERTIFICATE;",
+    ),
+    "pair in a file": (
+        {"options": {}, "file": 'certificate = ["*.example.com=good"]'},
+        "Write *.example.com=good,KEY in certificate in asgi-tls.toml;",
+    ),
+    "directory": ({"options": {"directory": "pairs"}}, "Put the key beside it, in a file that ends with .key."),
+    "password": (
+        {"options": {}, "own": {"certfile": ("--certfile", "locked"), "keyfile_password": ("--password", None)}},
+        "Set --tls-keyfile-password-file, or remove the encryption: `openssl pkey -in locked -out plain.pem`.",
+    ),
+    "password by a variable": (
+        {"options": {}, "environ": {"ASGI_TLS_CERTFILE": "locked"}},
+        "Set ASGI_TLS_KEYFILE_PASSWORD_FILE, or",
+    ),
+    "password of a pair": (
+        {"options": {"certificate": ("example.com=locked",)}},
+        "Remove the encryption: `openssl pkey -in locked -out plain.pem`.",
+    ),
+    "certbot": (
+        {"options": {"letsencrypt": "example.com"}, "own": {"certfile": ("--certfile", None)}},
+        "Let certbot issue the certificate first, or set --certfile and ASGI_TLS_KEYFILE to files",
+    ),
+}
+
+
+@pytest.mark.parametrize(("places", "fix"), ALONE.values(), ids=ALONE)
+def test_what_is_missing_beside_a_certificate_is_to_be_set_where_it_is_set(
+    files: Files, places: dict[str, Any], fix: str
+) -> None:
+    pair = files.pki.leaf("example.com")
+    Path("pairs").mkdir()
+    for name in ("good", "pairs/good.pem"):
+        Path(name).write_bytes(pair.chain_pem)
+    Path("locked").write_bytes(pair.chain_pem + pair.encrypted_key_pem(b"secret"))
+    found = given(**places)
+    with pytest.raises(CertificateError) as caught, found.spelled():
+        server_tls(found).check()
+    assert caught.value.fix.startswith(fix)
 
 
 def test_a_secret_is_in_no_error() -> None:

@@ -112,9 +112,8 @@ def read(
         # What belongs to the certificate is to be set in the same place.
         beside = _OF_CERTFILE - values.keys() if "certfile" in found else set()
         words |= {name: layer.words[name] for name in found | beside}
-    words["password"] = words[
-        "keyfile_password_file"
-    ]  # not the server's own option, which shows the password to others
+    # Not the server's own option, which shows the password to others.
+    words["password"] = words["keyfile_password_file"]
     return Given(values, words)
 
 

@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from starlette.types import Scope
 
 # RFC 3986 allows visible ASCII only. The rest is escaped: its bytes stay the same, and no CR or LF can end the field.
-_NOT_URI = re.compile(rb"[^\x21-\x7e]")
+# So are `\` and `#`, which a client would read as a slash and as the start of a fragment.
+_NOT_URI = re.compile(rb"[^\x21-\x7e]|[\\#]")
 _ABSOLUTE_FORM = re.compile(rb"https?://([^/]*)(.*)", re.IGNORECASE | re.DOTALL)
 # RFC 3986 section 3.3: what a path holds without escapes, slashes included.
 _PATH_CHARACTERS = "/-._~!$&'()*+,;=:@"

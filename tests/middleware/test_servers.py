@@ -94,6 +94,7 @@ def chat(port: int, pair: KeyPair, **more: Any) -> Talk:
         (b"/", "https://example.com/"),
         (b"/a/%C3%BC%ff%2F%0d%0a?b=%20&c=/", "https://example.com/a/%C3%BC%ff%2F%0d%0a?b=%20&c=/"),
         (b"//evil.example/..//x", "https://example.com//evil.example/..//x"),
+        (b"/\\evil.example?a=\\b", "https://example.com/%5Cevil.example?a=%5Cb"),
         (b"/?", "https://example.com/"),
     ],
 )

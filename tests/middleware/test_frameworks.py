@@ -1,18 +1,18 @@
-"""Starlette, FastAPI, Litestar and Quart take TLSMiddleware the way they take any other."""
+"""Starlette, FastAPI, Litestar and Quart with TLSMiddleware, in the ways that docs/middleware.md gives."""
 
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import fastapi
 import httpx
 import litestar
-import litestar.middleware
 import litestar.testing
 import pytest
 import quart
-from asgi_servers import KeyPair, call, http_scope, raw_request, running_uvicorn
+from asgi_servers import KeyPair, Reply, call, http_scope, raw_request, running_uvicorn
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
@@ -21,20 +21,22 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 from asgi_tls.middleware import TLSMiddleware
+from asgi_tls.middleware.acme import CHALLENGE_PATH
 
 HOSTS = ["example.com"]
 
 
-def starlette_app() -> Any:
+# Each as docs/middleware.md puts it. Their page shows its nonce.
+def starlette_app(**settings: Any) -> Any:
     def page(request: Request) -> PlainTextResponse:
         return PlainTextResponse(request.state.csp_nonce)
 
-    return Starlette(routes=[Route("/", page)], middleware=[Middleware(TLSMiddleware, hosts=HOSTS, content="web")])
+    return Starlette(routes=[Route("/", page)], middleware=[Middleware(TLSMiddleware, **settings)])
 
 
-def fastapi_app() -> Any:
+def fastapi_app(**settings: Any) -> Any:
     app = fastapi.FastAPI()
-    app.add_middleware(TLSMiddleware, hosts=HOSTS, content="web")
+    app.add_middleware(TLSMiddleware, **settings)
 
     @app.get("/")
     def page(request: fastapi.Request) -> Any:
@@ -43,39 +45,51 @@ def fastapi_app() -> Any:
     return app
 
 
-def litestar_app() -> Any:
+def litestar_app(**settings: Any) -> Any:
     @litestar.get("/", media_type="text/plain", sync_to_thread=False)
     def page(request: litestar.Request[Any, Any, Any]) -> str:
         return str(request.scope["state"]["csp_nonce"])
 
-    middleware = litestar.middleware.DefineMiddleware(TLSMiddleware, hosts=HOSTS, content="web")  # type: ignore[arg-type]  # stricter than ASGI
-    return litestar.Litestar([page], middleware=[middleware])
+    return TLSMiddleware(litestar.Litestar([page]), **settings)  # type: ignore[arg-type]  # stricter than ASGI
 
 
-def quart_app() -> Any:
+def quart_app(**settings: Any) -> Any:
     app = quart.Quart(__name__)
 
     @app.get("/")
     async def page() -> str:
         return str(quart.request.scope["state"]["csp_nonce"])
 
-    app.asgi_app = TLSMiddleware(app.asgi_app, hosts=HOSTS, content="web")  # type: ignore[method-assign,arg-type,assignment]
+    app.asgi_app = TLSMiddleware(app.asgi_app, **settings)  # type: ignore[method-assign,arg-type,assignment]
     return app
 
 
 @pytest.mark.parametrize("make", [starlette_app, fastapi_app, litestar_app, quart_app])
-def test_the_framework_serves_through_it(make: Any, key_pair: KeyPair) -> None:
-    request = b"GET / HTTP/1.1\r\nHost: example.com\r\nConnection: close\r\n\r\n"
-    app = make()
-    with running_uvicorn(app, lifespan="on") as port:
-        reply = raw_request(port, request)
-        assert (reply.status, reply["location"]) == (308, "https://example.com/")
-        assert "strict-transport-security" not in reply
-    with running_uvicorn(make(), key_pair, lifespan="on") as port:
-        reply = raw_request(port, request, key_pair)
-        assert reply.status == 200
-        assert len(reply.all("strict-transport-security")) == 1
+def test_the_framework_serves_through_it(make: Any, key_pair: KeyPair, tmp_path: Path) -> None:
+    challenge = tmp_path / CHALLENGE_PATH.strip("/") / "token"
+    challenge.parent.mkdir(parents=True)
+    challenge.write_text("token.key")
+    settings = {"hosts": HOSTS, "content": "web", "webroot": tmp_path}
+
+    def ask(path: str, pair: KeyPair | None = None) -> Reply:
+        return raw_request(
+            port, f"GET {path} HTTP/1.1\r\nHost: example.com\r\nConnection: close\r\n\r\n".encode(), pair
+        )
+
+    with running_uvicorn(make(**settings), lifespan="on") as port:
+        for path in ("/", "/missing"):
+            reply = ask(path)
+            assert (reply.status, reply["location"]) == (308, f"https://example.com{path}")
+            assert "strict-transport-security" not in reply
+        assert ask(f"{CHALLENGE_PATH}token").body == b"token.key"
+    with running_uvicorn(make(**settings), key_pair, lifespan="on") as port:
+        for path, status in (("/", 200), ("/missing", 404)):
+            reply = ask(path, key_pair)
+            assert (reply.status, len(reply.all("strict-transport-security"))) == (status, 1)
+            assert "'nonce-" in reply["content-security-policy"]
+        reply = ask("/", key_pair)
         assert f"'nonce-{reply.body.decode()}'" in reply["content-security-policy"]
+        assert ask(f"{CHALLENGE_PATH}token", key_pair).body == b"token.key"
 
 
 def test_the_test_client_of_each_framework_is_served_in_development() -> None:
@@ -96,9 +110,9 @@ def test_the_test_client_of_each_framework_is_served_in_development() -> None:
 
     assert asyncio.run(by_httpx()).json() == "hello"
 
-    middleware = litestar.middleware.DefineMiddleware(TLSMiddleware, hosts=HOSTS, development=True)  # type: ignore[arg-type]
     page = litestar.get("/", sync_to_thread=False)(hello)
-    with litestar.testing.create_test_client([page], middleware=[middleware]) as client:
+    wrapped: Any = TLSMiddleware(litestar.Litestar([page]), hosts=HOSTS, development=True)  # type: ignore[arg-type]
+    with litestar.testing.TestClient(wrapped) as client:
         assert client.get("/").text == "hello"
 
     quart_app = quart.Quart(__name__)

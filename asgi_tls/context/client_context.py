@@ -10,6 +10,7 @@ from pathlib import Path
 
 from asgi_tls.certificate import CertificateSource
 from asgi_tls.certificate.keyfile import load_cert_chain
+from asgi_tls.certificate.sources import check_path
 from asgi_tls.certificate.trust import load_ca_bundle
 from asgi_tls.context import proof
 from asgi_tls.context.policy import apply_profile, enforceable, settle
@@ -31,8 +32,18 @@ def create_client_context(
     `cafile` is a PEM file of the CAs to trust, and of no others; without it, those of the system. `certificate` is
     the client's own, for mutual TLS. Verification cannot be switched off on the result.
 
-    Raises CertificateError, UnsupportedError.
+    Raises CertificateError, ConfigurationError, UnsupportedError.
     """
+    if not isinstance(profile, TLSProfile):
+        raise ConfigurationError(
+            f"profile is {profile!r}", fix="Set it to a TLSProfile: MODERN, INTERMEDIATE or one derived from them."
+        )
+    if not (certificate is None or isinstance(certificate, CertificateSource)):
+        raise ConfigurationError(
+            f"certificate is {certificate!r}", fix='Give a source such as PEMFiles("client.pem", "client-key.pem").'
+        )
+    if cafile is not None:
+        check_path("cafile", cafile)
     context = _VerifyingContext(ssl.PROTOCOL_TLS_CLIENT)
     groups, notes = apply_profile(context, profile, allow_unsupported=allow_unsupported)
     if not enforceable(profile, server=False):

@@ -13,6 +13,7 @@ from asgi_tls.certificate.challenges import TOKEN, challenges
 from asgi_tls.errors import ConfigurationError
 from asgi_tls.files import read_regular
 from asgi_tls.middleware.answer import Answer
+from asgi_tls.middleware.checks import check_type
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
@@ -52,6 +53,9 @@ class ChallengeFiles:
     """
 
     def __init__(self, webroot: str | os.PathLike[str]) -> None:
+        check_type(
+            "webroot", webroot, str | os.PathLike, 'Write the path of a directory, as in webroot="/var/www/acme".'
+        )
         self.webroot = Path(webroot).absolute()
         if not self.webroot.is_dir():
             raise ConfigurationError(

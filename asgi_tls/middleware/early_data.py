@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from asgi_tls.errors import ConfigurationError
 from asgi_tls.middleware.answer import Answer
+from asgi_tls.middleware.checks import checked_strings
 from asgi_tls.middleware.unmade import remembered
 
 if TYPE_CHECKING:
@@ -33,11 +34,7 @@ class EarlyDataMiddleware:
     @remembered
     def __init__(self, app: ASGIApp, *, safe_methods: Iterable[str] = SAFE_METHODS) -> None:
         self.app = app
-        if isinstance(safe_methods, str):
-            raise ConfigurationError(
-                f"safe_methods is the string {safe_methods!r}", fix=f"Write safe_methods=[{safe_methods!r}]."
-            )
-        self.safe_methods = frozenset(safe_methods)
+        self.safe_methods = frozenset(checked_strings("safe_methods", safe_methods, "GET"))
         for method in self.safe_methods:
             if not _METHOD.fullmatch(method):
                 raise ConfigurationError(

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from asgi_tls.errors import ConfigurationError
+from asgi_tls.middleware.checks import check_type
 from asgi_tls.middleware.csp import PLACEHOLDER, check_policy
 from asgi_tls.middleware.hsts import HSTS
 
@@ -99,6 +100,10 @@ def overlaid(fields: Fields, settings: Mapping[str, str | None]) -> Fields:
 
 def from_secure(secure: Secure) -> Fields:
     """The headers of a `secure.Secure`, empty ones (its presets have `Server: ""`) left out."""
+    import secure as library
+
+    fix = "Write secure=Secure.with_default_headers() (from secure import Secure)."
+    check_type("secure", secure, library.Secure, fix)
     result: Fields = {}
     for name, value in secure.header_items():
         key = name.lower()

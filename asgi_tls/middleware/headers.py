@@ -8,6 +8,7 @@ from asgi_tls.connection import CONNECTION
 from asgi_tls.errors import ConfigurationError
 from asgi_tls.hostnames import is_loopback, parse_authority
 from asgi_tls.middleware.answer import is_secure
+from asgi_tls.middleware.checks import check_switch, check_type, checked_mapping
 from asgi_tls.middleware.connection import with_connection
 from asgi_tls.middleware.csp import NONCE, Content, api_policy, web_policy
 from asgi_tls.middleware.docs_pages import PAGES
@@ -34,6 +35,10 @@ _HEADS: Final = frozenset({"http.response.start", "websocket.accept", "websocket
 _ORDINARY: Final = frozenset({*range(200, 600)} - {304})
 # Clients that make up hosts must not fill the memory.
 _MOST_HOSTS: Final = 200
+
+_AS_HEADERS: Final = 'headers={"X-Frame-Options": "SAMEORIGIN"}'
+_AS_PATHS: Final = 'paths={"/embed/*": {"X-Frame-Options": None}}'
+_AS_HSTS: Final = "Write hsts=HSTS(max_age=31536000) or hsts=HSTS(), with parentheses; hsts=None sends none."
 
 
 class SecurityHeadersMiddleware:
@@ -67,7 +72,12 @@ class SecurityHeadersMiddleware:
         override: bool = False,
     ) -> None:
         self.app = app
-        html, other = (overlaid(each, headers or {}) for each in _base(content, hsts, secure))
+        headers = checked_mapping("headers", {} if headers is None else headers, _AS_HEADERS)
+        paths = checked_mapping("paths", {} if paths is None else paths, _AS_PATHS)
+        for path, each in paths.items():
+            checked_mapping(f"paths[{path!r}]", each, _AS_PATHS)
+        check_switch("override", override)
+        html, other = (overlaid(each, headers) for each in _base(content, hsts, secure))
         pages = {name: encoded(overlaid(html, page)) for name, page in PAGES.items()}
 
         def rules(*, with_hsts: bool) -> PathTable[Merger]:
@@ -75,7 +85,7 @@ class SecurityHeadersMiddleware:
                 page, rest = encoded(overlaid(html, settings)), encoded(overlaid(other, settings))
                 return Merger(page, rest, pages, hsts=with_hsts, override=override)
 
-            return PathTable({path: merger(each, {}) for path, each in (paths or {}).items()}, merger({}, pages))
+            return PathTable({path: merger(each, {}) for path, each in paths.items()}, merger({}, pages))
 
         self._with_hsts, self._without = rules(with_hsts=True), rules(with_hsts=False)
         policy = hsts_of(html)
@@ -167,9 +177,10 @@ def _base(content: Content, hsts: HSTS | None, secure: Secure | None) -> tuple[F
             )
         fields = from_secure(secure)
         return fields, fields
+    check_type("hsts", hsts, HSTS | None, _AS_HSTS)
     api, web = api_policy(), web_policy(NONCE)
     policies = {"auto": (web_policy(), api), "web": (web, web), "api": (api, api)}
-    if content not in policies:
+    if content not in [*policies]:
         raise ConfigurationError(f"content is {content!r}", fix='Use "auto", "web" or "api".')
     fields = {} if hsts is None else {HSTS_NAME: (hsts.value,)}
     fields |= {name: (value,) for name, value in defaults().items()}

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from asgi_tls.errors import ConfigurationError
 from asgi_tls.hostnames import checked_host, parse_ip
+from asgi_tls.middleware.checks import checked_strings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,9 +20,7 @@ class AllowedHosts:
     """
 
     def __init__(self, hosts: Iterable[str]) -> None:
-        if isinstance(hosts, str | bytes):
-            raise ConfigurationError(f"hosts is the string {hosts!r}", fix=f"Write hosts=[{hosts!r}].")
-        patterns = list(hosts)
+        patterns = checked_strings("hosts", hosts, "example.com")
         if not patterns:
             raise ConfigurationError(
                 "hosts is empty, so that every redirect would be refused",

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from asgi_tls.errors import ConfigurationError
+from asgi_tls.middleware.checks import check_switch
 from asgi_tls.profile import INTERMEDIATE
 
 # hstspreload.org: the least age that the list accepts, in seconds.
@@ -33,6 +34,8 @@ class HSTS:
     def __post_init__(self) -> None:
         if type(self.max_age) is not int or self.max_age < 0:
             raise ConfigurationError(f"HSTS max-age is {self.max_age!r}", fix="Give a number of seconds.")
+        for name in ("include_subdomains", "preload"):
+            check_switch(name, getattr(self, name))
         if self.preload and not (self.include_subdomains and self.max_age >= PRELOAD_MIN_AGE):
             raise ConfigurationError(
                 f"HSTS preload without its conditions: {self}",

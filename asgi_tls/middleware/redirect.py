@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from asgi_tls.certificate.challenges import challenges
@@ -10,6 +11,7 @@ from asgi_tls.errors import ConfigurationError
 from asgi_tls.hostnames import Authority, bracketed, checked_host, checked_port, is_loopback, parse_authority
 from asgi_tls.middleware.acme import CHALLENGE_PATH, ChallengeFiles, challenge_token, own_answer
 from asgi_tls.middleware.answer import Answer, is_secure
+from asgi_tls.middleware.checks import check_switch, check_type, checked_strings
 from asgi_tls.middleware.forwarded import loop_of
 from asgi_tls.middleware.hosts import AllowedHosts
 from asgi_tls.middleware.location import Target, request_target
@@ -18,7 +20,7 @@ from asgi_tls.middleware.unmade import remembered
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -98,8 +100,12 @@ class HTTPSRedirectMiddleware:
     ) -> None:
         self.app = app
         self._hosts = AllowedHosts(hosts)
+        check_type(
+            "canonical_host", canonical_host, str | None, 'Write a host, as in canonical_host="www.example.com".'
+        )
         self._canonical = None if canonical_host is None else checked_host(canonical_host)
         self.leaves_host = self._canonical is not None and self._hosts.exact != {self._canonical}
+        check_type("port_map", port_map, Mapping | None, "Write a dict of ports, as in port_map={80: 443, 8080: 8443}.")
         self._port_suffixes = {
             checked_port("a port in port_map", http): _port_suffix(checked_port("a port in port_map", https))
             for http, https in (port_map or {}).items()
@@ -107,13 +113,13 @@ class HTTPSRedirectMiddleware:
         self._default_suffix = _port_suffix(checked_port("https_port", https_port))
         if redirect_status not in _STATUSES:
             raise ConfigurationError(
-                f"redirect_status is {redirect_status}", fix=f"Choose one of {', '.join(map(str, _STATUSES))}."
+                f"redirect_status is {redirect_status!r}",
+                fix=f"Choose one of {', '.join(map(str, _STATUSES))}, without quotes.",
             )
         self._status = redirect_status
-        if isinstance(exempt, str):
-            raise ConfigurationError(f"exempt is the string {exempt!r}", fix=f"Write exempt=[{exempt!r}].")
-        self._exempt = PathTable(dict.fromkeys(exempt, True), False)
+        self._exempt = PathTable(dict.fromkeys(checked_strings("exempt", exempt, "/health"), True), False)
         self._challenges = None if webroot is None else ChallengeFiles(webroot)
+        check_switch("development", development)
         self._development = development
         self._logged: set[str] = set()
 

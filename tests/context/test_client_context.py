@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import httpx
 import pytest
@@ -127,6 +129,20 @@ def test_it_shows_its_own_certificate_which_needs_no_host_name(files: Files) -> 
     handshake(server, create_client_context(cafile=files.ca, certificate=files.nameless_client))
     with pytest.raises(ssl.SSLError, match="(?i)certificate required"):
         handshake(server, create_client_context(cafile=files.ca))
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"profile": "modern"}, "profile is 'modern'. Set it to a TLSProfile: MODERN, INTERMEDIATE or"),
+        ({"profile": None}, "profile is None. Set it to a TLSProfile"),
+        ({"certificate": "x.pem"}, "certificate is 'x.pem'. Give a source such as PEMFiles("),
+        ({"cafile": 3}, "cafile=3 is not a path. Give a path as str or Path."),
+    ],
+)
+def test_a_setting_of_another_type_is_refused(settings: dict[str, Any], says: str) -> None:
+    with pytest.raises(ConfigurationError, match="^" + re.escape(says)):
+        create_client_context(**settings)
 
 
 def test_a_bad_bundle_of_cas(files: Files) -> None:

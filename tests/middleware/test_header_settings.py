@@ -115,10 +115,14 @@ def test_an_age_is_a_number_of_any_length(value: str, age: int) -> None:
         {"max_age": True},
         {"max_age": 300, "preload": True},
         {"include_subdomains": False, "preload": True},
+        {"include_subdomains": "no"},
+        {"preload": "no"},
     ],
 )
 def test_hsts_objects_check_themselves(arguments: dict[str, Any]) -> None:
-    with pytest.raises(ConfigurationError, match="^HSTS max-age is |^HSTS preload without"):
+    with pytest.raises(
+        ConfigurationError, match="^HSTS max-age is |^HSTS preload without|^(include_subdomains|preload) is"
+    ):
         HSTS(**arguments)
 
 
@@ -229,6 +233,54 @@ def test_headers_that_would_not_work_are_refused(headers: dict[str, Any]) -> Non
 def test_contradictions_are_refused(settings: dict[str, Any], word: str) -> None:
     with pytest.raises(ConfigurationError, match=word):
         SecurityHeadersMiddleware(hello, **settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"hosts": None}, 'hosts is None. Write a list of strings, as in hosts=["example.com"].'),
+        ({"hosts": [None]}, "hosts is [None]. Write a list"),
+        ({"hosts": [b"a.com"]}, "hosts is [b'a.com']. Write a list"),
+        ({"hosts": b"a.com"}, "hosts is b'a.com'. Write a list"),
+        ({"hosts": "a.com"}, "hosts is the string 'a.com'. Write hosts=['a.com']."),
+        ({"exempt": None}, 'exempt is None. Write a list of strings, as in exempt=["/health"].'),
+        ({"exempt": [1]}, "exempt is [1]. Write"),
+        ({"safe_methods": None}, 'safe_methods is None. Write a list of strings, as in safe_methods=["GET"].'),
+        ({"safe_methods": [b"GET"]}, "safe_methods is [b'GET']. Write"),
+        ({"safe_methods": "GET"}, "safe_methods is the string 'GET'. Write safe_methods=['GET']."),
+        (
+            {"hsts": False},
+            "hsts is False. Write hsts=HSTS(max_age=31536000) or hsts=HSTS(), with parentheses; hsts=None sends none.",
+        ),
+        ({"hsts": 31536000}, "hsts is 31536000. Write hsts=HSTS(max_age=31536000) or"),
+        ({"hsts": "max-age=1"}, "hsts is 'max-age=1'. Write hsts=HSTS("),
+        ({"hsts": HSTS}, "hsts is <class 'asgi_tls.middleware.hsts.HSTS'>. Write hsts=HSTS("),
+        ({"headers": [("X-A", "1")]}, "headers is [('X-A', '1')]. Write a dict with strings as keys, as in headers={"),
+        ({"headers": []}, "headers is []. Write a dict"),
+        ({"headers": {b"X-A": "1"}}, "headers is {b'X-A': '1'}. Write a dict"),
+        ({"paths": [("/a", {})]}, "paths is [('/a', {})]. Write a dict with strings as keys, as in paths={"),
+        ({"paths": {1: {}}}, "paths is {1: {}}. Write a dict"),
+        ({"paths": {"/a": None}}, "paths['/a'] is None. Write a dict with strings as keys, as in paths={"),
+        ({"paths": {"/a": {None: "1"}}}, "paths['/a'] is {None: '1'}. Write a dict"),
+        ({"secure": "x"}, "secure is 'x'. Write secure=Secure.with_default_headers() (from secure import Secure)."),
+        ({"secure": Secure}, "secure is <class 'secure.secure.Secure'>. Write secure="),
+        ({"content": ["web"]}, "content is ['web']. Use "),
+        ({"canonical_host": 3}, 'canonical_host is 3. Write a host, as in canonical_host="www.example.com".'),
+        ({"https_port": "https"}, "https_port is 'https'. Ports are"),
+        ({"port_map": 8443}, "port_map is 8443. Write a dict of ports, as in port_map={80: 443, 8080: 8443}."),
+        ({"redirect_status": "308"}, "redirect_status is '308'. Choose one of 301, 302, 307, 308, without quotes."),
+        ({"webroot": 3}, 'webroot is 3. Write the path of a directory, as in webroot="/var/www/acme".'),
+        (
+            {"development": "false"},
+            "development is 'false'. Write development=True or development=False, without quotes.",
+        ),
+        ({"development": None}, "development is None. Write development=True or"),
+        ({"override": "no"}, "override is 'no'. Write override=True or override=False, without quotes."),
+    ],
+)
+def test_a_setting_of_another_type_is_refused(settings: dict[str, Any], says: str) -> None:
+    with pytest.raises(ConfigurationError, match="^" + re.escape(says)):
+        TLSMiddleware(hello, **{"hosts": ["example.com"], **settings})
 
 
 def test_preloading_wants_the_first_redirect_on_the_same_host() -> None:

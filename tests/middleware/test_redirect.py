@@ -234,7 +234,7 @@ def test_settings_that_make_no_sense_are_refused(settings: dict[str, Any]) -> No
         ({"https_port": 65536}, "https_port is 65536"),
         ({"port_map": {80: 0}}, "a port in port_map is 0"),
         ({"port_map": {0: 443}}, "a port in port_map is 0"),
-        ({"redirect_status": 303}, r"redirect_status is 303\. Choose one of 301, 302, 307, 308\.$"),
+        ({"redirect_status": 303}, r"redirect_status is 303\. Choose one of 301, 302, 307, 308, without quotes\.$"),
         ({"exempt": "/health"}, r"exempt is the string '/health'\. Write exempt=\['/health'\]\.$"),
     ],
 )

@@ -34,14 +34,13 @@ def create_client_context(
 
     Raises CertificateError, ConfigurationError, UnsupportedError.
     """
-    if not isinstance(profile, TLSProfile):
-        raise ConfigurationError(
-            f"profile is {profile!r}", fix="Set it to a TLSProfile: MODERN, INTERMEDIATE or one derived from them."
-        )
-    if not (certificate is None or isinstance(certificate, CertificateSource)):
-        raise ConfigurationError(
-            f"certificate is {certificate!r}", fix='Give a source such as PEMFiles("client.pem", "client-key.pem").'
-        )
+    for name, value, expected, fix in (
+        ("profile", profile, TLSProfile, "Set it to a TLSProfile: MODERN, INTERMEDIATE or one derived from them."),
+        ("certificate", certificate, CertificateSource | None, 'Give a source such as PEMFiles("c.pem", "c-key.pem").'),
+        ("allow_unsupported", allow_unsupported, bool, "Set it to True or False, without quotes."),
+    ):
+        if not isinstance(value, expected):
+            raise ConfigurationError(f"{name} is {value!r}", fix=fix)
     if cafile is not None:
         check_path("cafile", cafile)
     context = _VerifyingContext(ssl.PROTOCOL_TLS_CLIENT)

@@ -53,9 +53,10 @@ class ChallengeFiles:
     """
 
     def __init__(self, webroot: str | os.PathLike[str]) -> None:
-        check_type(
-            "webroot", webroot, str | os.PathLike, 'Write the path of a directory, as in webroot="/var/www/acme".'
-        )
+        fix = 'Write the path of a directory, as in webroot="/var/www/acme".'
+        check_type("webroot", webroot, str | os.PathLike, fix)
+        if webroot == "":  # as a path it would be the working directory
+            raise ConfigurationError("webroot is ''", fix=fix)
         self.webroot = Path(webroot).absolute()
         if not self.webroot.is_dir():
             raise ConfigurationError(

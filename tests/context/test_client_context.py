@@ -137,6 +137,7 @@ def test_it_shows_its_own_certificate_which_needs_no_host_name(files: Files) -> 
         ({"profile": "modern"}, "profile is 'modern'. Set it to a TLSProfile: MODERN, INTERMEDIATE or"),
         ({"profile": None}, "profile is None. Set it to a TLSProfile"),
         ({"certificate": "x.pem"}, "certificate is 'x.pem'. Give a source such as PEMFiles("),
+        ({"allow_unsupported": "no"}, "allow_unsupported is 'no'. Set it to True or False, without quotes."),
         ({"cafile": 3}, "cafile=3 is not a path. Give a path as str or Path."),
     ],
 )

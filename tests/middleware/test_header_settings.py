@@ -269,6 +269,7 @@ def test_contradictions_are_refused(settings: dict[str, Any], word: str) -> None
         ({"https_port": "https"}, "https_port is 'https'. Ports are"),
         ({"port_map": 8443}, "port_map is 8443. Write a dict of ports, as in port_map={80: 443, 8080: 8443}."),
         ({"redirect_status": "308"}, "redirect_status is '308'. Choose one of 301, 302, 307, 308, without quotes."),
+        ({"webroot": ""}, "webroot is ''. Write the path of a directory"),
         ({"webroot": 3}, 'webroot is 3. Write the path of a directory, as in webroot="/var/www/acme".'),
         (
             {"development": "false"},

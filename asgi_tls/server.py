@@ -117,6 +117,12 @@ class ServerTLS:
                 fix="Set it to a TLSProfile: MODERN, INTERMEDIATE or one derived from them.",
                 settings=("profile",),
             )
+        if not isinstance(self.allow_unsupported, bool):  # the text "false" would count as True
+            raise ConfigurationError(
+                f"{{allow_unsupported}} is {self.allow_unsupported!r}",
+                fix="Set it to True or False, without quotes.",
+                settings=("allow_unsupported",),
+            )
         for name, choices in CHOICES.items():
             _check_choice(name, getattr(self, name), choices)
         for name, example in _SECONDS.items():

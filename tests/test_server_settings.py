@@ -45,6 +45,11 @@ WRONG: dict[str, tuple[dict[str, object], str, str]] = {
         for name in ("reload_interval", "handshake_timeout", "ticket_rotation")
         for value in (0, -1, math.inf, math.nan)
     },
+    "allow_unsupported": (
+        {"allow_unsupported": "false"},
+        "allow_unsupported is 'false'. Set it to True or False",
+        "--tls-allow-unsupported is 'false'",
+    ),
     "reload_interval text": ({"reload_interval": "5"}, "reload_interval is '5'", "--tls-reload-interval is '5'"),
     "ticket_secret": (
         {"ticket_secret": "x" * 40},

@@ -88,7 +88,9 @@ def _forward() -> None:
         signal.sigwait({signal.SIGHUP})
         workers = [child.pid for child in multiprocessing.active_children() if child.pid is not None]
         logger.info(
-            "SIGHUP: reloading the certificates of %d workers; to change settings, restart the server", len(workers)
+            "SIGHUP: reloading the certificates of %d worker%s; to change settings, restart the server",
+            len(workers),
+            "" if len(workers) == 1 else "s",
         )
         for pid in workers:
             with contextlib.suppress(ProcessLookupError):

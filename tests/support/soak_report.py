@@ -28,7 +28,6 @@ _CODES: Final = {
     "WRONG_VERSION_NUMBER",
 }  # fmt: skip
 _MESSAGES: Final = (
-    r"cannot serve metrics on 127.0.0.1 port \d+ yet: .* Address already in use",
     r"Redis does not answer, so each process counts failed handshakes for itself: (Connection|Timeout)Error",
     r"reloaded: no file has changed",
     r"watching \d directories failed: No such file or directory",  # that of a certificate before the last
@@ -36,7 +35,7 @@ _MESSAGES: Final = (
 )
 _OURS: Final = (
     r"OpenSSL .* cannot do the .*key exchanges? ",
-    r"SIGHUP: reloading the certificates of \d workers; to change settings, restart the server",
+    r"SIGHUP: reloading the certificates of \d workers?; to change settings, restart the server",
     r"privkey\.pem renewed; workers that start later get it",
 )
 _UVICORN: Final = "|".join((

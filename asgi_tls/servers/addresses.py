@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 from asgi_tls.errors import ConfigurationError
+from asgi_tls.hostnames import checked_port
 
 _DEFAULT_PORT: Final = 8000  # hypercorn's, where a bind names none
 _MISSING: Final = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
@@ -33,26 +34,30 @@ class Address(NamedTuple):
 
 
 def of_uvicorn(parameters: dict[str, Any]) -> list[Address]:
-    """Where uvicorn will listen, by the parameters of its command. None for a Unix socket."""
+    """Where uvicorn will listen, by the parameters of its command. None for a Unix socket.
+
+    Raises ConfigurationError, as those below.
+    """
     if parameters["fd"] is not None:
         return _of_descriptor(parameters["fd"])
-    return [] if parameters["uds"] is not None else [Address(parameters["host"], parameters["port"])]
+    return [] if parameters["uds"] is not None else [_checked("--port", parameters["host"], parameters["port"])]
 
 
-def of_hypercorn(binds: Iterable[str]) -> list[Address]:
-    """The same for hypercorn's binds."""
+def of_hypercorn(binds: Iterable[str], option: str = "--bind") -> list[Address]:
+    """The same for the values of an option of hypercorn's."""
     found: list[Address] = []
     for bind in binds:
         if bind.startswith("fd://"):
             number = bind.removeprefix("fd://")
             if not number.isdecimal():
                 raise ConfigurationError(
-                    f"--bind is {bind!r}", fix="Write fd:// and the number of a descriptor, as in fd://3."
+                    f"{option} is {bind!r}", fix="Write fd:// and the number of a descriptor, as in fd://3."
                 )
             found += _of_descriptor(int(number))
         elif not bind.startswith("unix:"):
             host, colon, port = bind.replace("[", "").replace("]", "").rpartition(":")
-            found.append(Address(host, int(port)) if colon and port.isdecimal() else Address(bind, _DEFAULT_PORT))
+            named = (host, int(port)) if colon and port.isdecimal() else (bind, _DEFAULT_PORT)
+            found.append(_checked(f"the port of {option}", *named))
     return found
 
 
@@ -63,8 +68,13 @@ def of_gunicorn(addresses: Iterable[Any]) -> list[Address]:
         if isinstance(address, int):
             found += _of_descriptor(address)
         elif isinstance(address, tuple):
-            found.append(Address(*address))
+            found.append(_checked("the port of --bind", *address))
     return found
+
+
+def _checked(what: str, host: str, port: int) -> Address:
+    """libuv and the system's resolver would drop the upper bits of a port, and take another one."""
+    return Address(host, checked_port(what, port) if port else 0)
 
 
 def _of_descriptor(number: int) -> list[Address]:

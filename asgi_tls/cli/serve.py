@@ -7,7 +7,9 @@ by another name, which is checked before each start.
 
 from __future__ import annotations
 
+import logging
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from types import FunctionType
@@ -24,9 +26,13 @@ from asgi_tls.servers import addresses, plain
 from asgi_tls.servers.build import profile_for, server_tls
 from asgi_tls.servers.given import Given, read
 from asgi_tls.servers.ignored import POLICY, option_error
+from asgi_tls.servers.listening import check_metrics
 from asgi_tls.servers.logs import follow
 
+logger = logging.getLogger("asgi_tls")
+
 _HELP: Final = {"-h", "--help"}
+_STOPPING: Final = {signal.SIGINT, signal.SIGTERM}
 
 
 # Held here: without a GIL, CPython 3.14.5 frees the globals of such a copy while it runs.
@@ -95,6 +101,7 @@ def _run_uvicorn(command: Any, parameters: dict[str, Any], changed: Sequence[str
     tls = server_tls(given, parameters["ssl_keyfile_password"])
     notices = tls.check()
     listening_on = addresses.of_uvicorn(parameters)
+    check_metrics(given.values, listening_on)
     listeners = plain.listeners(given.values, tls, listening_on)
     addresses.check_free(listening_on)
 
@@ -187,8 +194,10 @@ def _run_hypercorn(config: Any, given: Given) -> int:
     tls = server_tls(given, config.keyfile_password)
     tls_config.adopt(tls, given.quiet)
     listening_on = addresses.of_hypercorn(config.bind)
+    insecure = addresses.of_hypercorn(config.insecure_bind, "--insecure-bind")
+    check_metrics(given.values, [*listening_on, *insecure])
     listeners = plain.listeners(given.values, tls, listening_on)
-    addresses.check_free([*listening_on, *addresses.of_hypercorn(config.insecure_bind)])
+    addresses.check_free([*listening_on, *insecure])
     if tls_config.workers:
         forward_sighup()
     with plain.in_thread(listeners):
@@ -202,8 +211,13 @@ def _status_of_hypercorn(config: Any) -> int:
     statuses: list[int] = []
 
     def join_exited(processes: Any) -> int:
-        statuses.append(hypercorn.run._join_exited(processes))
-        return statuses[-1]
+        statuses.append(status := hypercorn.run._join_exited(processes))
+        if status < 0 and -status not in _STOPPING:
+            logger.error(
+                "a worker was ended by signal %d, and hypercorn ends then: let a service manager start it again",
+                -status,
+            )
+        return status
 
     statuses.append(_with(hypercorn.run.run, "hypercorn", _join_exited=join_exited)(config))
     first = next(filter(None, statuses), 0)

@@ -9,9 +9,12 @@ the directory PROMETHEUS_MULTIPROC_DIR before it is imported; any worker then an
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import functools
 import logging
 import os
+import socket
 import tempfile
 import threading
 import time
@@ -43,6 +46,11 @@ _MOST_NAMES: Final = 256
 _OTHER: Final = "other"
 _BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _BIND_AGAIN: Final = 2.0
+# How often another program must be found at the address: while a worker starts or ends there, nothing answers.
+_FOREIGN: Final = 3
+# Seconds, and bytes, for the answer of what listens at the address.
+_PATIENCE: Final = 2.0
+_MOST_BYTES: Final = 1 << 22
 _MULTIPROCESS: Final = "PROMETHEUS_MULTIPROC_DIR"
 
 
@@ -212,14 +220,35 @@ def _serve(host: str, port: int) -> None:
     if _MULTIPROCESS in os.environ:
         registry = CollectorRegistry()
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-    reported = False
+    foreign = 0  # once another worker has been found there, or the problem is in the log: _FOREIGN
     while True:
         try:
             start_http_server(port, host, registry)
         except OSError as error:
-            if not reported:
-                reported = True
-                logger.debug("cannot serve metrics on %s port %d yet: %s", host, port, error)
+            in_use = error.errno == errno.EADDRINUSE
+            if foreign < _FOREIGN:
+                ours = in_use and are_served(host, port)
+                foreign = foreign + 1 if in_use and not ours else _FOREIGN
+                if foreign == _FOREIGN and not ours:
+                    logger.log(
+                        logging.WARNING if in_use else logging.ERROR,
+                        "cannot serve metrics on %s port %d: %s. Trying again every two seconds",
+                        host,
+                        port,
+                        error.strerror,
+                    )
             time.sleep(_BIND_AGAIN)
         else:
             return
+
+
+def are_served(host: str, port: int) -> bool:
+    """Whether a server of ours answers there with its metrics."""
+    deadline, answer = time.monotonic() + _PATIENCE, b""
+    with contextlib.suppress(OSError), socket.create_connection((host, port), _PATIENCE) as sock:
+        sock.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+        while time.monotonic() < deadline and len(answer) < _MOST_BYTES and (more := sock.recv(1 << 16)):
+            answer += more
+            if b"asgi_tls_" in answer:
+                return True
+    return False

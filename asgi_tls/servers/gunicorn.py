@@ -43,7 +43,7 @@ from asgi_tls.servers import addresses, plain
 from asgi_tls.servers.build import server_tls
 from asgi_tls.servers.given import Given, read
 from asgi_tls.servers.ignored import IGNORED, POLICY, option_error, python_error
-from asgi_tls.servers.listening import hand_over_metrics
+from asgi_tls.servers.listening import check_metrics, hand_over_metrics
 from asgi_tls.servers.logs import stop
 from asgi_tls.servers.worker import ContextMaker
 
@@ -285,10 +285,10 @@ class Application(WSGIApplication):  # type: ignore[misc]  # gunicorn has no typ
         At SIGUSR2 it serves on for the new arbiter.
         """
         if "GUNICORN_FD" not in os.environ:
+            listening_on = addresses.of_gunicorn(self.cfg.address)
             with self._hook.given.spelled():
-                listeners = plain.listeners(
-                    self._hook.given.values, self._hook.tls, addresses.of_gunicorn(self.cfg.address)
-                )
+                check_metrics(self._hook.given.values, listening_on)
+                listeners = plain.listeners(self._hook.given.values, self._hook.tls, listening_on)
             plain.in_process(
                 listeners, lambda: gunicorn.util.set_owner_process(self.cfg.uid, self.cfg.gid, self.cfg.initgroups)
             )

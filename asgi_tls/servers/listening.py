@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import errno
+import logging
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from asgi_tls.errors import ConfigurationError
 from asgi_tls.events import Listener
 from asgi_tls.files import remove_at_the_end
 from asgi_tls.listeners.log import JSONLog, log_events
+from asgi_tls.servers.addresses import Address, check_free
+
+logger = logging.getLogger("asgi_tls")
 
 _MULTIPROCESS: Final = "PROMETHEUS_MULTIPROC_DIR"
 _PREFIX: Final = "asgi-tls-metrics-"
@@ -35,6 +40,34 @@ def listeners_for(values: Mapping[str, Any]) -> list[Listener]:
             settings=("guard_allow", "guard"),
         )
     return listeners
+
+
+def check_metrics(values: Mapping[str, Any], own: Iterable[Address]) -> None:
+    """Before the first worker starts: can the metrics be served? `own` are the addresses of the server itself.
+
+    Raises ConfigurationError.
+    """
+    if not values.get("metrics"):
+        return
+    from asgi_tls.listeners.prometheus import are_served, parse_address
+
+    metrics = Address(*parse_address(values["metrics"]))
+    others = {address.port: "the server's own port" for address in own}
+    if "redirect_port" in values:
+        others[values["redirect_port"]] = "{redirect_port}"
+    if metrics.port in others:
+        raise ConfigurationError(
+            f"{{metrics}} is {metrics}, and {metrics.port} is {others[metrics.port]}",
+            fix="Choose another port for the metrics, such as 9464.",
+            settings=("metrics", "redirect_port"),
+        )
+    check_free([metrics], but_for=errno.EADDRINUSE)
+    # A server that was stopped gives its TLS port back at once, and its metrics when its last connection has ended.
+    # Asked again, as prometheus_client answers with an error while a worker makes a file.
+    if any(are_served(metrics.host, metrics.port) for _ in range(2)):
+        logger.warning("another server serves its metrics on %s: those of this one follow when it has ended", metrics)
+    else:
+        check_free([metrics])  # it may have ended in this moment
 
 
 def _share_metrics() -> None:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import ssl
 import sys
 import textwrap
 from pathlib import Path
 
+import httpx
 import pytest
 from files import Files
 from handshakes import client, connect
 from in_process import here
 from launch import LAUNCHES, QUICK, Launch, split
+from patience import PATIENCE, until
 from servers import asgi_tls, run, serve
 
-from asgi_tls import PEMFiles, ServerTLS
+from asgi_tls import PEMFiles, ServerTLS, create_client_context
 from asgi_tls.errors import ConfigurationError
 
 ONE_EACH = [launch for launch in LAUNCHES if launch.workers == 1] + [Launch("gunicorn", "asgi")]
@@ -148,6 +152,20 @@ def test_workers_that_cannot_start_end_their_parent(files: Files, tmp_path: Path
     assert "Traceback" not in text
     assert "stopping the parent" in text
     assert status == 0  # uvicorn's parent ends with 0 when a worker could not boot
+
+
+def test_hypercorn_says_why_it_ends(files: Files) -> None:
+    """It stops all its workers when one is killed, and says nothing."""
+    with Launch("hypercorn", "asyncio").start(files.ecdsa, {}) as server:
+        server.process.send_signal(signal.SIGHUP)
+        until(lambda: "reloading the certificates of 1 worker;" in server.text, server)
+        context = create_client_context(cafile=files.ca)
+        answer = httpx.get(f"https://localhost:{server.port}/", verify=context)
+        os.kill(int(answer.headers["worker"]), signal.SIGKILL)
+        assert server.process.wait(PATIENCE) == 128 + signal.SIGKILL
+        until(lambda: "ERROR" in server.text, server)
+        assert "ERROR: a worker was ended by signal 9, and hypercorn ends then" in server.text
+        assert "Traceback" not in server.text
 
 
 BROKEN = """

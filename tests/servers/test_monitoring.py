@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import sys
 import tempfile
+import threading
 import time
 import urllib.request
 from collections import Counter
@@ -16,11 +18,14 @@ import pytest
 from conversations import DATA, V13, alert, send, talk
 from files import Files
 from handshakes import client, connect
+from in_process import here
 from launch import Launch
 from patience import PATIENCE, until
 from ports import free_port
-from servers import Server, run
+from servers import Server, await_port, run, serve
 from wire import events, hello, say
+
+SERVERS = [Launch("uvicorn", "uvloop", 2), Launch("hypercorn", "asyncio", 0), Launch("gunicorn", "asgi")]
 
 
 def scrape(port: int) -> dict[str, float]:
@@ -72,7 +77,7 @@ def test_metrics_of_workers_of_another_user(files: Files) -> None:
     metrics = {"metrics": f"127.0.0.1:{port}"}
     with launch.start(files.ecdsa, metrics, "--user=nobody") as server:
         connect(server.port, client(ca=files.ca_text))
-        until(lambda: any(name.startswith("asgi_tls_handshakes_total") for name in scrape(port)), server)
+        until(lambda: of_this_server(port), server)
     with tempfile.TemporaryDirectory() as directory:
         command = launch.command(files.ecdsa, metrics, "--user=nobody")
         status, text = run(command, env={"PROMETHEUS_MULTIPROC_DIR": directory})
@@ -80,6 +85,70 @@ def test_metrics_of_workers_of_another_user(files: Files) -> None:
     assert f"TLS cannot start: PROMETHEUS_MULTIPROC_DIR={directory}: Permission denied. Set it to a directory" in text
     assert "Traceback" not in text
     assert "ASGI server listening" not in text
+
+
+@pytest.mark.parametrize("launch", SERVERS, ids=str)
+def test_an_address_that_another_program_has_is_refused(files: Files, launch: Launch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        taken.settimeout(PATIENCE)
+        threading.Thread(target=lambda: taken.accept()[0].close(), daemon=True).start()
+        status, text = here(launch.command(files.ecdsa, {"metrics": address}))
+    assert status == 3, text
+    assert f"Error: cannot listen on {address}: Address already in use. Stop the program that uses it" in text
+    assert "Traceback" not in text
+
+
+def test_an_address_that_cannot_be_is_refused(files: Files) -> None:
+    for address, says in (
+        ("192.0.2.1:9464", "Cannot assign requested address. Choose an address that this machine has."),
+        ("nosuch.invalid:9464", "Choose another address or port."),
+    ):
+        status, text = here(Launch("uvicorn", "asyncio").command(files.ecdsa, {"metrics": address}))
+        assert status == 3, text
+        assert f"Error: cannot listen on {address}: " in text
+        assert says in text
+
+
+@pytest.mark.parametrize("launch", SERVERS, ids=str)
+def test_a_server_that_still_answers_is_followed(files: Files, launch: Launch) -> None:
+    """After a restart the previous one may still serve its last connections."""
+    port = free_port()
+    metrics = {"metrics": f"127.0.0.1:{port}"}
+    with contextlib.ExitStack() as previous:
+        previous.enter_context(Launch("uvicorn", "asyncio").start(files.ecdsa, metrics))
+        await_port(port)
+        with launch.start(files.ecdsa, metrics) as server:
+            assert server.text.count(f"another server serves its metrics on 127.0.0.1:{port}") == 1, server.text
+            connect(server.port, client(ca=files.ca_text))
+            previous.close()
+            until(lambda: of_this_server(port), server)
+            assert "cannot serve metrics" not in server.text
+
+
+def of_this_server(port: int) -> bool:
+    """Whether it has counted a handshake. prometheus_client answers with status 500 while a worker makes a file."""
+    with contextlib.suppress(OSError):
+        return any(name.startswith("asgi_tls_handshakes_total") for name in scrape(port))
+    return False
+
+
+def test_a_server_that_was_not_checked_says_once_that_it_serves_no_metrics(files: Files) -> None:
+    """With the server's own command, or from Python. When the address is free, they are served."""
+    command = [sys.executable, "-m", "hypercorn", "-c", "python:asgi_tls.servers.hypercorn", "--workers=0"]
+    command += ["--bind=127.0.0.1:0", "facts_app:app"]
+    pair = {"ASGI_TLS_CERTFILE": str(files.ecdsa.certfile), "ASGI_TLS_KEYFILE": str(files.ecdsa.keyfile)}
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        ready = f"Running on|WARNING.* cannot serve metrics on 127.0.0.1 port {port}: .*Address already in use"
+        with serve(command, ready=ready, count=2, env={**pair, "ASGI_TLS_METRICS": f"127.0.0.1:{port}"}) as server:
+            connect(server.port, client(ca=files.ca_text))
+            taken.close()
+            until(lambda: of_this_server(port), server)
+            assert server.text.count("cannot serve metrics") == 1
+    ready = "Running on|ERROR.* cannot serve metrics on 192.0.2.1 port 9464: .*Cannot assign requested address"
+    with serve(command, ready=ready, count=2, env={**pair, "ASGI_TLS_METRICS": "192.0.2.1:9464"}) as server:
+        connect(server.port, client(ca=files.ca_text))
 
 
 GARBAGE = b"\x01" * 20

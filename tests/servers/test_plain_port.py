@@ -124,6 +124,22 @@ def test_the_redirect_leads_to_the_port_that_clients_use(files: Files, tmp_path:
         (["--port=0", "--tls-redirect-port=8080"], "a port that the system chooses. Set --tls-public-port to"),
         (["--uds=/tmp/x", "--tls-redirect-port=8080"], "a Unix socket. Set --tls-public-port to the port"),
         (["--port=8443", "--tls-redirect-port=8443"], "--tls-redirect-port is 8443, and so is the TLS port. Choose"),
+        (["--port=80000", "--tls-redirect-port=8080"], "Error: --port is 80000. Ports are numbers from 1 to 65535."),
+        (["--port=-1"], "Error: --port is -1. Ports are numbers from 1 to 65535."),
+        (["--bind=[::1]:80000"], "Error: the port of --bind is 80000. Ports are numbers"),
+        (["--bind=127.0.0.1:0", "--insecure-bind=127.0.0.1:80000"], "Error: the port of --insecure-bind is 80000."),
+        (
+            ["--port=8443", "--tls-metrics=0.0.0.0:8443"],
+            "--tls-metrics is 0.0.0.0:8443, and 8443 is the server's own port",
+        ),
+        (
+            ["--bind=[::1]:0", "--insecure-bind=:99", "--tls-metrics=:99"],
+            "127.0.0.1:99, and 99 is the server's own port",
+        ),
+        (
+            ["--port=8443", "--tls-redirect-port=8080", "--tls-metrics=:8080"],
+            "--tls-metrics is 127.0.0.1:8080, and 8080 is --tls-redirect-port. Choose another port for the metrics",
+        ),
         (["--port=8443", "--tls-redirect-port=http"], "--tls-redirect-port is 'http'. Set it to a port from 1"),
         (["--port=8443", "--tls-redirect-port=0"], "--tls-redirect-port is '0'. Set it to a port from 1"),
         (["--port=8443", "--tls-redirect-webroot=/tmp"], "--tls-redirect-webroot is set without --tls-redirect-port"),
@@ -142,8 +158,12 @@ def test_the_redirect_leads_to_the_port_that_clients_use(files: Files, tmp_path:
 def test_a_plain_port_that_cannot_be(files: Files, options: Sequence[str], says: str) -> None:
     server = "hypercorn" if options[0].startswith("--bind") else "uvicorn"
     lines = [asgi_tls(server, "facts_app:app", *pair(files, server), *options)]
-    if options[0] == "--port=8443" and "8443" in options[1]:
-        lines.append(asgi_tls("hypercorn", "facts_app:app", *pair(files, "h"), "--bind=127.0.0.1:8443", options[1]))
+    others: list[tuple[str, ...]] = []
+    if "8443" in options[-1]:
+        others = [("hypercorn", "--bind=127.0.0.1:8443", options[1]), ("gunicorn", "--bind=127.0.0.1:8443", options[1])]
+    elif options[0].endswith(":80000"):
+        others = [("gunicorn", options[0])]
+    lines += [asgi_tls(name, "facts_app:app", *pair(files, name), *own) for name, *own in others]
     for line in lines:
         status, text = here(line)
         assert status == 3

@@ -13,6 +13,7 @@ import pytest
 from files import Files
 from handshakes import client
 from launch import Launch, split
+from ports import free_port
 from servers import Server
 
 LAUNCHES = [
@@ -54,7 +55,7 @@ def test_clients_that_do_not_answer_close_notify_beside_handshakes_that_are_unde
 ) -> None:
     """They hold nothing up, and nothing is left behind: neither of them nor of the metrics."""
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    with launch.start(files.ecdsa, {"metrics": "127.0.0.1:9"}) as server, contextlib.ExitStack() as stack:
+    with launch.start(files.ecdsa, {"metrics": f"127.0.0.1:{free_port()}"}) as server, contextlib.ExitStack() as stack:
         assert list(tmp_path.iterdir())
         for hello in (b"", b"\x16\x03\x01\x02\x00\x01\x00", b"GET / HTTP/1.1\r\n"):
             sock = stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=60))

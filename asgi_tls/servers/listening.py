@@ -75,7 +75,8 @@ def _share_metrics() -> None:
 
     prometheus_client looks for the directory when it is imported, and workers inherit the variable.
     """
-    if _MULTIPROCESS in os.environ:
+    # gunicorn's previous arbiter (SIGUSR2) removes the one that it made.
+    if _MULTIPROCESS in os.environ and not ("GUNICORN_FD" in os.environ and _made_here()):
         return
     directory = tempfile.mkdtemp(prefix=_PREFIX)
     os.environ[_MULTIPROCESS] = directory
@@ -84,6 +85,10 @@ def _share_metrics() -> None:
 
 def hand_over_metrics(uid: int, gid: int) -> None:
     """Before workers of another user start: the directory that was made for metrics becomes theirs."""
-    directory = os.environ.get(_MULTIPROCESS, "")
-    if os.path.basename(directory).startswith(_PREFIX) and uid != os.geteuid():  # noqa: PTH119 -- "" has no name
-        os.chown(directory, uid, gid)
+    if _made_here() and uid != os.geteuid():
+        os.chown(os.environ[_MULTIPROCESS], uid, gid)
+
+
+def _made_here() -> bool:
+    """Whether it was not the user who chose the directory."""
+    return os.path.basename(os.environ.get(_MULTIPROCESS, "")).startswith(_PREFIX)  # noqa: PTH119 -- "" has no name

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import socket
 import sys
 import tempfile
@@ -131,6 +132,21 @@ def of_this_server(port: int) -> bool:
     with contextlib.suppress(OSError):
         return any(name.startswith("asgi_tls_handshakes_total") for name in scrape(port))
     return False
+
+
+def test_gunicorn_that_replaces_itself(files: Files) -> None:
+    """SIGUSR2 after SIGHUP: the arbiter that ends removes its own directory, not that of the new one."""
+    port, ready = free_port(), "ASGI server listening"
+    with Launch("gunicorn", "asgi").start(files.ecdsa, {"metrics": f"127.0.0.1:{port}"}) as server:
+        server.process.send_signal(signal.SIGHUP)
+        until(lambda: server.text.count(ready) == 2, server)
+        server.process.send_signal(signal.SIGUSR2)
+        until(lambda: server.text.count(ready) == 3, server)
+        server.process.terminate()
+        assert server.process.wait(PATIENCE) == 0
+        connect(server.port, client(ca=files.ca_text))
+        until(lambda: of_this_server(port), server)
+        assert "cannot" not in server.text
 
 
 def test_a_server_that_was_not_checked_says_once_that_it_serves_no_metrics(files: Files) -> None:

@@ -212,8 +212,11 @@ NOT_FOR_ANYBODY = pytest.mark.skipif(
 @NOT_FOR_ANYBODY
 @pytest.mark.parametrize("launch", split(ONE_EACH, ONE_OF_EACH_SERVER), ids=str)
 def test_a_port_that_needs_privileges(files: Files, launch: Launch) -> None:
-    redirect = {"redirect_port": "80"}
-    for port, settings, says in ((443, {}, "127.0.0.1:443"), (8443, redirect, "127.0.0.1:80")):
+    for port, settings, says in (
+        (443, {}, "127.0.0.1:443"),
+        (8443, {"redirect_port": "80"}, "127.0.0.1:80"),
+        (0, {"metrics": "127.0.0.1:81"}, "127.0.0.1:81"),
+    ):
         command = launch.command(files.ecdsa, settings, port=port)
         status, text = run([sys.executable, "-c", WITHOUT_THE_CAPABILITY, *command])
         assert status == 3, text

@@ -188,7 +188,7 @@ def test_the_guard(files: Files, launch: Launch) -> None:
         "guard_allow": "192.0.2.0/24",
         "guard": "1",
         "log_json": "1",
-        "handshake_timeout": "1",
+        "handshake_timeout": "3",
     }
     ech_required = 121
     codes = {"UNRECOGNIZED_NAME": 25, "HTTP_REQUEST": 25, "STUN_REQUEST": 50, "NO_DATA": 25}

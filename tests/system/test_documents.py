@@ -69,6 +69,9 @@ ELSEWHERE: dict[tuple[str, str], tuple[str, str]] = {
     ),
     ("docs/acme.md", "pip install 'asgi-tls[uvicorn,acme]'"): (INSTALLS, NEW),
     ("docs/production.md", "pip install 'asgi-tls[uvicorn,acme]'"): (INSTALLS, NEW),
+    ("docs/testing.md", "pip install pytest httpx"): (
+        INSTALLS, "tests/middleware/test_testing_page.py::test_the_examples_of_the_page_pass"
+    ),
     ("docs/production.md", FIRST_ACME.replace("app:app", "public:app")): (CA, UNDER_TRAFFIC),
     ("docs/acme.md", "pip install 'asgi-tls[acme-dns]'"): (INSTALLS, NEW),
     ("docs/acme.md", FIRST_ACME + " --tls-acme www.example.com"): (CA, UNDER_TRAFFIC),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import UnionType
 from typing import ClassVar
 
 
@@ -177,3 +178,9 @@ class UnsupportedError(ASGITLSError, code="unsupported"):
 
 class UnreachableError(ASGITLSError, code="unreachable"):
     """The audited server does not answer, or does not speak TLS."""
+
+
+def check_type(name: str, value: object, expected: type | UnionType, fix: str, *, settings: Sequence[str] = ()) -> None:
+    """Raise ConfigurationError for a setting of another type: it comes from a caller without types, or a variable."""
+    if not isinstance(value, expected):
+        raise ConfigurationError(f"{name} is {value!r}", fix=fix, settings=settings)

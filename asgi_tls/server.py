@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeGuard, get_args
 from asgi_tls.certificate import Certificate, CertificateSource, PEMDirectory
 from asgi_tls.certificate.by_name import Sources, sources_by_name
 from asgi_tls.certificate.loaded import OrderedSource
+from asgi_tls.context.policy import AS_PROFILE, AS_SWITCH
 from asgi_tls.context.server_context import ClientAuth, ServerContext
-from asgi_tls.errors import ConfigurationError, UnsupportedError
+from asgi_tls.errors import ConfigurationError, UnsupportedError, check_type
 from asgi_tls.events import Listener, Notice
 from asgi_tls.handshake.accept import can_accept, receive_with
 from asgi_tls.handshake.plain_http import PlainHTTP
@@ -111,18 +112,8 @@ class ServerTLS:
     listeners: Sequence[Listener] = (log_events,)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.profile, TLSProfile):
-            raise ConfigurationError(
-                f"{{profile}} is {self.profile!r}",
-                fix="Set it to a TLSProfile: MODERN, INTERMEDIATE or one derived from them.",
-                settings=("profile",),
-            )
-        if not isinstance(self.allow_unsupported, bool):  # the text "false" would count as True
-            raise ConfigurationError(
-                f"{{allow_unsupported}} is {self.allow_unsupported!r}",
-                fix="Set it to True or False, without quotes.",
-                settings=("allow_unsupported",),
-            )
+        _check_type("profile", self.profile, TLSProfile, AS_PROFILE)
+        _check_type("allow_unsupported", self.allow_unsupported, bool, AS_SWITCH)
         for name, choices in CHOICES.items():
             _check_choice(name, getattr(self, name), choices)
         for name, example in _SECONDS.items():
@@ -330,6 +321,10 @@ def _notices(inventory: Inventory, offer: Offer) -> Iterator[Notice]:
             yield from shared.warnings
     for certificate in _each(offer):
         yield from notices_of(certificate)
+
+
+def _check_type(name: str, value: object, expected: type, fix: str) -> None:
+    check_type(f"{{{name}}}", value, expected, fix, settings=(name,))
 
 
 def _check_choice(name: str, value: object, choices: Sequence[str]) -> None:

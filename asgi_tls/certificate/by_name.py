@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from asgi_tls.certificate import CertificateSource
+from asgi_tls.certificate.loaded import is_source
 from asgi_tls.errors import ConfigurationError
 from asgi_tls.hostnames import checked_name, parse_ip
 
@@ -32,14 +33,10 @@ def sources_by_name(certificates: object, directory: object) -> dict[str, tuple[
 
 
 def _as_sources(value: object, name: str) -> tuple[CertificateSource, ...]:
-    if isinstance(value, CertificateSource):
+    if is_source(value):
         return (value,)
-    if isinstance(value, Sequence) and not isinstance(value, str) and value:
-        for each in value:
-            if not isinstance(each, CertificateSource):
-                break
-        else:
-            return tuple(value)
+    if isinstance(value, Sequence) and not isinstance(value, str) and value and all(map(is_source, value)):
+        return tuple(value)
     raise ConfigurationError(
         f"the certificates for {name!r} are {value!r}",
         fix='Give a source such as PEMFiles("fullchain.pem", "privkey.pem"), or a list of them.',

@@ -6,7 +6,7 @@ import base64
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal, Protocol, TypeGuard, runtime_checkable
 
 from asgi_tls.errors import ConfigurationError
 from asgi_tls.events import Notice
@@ -92,6 +92,11 @@ class CertificateSource(Protocol):
 
     def load(self, purpose: Purpose = "server") -> Certificate:
         """Read, check, return. A client's certificate needs no host name. Raises CertificateError."""
+
+
+def is_source(value: object) -> TypeGuard[CertificateSource]:
+    """Whether it is a certificate source. A class of sources (`PEMFiles` without its files) has their methods too."""
+    return isinstance(value, CertificateSource) and not isinstance(value, type)
 
 
 class OrderedSource:

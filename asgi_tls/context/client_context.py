@@ -10,11 +10,12 @@ from pathlib import Path
 
 from asgi_tls.certificate import CertificateSource
 from asgi_tls.certificate.keyfile import load_cert_chain
+from asgi_tls.certificate.loaded import is_source
 from asgi_tls.certificate.sources import check_path
 from asgi_tls.certificate.trust import load_ca_bundle
 from asgi_tls.context import proof
-from asgi_tls.context.policy import apply_profile, enforceable, settle
-from asgi_tls.errors import ConfigurationError
+from asgi_tls.context.policy import AS_PROFILE, AS_SWITCH, apply_profile, enforceable, settle
+from asgi_tls.errors import ConfigurationError, check_type
 from asgi_tls.profile import INTERMEDIATE, TLSProfile
 
 logger = logging.getLogger("asgi_tls")
@@ -34,13 +35,12 @@ def create_client_context(
 
     Raises CertificateError, ConfigurationError, UnsupportedError.
     """
-    for name, value, expected, fix in (
-        ("profile", profile, TLSProfile, "Set it to a TLSProfile: MODERN, INTERMEDIATE or one derived from them."),
-        ("certificate", certificate, CertificateSource | None, 'Give a source such as PEMFiles("c.pem", "c-key.pem").'),
-        ("allow_unsupported", allow_unsupported, bool, "Set it to True or False, without quotes."),
-    ):
-        if not isinstance(value, expected):
-            raise ConfigurationError(f"{name} is {value!r}", fix=fix)
+    check_type("profile", profile, TLSProfile, AS_PROFILE)
+    check_type("allow_unsupported", allow_unsupported, bool, AS_SWITCH)
+    if certificate is not None and not is_source(certificate):
+        raise ConfigurationError(
+            f"certificate is {certificate!r}", fix='Give a source such as PEMFiles("c.pem", "c-key.pem").'
+        )
     if cafile is not None:
         check_path("cafile", cafile)
     context = _VerifyingContext(ssl.PROTOCOL_TLS_CLIENT)

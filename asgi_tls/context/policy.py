@@ -15,6 +15,10 @@ from asgi_tls.errors import UnsupportedError
 from asgi_tls.events import Notice
 from asgi_tls.profile import INTERMEDIATE, TLS13_GROUPS, TLSProfile, Version, cipher_string, groups_in_use
 
+AS_PROFILE: Final = "Set it to a TLSProfile: MODERN, INTERMEDIATE or one derived from them."
+AS_SWITCH: Final = "Set it to True or False, without quotes."
+"""What to do about a `profile` and an `allow_unsupported` of another type."""
+
 _VERSION: Final[dict[Version, ssl.TLSVersion]] = {
     "TLSv1.2": ssl.TLSVersion.TLSv1_2,
     "TLSv1.3": ssl.TLSVersion.TLSv1_3,

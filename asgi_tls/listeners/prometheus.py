@@ -220,16 +220,17 @@ def _serve(host: str, port: int) -> None:
     if _MULTIPROCESS in os.environ:
         registry = CollectorRegistry()
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-    foreign = 0  # once another worker has been found there, or the problem is in the log: _FOREIGN
+    tries, settled = 0, False  # settled: another worker answers there, or the problem is in the log
     while True:
         try:
             start_http_server(port, host, registry)
         except OSError as error:
-            in_use = error.errno == errno.EADDRINUSE
-            if foreign < _FOREIGN:
+            if not settled:
+                tries += 1
+                in_use = error.errno == errno.EADDRINUSE
                 ours = in_use and are_served(host, port)
-                foreign = foreign + 1 if in_use and not ours else _FOREIGN
-                if foreign == _FOREIGN and not ours:
+                settled = ours or not in_use or tries == _FOREIGN
+                if settled and not ours:
                     logger.log(
                         logging.WARNING if in_use else logging.ERROR,
                         "cannot serve metrics on %s port %d: %s. Trying again every two seconds",

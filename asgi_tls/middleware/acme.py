@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asgi_tls.certificate.challenges import TOKEN, challenges
-from asgi_tls.errors import ConfigurationError
+from asgi_tls.errors import ConfigurationError, check_type
 from asgi_tls.files import read_regular
 from asgi_tls.middleware.answer import Answer
-from asgi_tls.middleware.checks import check_type
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send

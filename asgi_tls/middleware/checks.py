@@ -3,22 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from asgi_tls.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from types import UnionType
-
-
-def check_type(name: str, value: object, expected: type | UnionType, fix: str) -> None:
-    """Raise ConfigurationError unless the setting `name` is of the expected type."""
-    if not isinstance(value, expected):
-        raise ConfigurationError(f"{name} is {value!r}", fix=fix)
+from asgi_tls.errors import ConfigurationError, check_type
 
 
 def check_switch(name: str, value: object) -> None:
-    """The same for True and False: any string would count as True, "false" too."""
+    """Raise ConfigurationError unless it is True or False: any string would count as True, "false" too."""
     check_type(name, value, bool, f"Write {name}=True or {name}=False, without quotes.")
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from asgi_tls.errors import ConfigurationError
-from asgi_tls.middleware.checks import check_type
+from asgi_tls.errors import ConfigurationError, check_type
 from asgi_tls.middleware.csp import PLACEHOLDER, check_policy
 from asgi_tls.middleware.hsts import HSTS
 

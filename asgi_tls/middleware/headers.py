@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from asgi_tls.connection import CONNECTION
-from asgi_tls.errors import ConfigurationError
+from asgi_tls.errors import ConfigurationError, check_type
 from asgi_tls.hostnames import is_loopback, parse_authority
 from asgi_tls.middleware.answer import is_secure
-from asgi_tls.middleware.checks import check_switch, check_type, checked_mapping
+from asgi_tls.middleware.checks import check_switch, checked_mapping
 from asgi_tls.middleware.connection import with_connection
 from asgi_tls.middleware.csp import NONCE, Content, api_policy, web_policy
 from asgi_tls.middleware.docs_pages import PAGES

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from asgi_tls.certificate.challenges import challenges
-from asgi_tls.errors import ConfigurationError
+from asgi_tls.errors import ConfigurationError, check_type
 from asgi_tls.hostnames import Authority, bracketed, checked_host, checked_port, is_loopback, parse_authority
 from asgi_tls.middleware.acme import CHALLENGE_PATH, ChallengeFiles, challenge_token, own_answer
 from asgi_tls.middleware.answer import Answer, is_secure
-from asgi_tls.middleware.checks import check_switch, check_type, checked_strings
+from asgi_tls.middleware.checks import check_switch, checked_strings
 from asgi_tls.middleware.forwarded import loop_of
 from asgi_tls.middleware.hosts import AllowedHosts
 from asgi_tls.middleware.location import Target, request_target

@@ -40,6 +40,8 @@ def test_a_directory_alone_is_enough() -> None:
         ("fullchain.pem", "certificates for 'default' are 'fullchain.pem'"),
         ([], r"certificates for 'default' are \[\]"),
         ([ONE, "fullchain.pem"], "certificates for 'default' are "),
+        (PEMData, "certificates for 'default' are <class 'asgi_tls.certificate.sources.PEMData'>"),
+        ([ONE, PEMData], "certificates for 'default' are "),
         ({"Example.com": 7}, "certificates for 'example.com' are 7"),
         ({7: ONE}, "7.* is not a valid host name"),
         ({"exa mple.com": ONE}, "is not a valid host name"),

@@ -16,6 +16,7 @@ from files import Files
 from memory import handshake
 
 from asgi_tls import INTERMEDIATE, MODERN, ServerTLS, _openssl, create_client_context
+from asgi_tls.certificate import PEMFiles
 from asgi_tls.errors import ConfigurationError, MissingFileError, NotPEMError
 
 
@@ -137,6 +138,7 @@ def test_it_shows_its_own_certificate_which_needs_no_host_name(files: Files) -> 
         ({"profile": "modern"}, "profile is 'modern'. Set it to a TLSProfile: MODERN, INTERMEDIATE or"),
         ({"profile": None}, "profile is None. Set it to a TLSProfile"),
         ({"certificate": "x.pem"}, "certificate is 'x.pem'. Give a source such as PEMFiles("),
+        ({"certificate": PEMFiles}, "certificate is <class 'asgi_tls.certificate.sources.PEMFiles'>. Give a source"),
         ({"allow_unsupported": "no"}, "allow_unsupported is 'no'. Set it to True or False, without quotes."),
         ({"cafile": 3}, "cafile=3 is not a path. Give a path as str or Path."),
     ],

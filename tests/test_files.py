@@ -168,7 +168,7 @@ def test_a_file_is_replaced_where_it_is(tmp_path: Path) -> None:
         assert (tmp_path / "link").is_symlink()
     files.replace_file(Path(os.devnull), b"after")
     assert not Path(os.devnull).is_file()
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError, match="none"):
         files.replace_file(tmp_path / "none/file", b"after")
 
 

@@ -25,6 +25,18 @@ exit $status
 """
 
 
+def refusal(directory: Path, command: Sequence[str], *, home: str) -> str:
+    """What a command prints that finds the disk full, and then what it has left there."""
+    (directory / "disk").mkdir()
+    user = [] if os.geteuid() == 0 else ["--map-root-user"]
+    status, text = run(
+        ["unshare", *user, "--mount", "sh", "-c", SCRIPT, "sh", *asgi_tls(*command)],
+        env={"DISK": str(directory / "disk"), "ASGI_TLS_HOME": str(directory / home)},
+    )
+    assert status == 3, text
+    return text
+
+
 @pytest.mark.parametrize(
     ("command", "says"),
     [
@@ -49,25 +61,13 @@ exit $status
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_a_full_disk(tmp_path: Path, command: Sequence[str], says: str) -> None:
-    (tmp_path / "disk").mkdir()
-    user = [] if os.geteuid() == 0 else ["--map-root-user"]
-    status, text = run(
-        ["unshare", *user, "--mount", "sh", "-c", SCRIPT, "sh", *asgi_tls(*command)],
-        env={"DISK": str(tmp_path / "disk"), "ASGI_TLS_HOME": str(tmp_path / "home")},
-    )
-    assert status == 3, text
+    text = refusal(tmp_path, command, home="home")
     message, _, rest = text.partition("\nMore: asgi-tls explain configuration\n")
     assert message.startswith(f"Error: {says}"), text
     assert rest == "./old.conf\nbefore\n"
 
 
 def test_the_ca_itself_is_on_the_full_disk(tmp_path: Path) -> None:
-    (tmp_path / "disk").mkdir()
-    user = [] if os.geteuid() == 0 else ["--map-root-user"]
-    status, text = run(
-        ["unshare", *user, "--mount", "sh", "-c", SCRIPT, "sh", *asgi_tls("cert", "localhost")],
-        env={"DISK": str(tmp_path / "disk"), "ASGI_TLS_HOME": str(tmp_path / "disk/home")},
-    )
-    assert status == 3, text
+    text = refusal(tmp_path, ["cert", "localhost"], home="disk/home")
     assert "No space left on device. Free space on the disk of " in text
     assert "or set ASGI_TLS_HOME to a directory on another one." in text

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 from exhausted import no_descriptor_left
+from nobody import as_nobody
 
-from asgi_tls.renewal.stamps import NO_STAMP, Stamp, digest_of, stamp_of, status_of
+from asgi_tls.renewal.stamps import NO_STAMP, Stamp, digest_of, is_closed, stamp_of, status_of
 
 
 def _replaced(path: Path) -> None:
@@ -82,6 +83,41 @@ def test_the_same_content_in_another_file_is_the_same(tmp_path: Path) -> None:
     now = stamp_of([path])
     assert now.status != before.status
     assert before.still(now) == now
+
+
+def test_another_link_to_a_file_and_another_disk_change_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"first")
+    before = stamp_of([path])
+    path.with_name("link").hardlink_to(path)
+    now = stamp_of([path])
+    assert before.still(now) == now
+    ((mode, deleted, disk, *others),) = now.status
+    moved = Stamp(((mode, deleted, disk + 1, *others),), now.digest)
+    assert before.still(moved) == moved
+
+
+def test_a_file_that_this_user_may_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tmp_path.chmod(0o755)
+    monkeypatch.chdir(tmp_path)  # the directories above it are closed to others
+    ours, closed, directory, none = (Path(name) for name in ("ours", "closed", "directory", "none"))
+    directory.mkdir()
+    for path in (ours, closed, directory / "file"):
+        path.write_bytes(b"first")
+    ours.chmod(0o444)
+    before = stamp_of([closed])
+    closed.chmod(0)
+    directory.chmod(0)
+    with as_nobody():
+        hidden = status_of([directory / "file"])
+        assert hidden == ((-1,),)
+        assert [is_closed(path) for path in (ours, closed, directory / "file", none)] == [False, True, True, False]
+        assert status_of([none]) == ((),)
+        assert stamp_of([closed]) == Stamp(status_of([closed]))
+        assert stamp_of([ours, directory / "file"]).digest is None
+        assert before.still(stamp_of([closed])) is None  # its mode is another
+    directory.chmod(0o755)
+    assert Stamp(status_of([directory / "file"]), "digest").still(Stamp(hidden)) == Stamp(hidden, "digest")
 
 
 def test_content_is_compared_where_the_status_lies(tmp_path: Path) -> None:

@@ -59,7 +59,20 @@ def test_an_error_is_reported_once_until_it_is_another_or_the_files_were_good() 
         assert not is_due(state, now=later, at_once=True)
     assert is_due(refused(state, EMPTY, now=1e9), now=1e9, at_once=False)
     again = refused(took("second"), MISSING, now=1e9)
+    assert not is_due(again, now=1e9 + GRACE / 2, at_once=False)
     assert is_due(again, now=1e9 + GRACE, at_once=False)
+
+
+@pytest.mark.parametrize("with_cause", [True, False])
+def test_an_error_that_is_kept_keeps_nothing_alive_that_was_at_work(tmp_path: Path, *, with_cause: bool) -> None:
+    with pytest.raises(MissingFileError, match="no such file") as caught:
+        read_material(tmp_path / "none", "certificate")
+    if not with_cause:
+        caught.value.__cause__ = None
+    chain = [caught.value, caught.value.__context__]
+    assert [one is not None and one.__traceback__ is not None for one in chain] == [True, True]
+    refused(None, caught.value, now=1.0)
+    assert [one is not None and one.__traceback__ is not None for one in chain] == [False, False]
 
 
 def test_nothing_is_due_of_what_is_good_or_was_never_loaded() -> None:

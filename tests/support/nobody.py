@@ -1,9 +1,12 @@
-"""Load a source as a user who may not read everything: root may, so tests that run as root step down first."""
+"""Be a user who may not read everything: root may, so tests that run as root step down first."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -23,6 +26,19 @@ try:
 except Exception as error:
     print(type(error).__name__, error)
 """
+
+
+@contextmanager
+def as_nobody() -> Iterator[None]:
+    """Without root's rights, in this process."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.setresuid(65534, 65534, 0)  # the last one is the way back
+    try:
+        yield
+    finally:
+        os.setresuid(0, 0, 0)
 
 
 def load_as_nobody(source: str, directory: Path) -> str:

@@ -12,7 +12,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import AuthorityInformationAccessOID as AccessOID
-from cryptography.x509.oid import ExtensionOID
+from cryptography.x509.oid import ExtensionOID, SignatureAlgorithmOID
 
 from asgi_tls.certificate.material import Material, read_material
 from asgi_tls.certificate.pem import CERTIFICATE_LABELS, KEY_LABELS, Block, read_blocks, wrong_label
@@ -36,6 +36,17 @@ _Extension = TypeVar("_Extension", bound=x509.ExtensionType)
 # has our own. A filter for our modules alone is safe with threads, as `warnings.catch_warnings` is not.
 _OURS: Final = re.compile(r"asgi_tls\.")
 _QUIET: Final = ("ignore", None, CryptographyDeprecationWarning, _OURS, 0)
+
+
+# RFC 9155; MD5 fell in 2008, MD2 before it.
+_WEAK_SIGNATURES: Final = {
+    SignatureAlgorithmOID.RSA_WITH_MD5: "MD5",
+    SignatureAlgorithmOID.RSA_WITH_SHA1: "SHA-1",
+    x509.ObjectIdentifier("1.3.14.3.2.29"): "SHA-1",  # the older name of RSA with SHA-1
+    SignatureAlgorithmOID.DSA_WITH_SHA1: "SHA-1",
+    SignatureAlgorithmOID.ECDSA_WITH_SHA1: "SHA-1",
+    x509.ObjectIdentifier("1.2.840.113549.1.1.2"): "MD2",
+}
 
 
 def certificate_blocks(material: Material, blocks: Sequence[Block]) -> tuple[Block, ...]:
@@ -165,8 +176,21 @@ def issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
     return True
 
 
+def seems_issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+    """The same, but by the names alone where the digest is broken: `cryptography` verifies none of these."""
+    if weak_signature(certificate) is not None:
+        return certificate.issuer == issuer.subject
+    return issued_by(certificate, issuer)
+
+
 def is_self_signed(certificate: x509.Certificate) -> bool:
-    return issued_by(certificate, certificate)
+    """Also where the digest is broken, as of many roots: nobody verifies the signature of a root."""
+    return seems_issued_by(certificate, certificate)
+
+
+def weak_signature(certificate: x509.Certificate) -> str | None:
+    """The broken digest that it is signed with, None for a sound one."""
+    return _WEAK_SIGNATURES.get(certificate.signature_algorithm_oid)
 
 
 def extension(certificate: x509.Certificate, kind: type[_Extension]) -> _Extension | None:

@@ -224,7 +224,7 @@ def _without_loose_ends(material: Material, authorities: Sequence[_Authority]) -
     found: list[_Authority] = []
     for each in authorities:
         one = each.parsed
-        if one is None or any(issued_by(one, other) for other in parsed):
+        if one is None or one in roots or any(issued_by(one, other) for other in parsed):
             found.append(each)
         # Of a cross-signed root the self-signed half is enough. OpenSSL might follow the other, and fail.
         elif not any(one.subject == root.subject and one.public_key() == root.public_key() for root in roots):

@@ -9,7 +9,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import AuthorityInformationAccessOID as AccessOID
-from cryptography.x509.oid import ExtendedKeyUsageOID, SignatureAlgorithmOID
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from asgi_tls.certificate.chain import (
     access_url,
@@ -24,6 +24,7 @@ from asgi_tls.certificate.chain import (
     path_from,
     printable,
     right_order,
+    weak_signature,
 )
 from asgi_tls.certificate.loaded import Certificate, Purpose
 from asgi_tls.certificate.pem import CERTIFICATE_LABELS, KEY_LABELS, Block, read_blocks
@@ -51,16 +52,6 @@ if TYPE_CHECKING:
 
     from asgi_tls.certificate.material import Material
     from asgi_tls.certificate.password import Password
-
-# RFC 9155; MD5 fell in 2008, MD2 before it.
-_WEAK_SIGNATURES = {
-    SignatureAlgorithmOID.RSA_WITH_MD5: "MD5",
-    SignatureAlgorithmOID.RSA_WITH_SHA1: "SHA-1",
-    x509.ObjectIdentifier("1.3.14.3.2.29"): "SHA-1",  # the older name of RSA with SHA-1
-    SignatureAlgorithmOID.DSA_WITH_SHA1: "SHA-1",
-    SignatureAlgorithmOID.ECDSA_WITH_SHA1: "SHA-1",
-    x509.ObjectIdentifier("1.2.840.113549.1.1.2"): "MD2",
-}
 
 # What extendedKeyUsage must say, and who looks.
 _USAGES: dict[Purpose, tuple[x509.ObjectIdentifier, str, str]] = {
@@ -240,11 +231,6 @@ def check_dates(material: Material, chain: Sequence[x509.Certificate], path: Seq
         if now < one.not_valid_before_utc:
             problem = f"{who} is not valid before {_date(one.not_valid_before_utc)}"
             raise material.error(NotYetValidError, problem, f"Wait until then; {clock}.")
-
-
-def weak_signature(certificate: x509.Certificate) -> str | None:
-    """The broken digest that it is signed with, None for a sound one."""
-    return _WEAK_SIGNATURES.get(certificate.signature_algorithm_oid)
 
 
 def subject_alt_names(leaf: x509.Certificate) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -150,7 +150,7 @@ def test_warnings_where_a_private_pki_may_mean_it(pki: PKI) -> None:
         "Ed448": pki.leaf(key="ed448"),
         "P-521": pki.leaf(key="p521"),
         "self-signed": pki.leaf(self_signed=True),
-        "no intermediate": pki.leaf(intermediate=False),
+        "no intermediate: each client must trust CN=Test Root": pki.leaf(intermediate=False),
         "(CN=Test Root) is a root": pki.leaf().with_more(pki.root.certificate),
         "staging": pki.leaf(issuer=pki.ca("(STAGING) Tofu", issuer=pki.root)),
         "as a DNS name": pki.leaf(san_names=(x509.DNSName("localhost"), x509.DNSName("127.0.0.1"))),
@@ -161,6 +161,20 @@ def test_warnings_where_a_private_pki_may_mean_it(pki: PKI) -> None:
         assert words in warnings[0]
     assert load(pki.leaf(eku=None)).warnings == ()
     assert load(pki.leaf(eku=(ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE,))).warnings == ()
+
+
+def test_what_browsers_think_of_it_does_not_matter_to_a_client(pki: PKI) -> None:
+    pair = pki.leaf(key="ed25519", self_signed=True, eku=(ExtendedKeyUsageOID.CLIENT_AUTH,))
+    assert len(load(pair).warnings) == 3
+    assert PEMData(pair.chain_pem, pair.key_pem).load("client").warnings == ()
+
+
+@pytest.mark.parametrize("digest", ["sha1", "md5"])
+def test_a_root_may_be_signed_with_a_broken_digest(pki: PKI, digest: str) -> None:
+    """Clients use their own copy, and do not look at its signature."""
+    root = pki.ca("Old", key="rsa", signature=digest)
+    (warning,) = load(pki.leaf(issuer=root).with_more(root.certificate)).warnings
+    assert "is a root" in warning
 
 
 def test_the_first_and_the_last_moment(pki: PKI) -> None:
@@ -251,7 +265,8 @@ def test_passwords(pki: PKI, tmp_path: Path) -> None:
         pair.encrypted_key_pem(SECRET.encode(), traditional=True),
     ):
         for password in (SECRET, SECRET.encode(), PasswordFile(secret_file), password_from_callable):
-            assert PEMData(pair.chain_pem, key, password).load().key_pem == pair.key_pem
+            for source in (PEMData(pair.chain_pem, key, password), PEMData(pair.chain_pem + key, None, password)):
+                assert source.load().key_pem == pair.key_pem
     assert PEMFiles("c", "k", PasswordFile(secret_file)).paths == (Path("c"), Path("k"), secret_file)
 
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SECRET = "correct horse battery staple"
+PARAMETERS = b"-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n"
 
 
 @cache
@@ -130,6 +131,11 @@ def old_intermediate() -> Pair:
     return pki().leaf(issuer=old)
 
 
+def old_self_signed() -> Pair:
+    now = pki().now
+    return pki().leaf(self_signed=True, not_before=now - timedelta(days=90), not_after=now - timedelta(days=1))
+
+
 def small_intermediate() -> Pair:
     return pki().leaf(issuer=rsa_pki().ca("Small", key="rsa1024", issuer=rsa_pki().root))
 
@@ -188,11 +194,15 @@ BAD = (
     Bad("an OpenSSH key", errors.NotPEMError, "OpenSSH key", names="key.key",
         key=lambda: good().key_pem.replace(b"BEGIN ", b"BEGIN OPENSSH ").replace(b"END ", b"END OPENSSH ")),
     Bad("only parameters", errors.NotPEMError, "no private key, only EC PARAMETERS", names="key.key",
-        key=lambda: b"-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n"),
+        key=lambda: PARAMETERS),
     Bad("swapped", errors.NotPEMError, r"key\.key the certificate.*swapped",
         lambda: good().key_pem, lambda: good().chain_pem),
     Bad("a request, and the certificate as the key", errors.NotPEMError, "certificate request.*CA sent back",
         lambda: good().cert_pem.replace(b"CERTIFICATE", b"CERTIFICATE REQUEST"), lambda: good().chain_pem),
+    Bad("both in one, and the certificate as the key", errors.NotPEMError, "given as the key, but contains a cert",
+        lambda: good().chain_pem + good().key_pem, lambda: good().chain_pem, names="key.key"),
+    Bad("the key, and parameters as the key", errors.NotPEMError, "given as the certificate, but contains a private",
+        lambda: good().key_pem, lambda: PARAMETERS),
     Bad("two keys", errors.NotPEMError, "given as the certificate, but contains a private key", lambda: good().key_pem),
     Bad("two certificates", errors.NotPEMError, "given as the key, but contains a certificate", names="key.key",
         key=lambda: good().chain_pem),
@@ -216,6 +226,8 @@ BAD = (
          lambda: replace(below(), issuers=below().issuers[::-1])),
     leaf("intermediates shuffled, with more", errors.ChainOrderError, "order: 1, 4, 2 and remove 3;",
          lambda: replace(below(), issuers=(below().issuers[1], other_root(), below().issuers[0]))),
+    leaf("intermediates shuffled, and the root", errors.ChainOrderError, "order: 1, 3, 2, 4;",
+         lambda: replace(below(), issuers=below().issuers[::-1]).with_more(pki().root.certificate)),
     leaf("wrong intermediate", errors.MissingIntermediateError, "issued by CN=Test Intermediate, which is not in",
          with_issuers("stranger")),
     leaf("leaf and root", errors.MissingIntermediateError, "which is not in the file", with_issuers("root")),
@@ -230,10 +242,14 @@ BAD = (
          lambda: good().with_more(sha1_intermediate().issuers[0])),
     leaf("leaf only, with an address", errors.MissingIntermediateError, r"certificate only.*http://ca\.test/i\.der",
          lambda: pki().leaf(ca_issuers="http://ca.test/i.der").alone()),
+    leaf("leaf only, with an https address", errors.MissingIntermediateError, r"certificate only.*https://ca\.test/i",
+         lambda: pki().leaf(ca_issuers="https://ca.test/i").alone()),
     leaf("leaf only, logged", errors.MissingIntermediateError, "certificate only.*fullchain.pem",
          lambda: pki().leaf(scts=True).alone()),
     leaf("issuer is no CA", errors.MissingIntermediateError, "which is not a CA certificate", not_a_ca),
-    leaf("expired", errors.ExpiredError, r"certificate 1 .* expired on \d{4}-.* UTC.*clock", lambda: pki().expired()),
+    leaf("expired", errors.ExpiredError, r"certificate 1 .* expired on \d{4}-\d\d-\d\d \d\d:\d\d UTC.*clock",
+         lambda: pki().expired()),
+    leaf("expired, and its own issuer", errors.ExpiredError, "certificate 1 .* expired on .*Renew it", old_self_signed),
     leaf("expired intermediate", errors.ExpiredError, r"certificate 2 \(CN=Old\) expired", old_intermediate),
     leaf("not yet valid", errors.NotYetValidError, r"not valid before \d{4}-.*clock", lambda: pki().not_yet_valid()),
     leaf("no names", errors.NoSubjectAltNameError, "subjectAltName", lambda: pki().leaf(san=False)),
@@ -250,6 +266,8 @@ BAD = (
     leaf("Brainpool", errors.WeakKeyError, "curve brainpool", lambda: pki().leaf(key="brainpool")),
     leaf("RSA-PSS", errors.WeakKeyError, "RSASSA-PSS", rsa_pss),
     leaf("SHA-1", errors.WeakSignatureError, "SHA-1", lambda: pki().leaf(signature="sha1")),
+    leaf("SHA-1, and its own issuer", errors.WeakSignatureError, "certificate 1 .*SHA-1",
+         lambda: pki().leaf(signature="sha1", self_signed=True)),
     leaf("SHA-1 with RSA", errors.WeakSignatureError, "SHA-1", lambda: rsa_pki().leaf(signature="sha1")),
     leaf("SHA-1 in the intermediate", errors.WeakSignatureError, "certificate 2 .*SHA-1", sha1_intermediate),
     leaf("MD5", errors.WeakSignatureError, "MD5", lambda: rsa_pki().leaf(signature="md5")),
@@ -295,6 +313,7 @@ def test_bad_data_in_memory(bad: Bad) -> None:
         PEMData(bad.certificate(), bad.key()).load()
     assert type(caught.value) is bad.error
     assert caught.value.path is None
+    assert "None" not in str(caught.value)
 
 
 def check_travels(error: errors.CertificateError) -> None:
@@ -347,7 +366,12 @@ def test_a_key_that_only_another_may_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("leaf_name", "full_name"),
-    [("cert.pem", "fullchain.pem"), ("cert1.pem", "fullchain1.pem"), ("example.org.cer", "fullchain.cer")],
+    [
+        ("cert.pem", "fullchain.pem"),
+        ("cert1.pem", "fullchain1.pem"),
+        ("example.org.cer", "fullchain.cer"),
+        ("server.pem", "fullchain.pem"),
+    ],
 )
 def test_the_whole_chain_lies_beside(tmp_path: Path, leaf_name: str, full_name: str) -> None:
     pair = pki().leaf("example.org", ca_issuers="http://ca.test/")
@@ -381,6 +405,8 @@ def test_the_key_beside_the_certificate(tmp_path: Path) -> None:
     both = tmp_path / "both.pem"
     both.write_bytes(good().chain_pem)
     fails(errors.NotPEMError, "contains no private key, and no key file.*keyfile", PEMFiles(both))
+    both.write_bytes(good().key_pem)
+    fails(errors.NotPEMError, "given as the certificate, but contains a private key", PEMFiles(both))
     both.write_bytes(good().chain_pem + key_to_pem(make_key()))
     fails(errors.KeyMismatchError, "its private key does not belong", PEMFiles(both))
 

@@ -157,6 +157,13 @@ def test_with_lists_an_intermediate_needs_its_root(tmp_path: Path) -> None:
         load_client_trust(tmp_path / "ca.pem", tmp_path / "crl.pem")
 
 
+def test_a_root_with_sha1_needs_no_issuer(files: Files, tmp_path: Path) -> None:
+    root = pki().ca("Old Root", key="rsa", signature="sha1")
+    member = pki().leaf("person.example", eku=CLIENT, issuer=root)
+    assert Door(files, tmp_path, root.cert_pem, pki().crl(root)).knock(member) == "in"
+    assert "certificate revoked" in Door(files, tmp_path, root.cert_pem, pki().crl(root, member)).knock(member)
+
+
 def test_both_halves_of_a_cross_signed_root(files: Files, tmp_path: Path) -> None:
     old = other().root
     cross = pki().ca("Clients Root", issuer=old, key=pki().root.key)

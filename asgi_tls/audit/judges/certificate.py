@@ -12,10 +12,18 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from asgi_tls.audit.judges.findings import Finding
 from asgi_tls.audit.probes.observed import Observed, ServedChain
-from asgi_tls.certificate.chain import access_url, has_timestamps, is_ca, is_self_signed, issued_by, name_of
+from asgi_tls.certificate.chain import (
+    access_url,
+    has_timestamps,
+    is_ca,
+    is_self_signed,
+    name_of,
+    seems_issued_by,
+    weak_signature,
+)
 from asgi_tls.certificate.loaded import lifetime_left
 from asgi_tls.certificate.private_key import describe_key, key_type
-from asgi_tls.certificate.validation import must_staple, subject_alt_names, weak_signature
+from asgi_tls.certificate.validation import must_staple, subject_alt_names
 from asgi_tls.errors import ConfigurationError
 from asgi_tls.hostnames import checked_name, matches, parse_ip
 from asgi_tls.renewal.expiry import stage_at
@@ -48,17 +56,12 @@ def path_of(certificates: Sequence[x509.Certificate]) -> list[x509.Certificate]:
     """The leaf and its issuers as far as they were sent, in the right order."""
     path, rest = [certificates[0]], list(certificates[1:])
     while not is_self_signed(path[-1]):
-        issuer = next((one for one in rest if _links(path[-1], one)), None)
+        issuer = next((one for one in rest if seems_issued_by(path[-1], one)), None)
         if issuer is None:
             break
         rest.remove(issuer)
         path.append(issuer)
     return path
-
-
-def _links(one: x509.Certificate, issuer: x509.Certificate) -> bool:
-    """By signature; by name only if the hash is broken: it should not be verified any more."""
-    return issued_by(one, issuer) or (weak_signature(one) is not None and one.issuer == issuer.subject)
 
 
 def _chain(served: ServedChain) -> Iterator[Finding]:

@@ -31,6 +31,18 @@ def test_findings_and_grade(changes: dict[str, Any], expected: set[str], grade: 
     assert found(seen(**changes)) == (expected, grade)
 
 
+@pytest.mark.parametrize("digest", ["sha256", "sha1"])
+def test_a_root_that_is_sent(digest: str) -> None:
+    """Those of large CAs are still signed with SHA-1."""
+    pki = PKI("Large", key="rsa")
+    root = pki.ca("Old Root", key="rsa", signature=digest)
+    pair = pki.leaf("site.example", issuer=pki.ca("Issuer", issuer=root)).with_more(root.certificate)
+    chain = ServedChain(
+        certificates=(pair.certificate, *pair.issuers), sent=3, staple=None, staple_state="absent", trust=None
+    )
+    assert "chain-root" in found(seen(chains=(chain,)))[0]
+
+
 def untrusted(pair: Any, *, own_ca: bool, reason: str = "unable to get local issuer certificate") -> Observed:
     trust = Trust(trusted=False, code=18 if "self-signed" in reason else 20, reason=reason)
     chain = ServedChain(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import fnmatch
 import inspect
 import re
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1] / "asgi_tls"
 
-# Where each public name is imported from, and the file that defines it.
+# Where each public name is imported from, and the file that defines it; () is all that are there.
 CONTENTS: dict[str, dict[str, tuple[str, ...]]] = {
     "asgi_tls": {
         "server": ("ServerTLS",),
@@ -48,7 +49,7 @@ CONTENTS: dict[str, dict[str, tuple[str, ...]]] = {
     "asgi_tls.listeners.guard": {"listeners.guard": ("HandshakeGuard",)},
     "asgi_tls.dev.ca": {"dev.ca": ("LocalCA", "IssuedCertificate")},
     "asgi_tls.dev.renewal": {"dev.renewal": ("is_development", "renew")},
-    "asgi_tls.errors": {"errors": ()},
+    "asgi_tls.errors": {"errors": ("*Error",)},
 }
 
 Definition = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
@@ -62,8 +63,9 @@ def main() -> None:
         for home, names in homes.items():
             tree = ast.parse(source(home).read_text(encoding="utf-8"))
             found = public(tree)
-            for name in names or found:
-                sys.stdout.write(entry(found[name]) if name in found else constant(tree, name))
+            for pattern in names or ("*",):
+                for name in fnmatch.filter(found, pattern) or [pattern]:
+                    sys.stdout.write(entry(found[name]) if name in found else constant(tree, name))
 
 
 def source(module: str) -> Path:

@@ -30,7 +30,7 @@ def check_password(password: object) -> None:
     if password is None or isinstance(password, (str, bytes, PasswordFile)) or callable(password):
         return
     raise ConfigurationError(
-        f"a password cannot be a {type(password).__name__}",
+        f"a password cannot be of type {type(password).__name__}",
         fix="Give a str, bytes, PasswordFile(path), or a callable that returns the password.",
     )
 

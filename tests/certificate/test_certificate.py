@@ -321,6 +321,8 @@ def test_a_callable_that_fails(pki: PKI, answer: object) -> None:
     with pytest.raises(PasswordError, match=r"callable|KeyError") as caught:
         PEMData(pair.chain_pem, pair.encrypted_key_pem(SECRET.encode()), ask).load()
     assert SECRET not in str(caught.value)
+    assert caught.value.problem.startswith("the key given in memory is encrypted, and the password callable r")
+    assert caught.value.fix == "Make the callable return the password as str or bytes."
 
 
 def test_secrets_stay_out_of_sight(pki: PKI) -> None:
@@ -467,10 +469,12 @@ def test_settings_that_can_be_nothing() -> None:
     table: list[tuple[Callable[[], object], str]] = [
         (lambda: PEMFiles(""), "certfile=''"),
         (lambda: PEMFiles("a", ""), "keyfile=''"),
-        (lambda: PEMFiles("a", "b", 7), "password cannot be a int"),  # type: ignore[arg-type]
-        (lambda: PEMFiles("a", "b", Path("password")), "password cannot be a PosixPath"),  # type: ignore[arg-type]
+        (lambda: PEMFiles("a", "b", 7), "password cannot be of type int"),  # type: ignore[arg-type]
+        (lambda: PEMFiles("a", "b", Path("password")), "password cannot be of type PosixPath"),  # type: ignore[arg-type]
         (lambda: PEMFiles(b"a"), "certfile=b'a'"),  # type: ignore[arg-type]
         (lambda: PEMFiles(None), "certfile=None"),  # type: ignore[arg-type]
+        (lambda: PEMData("text", "text", 7), "password cannot be of type int"),  # type: ignore[arg-type]
+        (lambda: PEMData("text", Path("privkey.pem")), "text or bytes, not PosixPath"),  # type: ignore[arg-type]
         (lambda: PEMData(Path("fullchain.pem")), "text or bytes, not PosixPath"),  # type: ignore[arg-type]
         (lambda: LetsEncrypt("example.com", ""), "directory=''"),
         (lambda: KubernetesSecret(""), "directory=''"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import ssl
 import subprocess
@@ -125,6 +126,20 @@ def test_what_openssl_tells_of_it(tmp_path: Path) -> None:
     assert 50 < (certificate.not_after - certificate.not_before).days < 70
     assert certificate.key_pem == pair.key_pem
     assert certificate.source == str(files)
+    assert unfolded(certificate.chain_pem) == unfolded(pair.chain_pem)
+    assert certificate.fingerprint_sha256 == hashlib.sha256(pair.der).hexdigest()
+
+
+def test_an_odd_certificate_with_others_behind_its_chain() -> None:
+    pair = ODD.pair(subject=Odd.t61("ü"))
+    for others in (1, 2):
+        chain = pair.chain_pem + b"".join(Odd().root_pem for _ in range(others))
+        assert unfolded(PEMData(chain, pair.key_pem).load().chain_pem) == unfolded(chain)
+
+
+def unfolded(text: bytes) -> bytes:
+    """Without the ends of the lines, which are written again."""
+    return text.replace(b"\n", b"")
 
 
 def test_an_issuer_that_only_openssl_can_parse() -> None:

@@ -151,8 +151,14 @@ def test_the_ca_without_a_list_is_named_at_the_start(tmp_path: Path) -> None:
 
 
 def test_with_lists_an_intermediate_needs_its_root(tmp_path: Path) -> None:
-    (tmp_path / "ca.pem").write_bytes(pki().intermediate_pem)
     (tmp_path / "crl.pem").write_bytes(crls())
+    namesake = PKI("Clients").root
+    for others in (b"", namesake.cert_pem, other().root_pem):
+        (tmp_path / "ca.pem").write_bytes(pki().intermediate_pem + others)
+        with pytest.raises(CRLError, match="contains CN=Clients Intermediate without its issuer CN=Clients Root"):
+            load_client_trust(tmp_path / "ca.pem", tmp_path / "crl.pem")
+    # A root of the intermediate's own name, which has another key, is not the other half of it.
+    (tmp_path / "ca.pem").write_bytes(pki().intermediate_pem + pki().ca("Clients Intermediate").cert_pem)
     with pytest.raises(CRLError, match="contains CN=Clients Intermediate without its issuer CN=Clients Root"):
         load_client_trust(tmp_path / "ca.pem", tmp_path / "crl.pem")
 
@@ -251,6 +257,11 @@ BAD_BUNDLES: dict[str, tuple[type[CertificateError], str, Callable[[], bytes]]] 
         NotYetValidError,
         "no CA certificate that is valid yet; not before: CN=Next on ",
         lambda: pki().ca("Next", not_before=NOW + DAY).cert_pem,
+    ),
+    "four CAs of tomorrow": (
+        NotYetValidError,
+        r"not before: CN=0 on [-\d :]+ UTC, CN=1 on [-\d :]+ UTC, CN=2 on [-\d :]+ UTC\. Append",
+        lambda: b"".join(pki().ca(str(number), not_before=NOW + DAY).cert_pem for number in range(4)),
     ),
     "a CRL": (NotPEMError, "contains no certificate, only X509 CRL", crls),
     "nonsense": (NotPEMError, "contains no PEM block", lambda: b"nonsense"),

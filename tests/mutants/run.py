@@ -84,7 +84,7 @@ ROOMS: Final = {
         below("certificate", "{}.py", "by_name by_openssl directory distinguished keyfile loaded material password")
         + below("certificate", "{}.py", "pem private_key self_signed sources trust"),
         below("certificate", "test_{}.py", "bundles by_name certificate certificate_errors conversion directory")
-        + below("certificate", "test_{}.py", "distinguished keyfile odd_certificates pem self_signed trust")
+        + below("certificate", "test_{}.py", "distinguished keyfile odd_certificates pem self_signed sources trust")
         + ("context/test_certified.py",),
     ),
     "context": Room(

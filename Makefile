@@ -25,7 +25,7 @@ test test-system: export PYTHONDONTWRITEBYTECODE =
 
 # More processes than cores: most of what the tests do is to wait.
 test: $(VENV)/installed  ## run the tests that need Python packages only
-	$(BIN)/pytest -n 4 --dist worksteal -m "not system" --ignore-glob='*/system'
+	$(BIN)/pytest -n 6 --dist worksteal -m "not system" --ignore-glob='*/system'
 
 test-system: $(VENV)/installed $(VENV)/site-installed system-packages  ## run the tests with nginx, browsers and other programs; installs Debian packages
 	$(BIN)/pytest -n 3 --dist worksteal -m system

@@ -25,6 +25,7 @@ from servers import Server, asgi_tls, serve
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 from websocket import talk
+from wire import events
 
 from asgi_tls import PEMFiles
 from asgi_tls.certificate.distinguished import rfc4514
@@ -211,7 +212,5 @@ def test_a_unix_socket_has_no_address(files: Files, tmp_path: Any) -> None:
         with context(files, None).wrap_socket(raw, server_hostname="localhost") as secure:
             secure.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
             assert secure.recv(65536).startswith(b"HTTP/1.1 200")
-        from wire import events
-
-        (event,) = [each for each in events(running, count=3) if each["event"] == "tls_session"]
+        (event,) = events(running, name="tls_session")
         assert (event["ip"], event["port"]) == (None, None)

@@ -1,4 +1,4 @@
-"""What a server says on the wire, byte by byte, and what it tells in its log."""
+"""What a server says on the wire, byte by byte, and what it reports in its log."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from patience import PATIENCE
+from patience import PATIENCE, until
 from servers import Server
 
 
@@ -77,18 +77,12 @@ def hello(**how: Any) -> bytes:
     raise AssertionError("a client does not finish alone")
 
 
-def events(
-    server: Server, port: int | None = None, *, name: str | None = None, timeout: float = PATIENCE, count: int = 1
-) -> list[dict[str, Any]]:
+def events(server: Server, port: int | None = None, *, name: str | None = None, count: int = 1) -> list[dict[str, Any]]:
     """The events in the server's JSON log, of one client's port or one name if given; waits until there are `count`."""
-    deadline = time.monotonic() + timeout
-    while True:
-        found = []
-        for line in list(server.log):
-            if line.startswith("{"):
-                event = json.loads(line)
-                if port in {None, event.get("port")} and name in {None, event["event"]}:
-                    found.append(event)
-        if len(found) >= count or time.monotonic() > deadline:
-            return found
-        time.sleep(0.01)
+
+    def found() -> list[dict[str, Any]]:
+        logged = [json.loads(line) for line in list(server.log) if line.startswith("{")]
+        return [each for each in logged if port in {None, each.get("port")} and name in {None, each["event"]}]
+
+    until(lambda: len(found()) >= count, server)
+    return found()

@@ -8,8 +8,9 @@ from dataclasses import replace
 
 import out_of_reach
 import pytest
+from files import Files
 
-from asgi_tls import INTERMEDIATE, MODERN, _openssl
+from asgi_tls import INTERMEDIATE, MODERN, ServerTLS, _openssl, create_client_context
 from asgi_tls.context.policy import apply_profile, enforce, enforceable
 from asgi_tls.errors import UnsupportedError
 
@@ -26,6 +27,16 @@ def test_options(protocol: int) -> None:
     assert context.options & ssl.OP_NO_COMPRESSION
     assert context.options & ssl.OP_NO_RENEGOTIATION
     assert not context.options & ssl.OP_CIPHER_SERVER_PREFERENCE
+
+
+def test_what_python_sets_by_itself_stays(files: Files) -> None:
+    """Such as workarounds for broken clients, and trusted certificates first."""
+    (files.directory / "crl.pem").write_bytes(files.pki.crl(files.pki.root))
+    server = ServerTLS(files.ecdsa, client_ca=files.ca, client_crl=files.directory / "crl.pem").create_context()
+    for protocol, ours in ((ssl.PROTOCOL_TLS_SERVER, server), (ssl.PROTOCOL_TLS_CLIENT, create_client_context())):
+        plain = ssl.SSLContext(protocol)
+        assert ours.options & plain.options == plain.options & ~ssl.OP_CIPHER_SERVER_PREFERENCE
+        assert ours.verify_flags & plain.verify_flags == plain.verify_flags
 
 
 @pytest.mark.parametrize(

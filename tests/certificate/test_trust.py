@@ -238,8 +238,10 @@ def test_bundles_that_have_expired(files: Files, tmp_path: Path, caplog: pytest.
         f"{ca}: CN=One expired on {NOW - DAY:%Y-%m-%d}: clients of this CA are refused (expired-client-ca)"
         in caplog.messages
     )
-    # One that has expired needs no list.
+    # One that has expired needs no list, and is reported all the same.
     assert Door(files, tmp_path, old[0].cert_pem + pki().root_pem, crls()).knock(person()) == "in"
+    (warning,) = load_client_trust(ca, tmp_path / "crl.pem").warnings
+    assert warning.startswith(f"{ca}: CN=One expired on")
 
 
 def test_a_ca_ends_with_its_last_second(tmp_path: Path) -> None:
@@ -304,6 +306,7 @@ def test_cas_that_only_openssl_can_parse(files: Files, tmp_path: Path) -> None:
     assert Door(files, tmp_path, odd.root_pem + pki().root_pem).knock(pair) == "in"
     assert Door(files, tmp_path, odd.root_pem).knock(person()) != "in"
     assert Door(files, tmp_path, odd.root_pem, odd.crl()).knock(pair) == "in"
+    assert Door(files, tmp_path, odd.root_pem.replace(b" CERT", b" X509 CERT")).knock(pair) == "in"
     assert "REVOKED" in Door(files, tmp_path, odd.root_pem, odd.crl(pair)).knock(pair).upper()
 
 

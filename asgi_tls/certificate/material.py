@@ -90,6 +90,10 @@ def _cannot_read(path: Path, role: str, error: OSError | ValueError, denied: str
     if isinstance(error, IsADirectoryError) or (os.name == "nt" and path.is_dir()):
         return UnreadableFileError("is a directory", fix="Name the file inside it.", path=path)
     if isinstance(error, PermissionError):
+        if denied == DENIED and (closed := _closed_directory(path)) is not None:
+            denied = (
+                f"Let the server's user enter {closed} (chgrp, then chmod g+x), or start the server as one who may."
+            )
         return UnreadableFileError(f"permission denied to read the {role}", fix=denied, path=path)
     if isinstance(error, OSError) and error.errno == errno.ENXIO:  # a socket cannot be opened at all
         fix = "Use a regular file: it is read again at each renewal."
@@ -97,6 +101,11 @@ def _cannot_read(path: Path, role: str, error: OSError | ValueError, denied: str
     if isinstance(error, ValueError):
         return UnreadableFileError("cannot be read: not a valid file name", fix="Check the path.", path=path)
     return unreadable(error, "Check the path.", path)
+
+
+def _closed_directory(path: Path) -> Path | None:
+    """The first directory on the way to a file that this user may not enter."""
+    return next((each for each in reversed(path.parents) if not os.access(each, os.X_OK)), None)
 
 
 def unreadable(error: OSError, fix: str, path: Path) -> UnreadableFileError:

@@ -46,18 +46,24 @@ class PEMFiles:
 class OneOfSeveral(PEMFiles):
     """A pair that a directory or a setting has among others: the options for one key file and one password are not its.
 
-    `add_key` says what to do where the certificate's file has no key; it may contain `{certificate}`.
+    `add_key` says what to do where the certificate's file has no key, and `add_file` where a file is missing; the
+    first may contain `{certificate}`.
     """
 
     add_key: str = field(
         default="Put the key beside it, in a file that ends with .key.", kw_only=True, compare=False, repr=False
+    )
+    add_file: str = field(
+        default="Put it there, or remove the other file of the pair.", kw_only=True, compare=False, repr=False
     )
 
     def load(self, purpose: Purpose = "server") -> Certificate:
         try:
             return super().load(purpose)
         except CertificateError as error:
-            if "keyfile" in error.settings:
+            if isinstance(error, MissingFileError):
+                fix = self.add_file
+            elif "keyfile" in error.settings:
                 fix = self.add_key
             elif "password" in error.settings:
                 fix = f"Remove the encryption: `openssl pkey -in {shlex.quote(str(error.path))} -out plain.pem`."

@@ -219,7 +219,8 @@ class Inventory:
             self.notes.append(Notice("unreadable-file", text))
         self.commit(found, self.offer(found), now)
         for item in self.everything:
-            if isinstance(item.state, Bad) and item.label not in known:
+            is_newcomer = known and isinstance(item.key, str)  # to the directory of a server that runs already
+            if isinstance(item.state, Bad) and item.label not in known and not is_newcomer:
                 raise item.state.error
         if self.directory is not None and not self.names.groups:
             raise ConfigurationError(
@@ -307,17 +308,16 @@ class Inventory:
 
     def _list(self, now: float) -> None:
         """Take the pairs that came to the directory, and note those that are gone."""
-        listing = self.listing
-        if listing is None:
+        if (listing := self.listing) is None or (directory := self.directory) is None:
             return
         try:
-            listing.state = took(listing.load())
+            listing.state = took(directory.pairs(listing.value or ()))
         except ASGITLSError as error:
             listing.state = refused(listing.state, error, now)
         pairs = listing.value or ()
         if pairs == self._pairs:
             return
-        for certfile, keyfile in {*pairs}.difference(self._pairs):
+        for certfile, keyfile in sorted({*pairs}.difference(self._pairs)):
             item = self._item(OneOfSeveral(certfile, keyfile), certfile)
             if (before := self.certificates.get(certfile)) is not None:  # its key has moved
                 item.state = before.state
@@ -367,7 +367,7 @@ class Inventory:
 
 def _recall(item: Item[Any] | None, known: Known) -> None:
     if item is not None and (kept := known.get(item.label)) is not None:
-        item.state, item.stamp = Good(kept.value), kept.stamp
+        item.state, item.stamp = Good(kept.value), kept.stamp.seen_from(status_of(item.files))
 
 
 def _is_other(item: Item[Any], *, read: bool) -> bool:

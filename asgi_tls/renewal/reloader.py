@@ -28,6 +28,9 @@ logger = logging.getLogger("asgi_tls")
 
 _GONE: Final = "It is gone; what was loaded from it stays in use. Put it back before the next restart."
 
+# Names in one line of the log, where thousands of pairs may go at once.
+_MANY: Final = 20
+
 Warned: TypeAlias = Certificate | ClientTrust | LoadedSecret
 """What is loaded from files, with warnings about them."""
 
@@ -69,7 +72,12 @@ class Reloader:
         """All of it in one swap. Raises ASGITLSError."""
         context = self._living()
         prepared = context.prepare(offer.names.groups, **offer.shared)
+        lost = sorted(context.certificates.keys() - offer.names.groups.keys())
         self._in_loop(lambda: context.swap(prepared))
+        if lost:
+            more = f" and {len(lost) - _MANY} more" if len(lost) > _MANY else ""
+            names = ", ".join(lost[:_MANY]) + more
+            logger.info("no longer served, because no certificate has these names any more: %s", names)
         for item, value in found.loaded.items():
             log_notices(notices_of(value, before=item.value))
             if isinstance(value, Certificate):

@@ -34,16 +34,19 @@ class Stamp:
     def still(self, now: Stamp) -> Stamp | None:
         """What the files are like now, where that can be the same content with the same modes; None otherwise.
 
-        What cannot be read now counts as the same until its status says otherwise: a worker may not see what its
+        What cannot be read now counts as the same until its status says otherwise: a worker may not read what its
         parent has loaded.
         """
         if now.digest is None:
-            same = len(now.status) == len(self.status) and all(
-                one in (before, _HIDDEN) for one, before in zip(now.status, self.status, strict=True)
-            )
+            same = now.status == self.status
         else:
             same = now.digest == self.digest and _modes(now.status) == _modes(self.status)
         return Stamp(now.status, now.digest or self.digest) if same else None
+
+    def seen_from(self, here: Status) -> Stamp:
+        """This stamp of another process, for one to whom the files have the status `here`: it may not see them all."""
+        hidden = (one if one == _HIDDEN else before for one, before in zip(here, self.status, strict=False))
+        return Stamp(tuple(hidden), self.digest)
 
 
 NO_STAMP: Final = Stamp()

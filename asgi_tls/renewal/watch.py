@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import logging
+import os
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -112,7 +113,7 @@ def _directories(paths: Iterable[Path]) -> _Directories:
     found: _Directories = {}
     for path in paths:
         for one in (path, _resolved(path)):
-            place = one if one.is_dir() else one.parent
+            place = one if os.path.isdir(one) else one.parent  # noqa: PTH112 -- which fails where this user may not look
             with contextlib.suppress(OSError):
                 found[place] = place.stat().st_ino
     return found

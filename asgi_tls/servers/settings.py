@@ -60,7 +60,7 @@ def _named_pair(text: str, base: Path) -> tuple[str, OneOfSeveral]:
         raise ConfigurationError(f"{text!r} is not a pair", fix="Write NAME=fullchain.pem,privkey.pem.")
     name = name.strip()
     add_key = f"Write {text.strip()},KEY in {{certificate}}; KEY is the file with the key."
-    pair = OneOfSeveral(*(_path(part, base) for part in parts), add_key=add_key)
+    pair = OneOfSeveral(*(_path(part, base) for part in parts), add_key=add_key, add_file="Check the path.")
     return name if name == DEFAULT else checked_name(name), pair
 
 

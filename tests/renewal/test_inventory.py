@@ -6,6 +6,7 @@ import errno
 import itertools
 import os
 import pickle
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -220,6 +221,46 @@ def test_a_pair_that_is_gone_is_dropped_after_a_while_and_kept_when_it_comes_bac
     assert look(inventory, 30.0 + GRACE).dropped == [f"{tmp_path}/a/fullchain.pem"]
     assert [*inventory.names.groups] == ["b.example"]
     assert not inventory.is_unsettled()
+
+
+def test_a_certificate_that_is_gone_without_its_key_is_missing_and_stays_in_use(files: Files, tmp_path: Path) -> None:
+    """In a directory of its own and in a file beside others; for a worker that starts meanwhile too."""
+    files.pki.leaf("a.example").write(tmp_path / "a")
+    files.pki.leaf("b.example").write(tmp_path, certfile="b.crt", keyfile="b.key")
+    inventory = inventory_of({}, directory=PEMDirectory(tmp_path))
+    inventory.load(0.0)
+    served, missing = inventory.names.groups, [tmp_path / "a" / "fullchain.pem", tmp_path / "b.crt"]
+    for path in missing:
+        path.unlink()
+    for now in (1.0, 100.0):
+        assert not look(inventory, now).dropped
+    reported = {item.key: error.code for item, error in inventory.overdue(100.0)}
+    assert reported == dict.fromkeys(map(str, missing), MissingFileError.code)
+    worker = inventory_of({}, directory=PEMDirectory(tmp_path))
+    worker.load(0.0, known=inventory.good)
+    assert worker.names.groups == inventory.names.groups == served
+    # A server that starts now says so, where the key is in a directory of its own: `b.key` may be anything.
+    with pytest.raises(
+        MissingFileError, match=r"a/fullchain\.pem: no such file\. Put it there, or remove the other file"
+    ):
+        inventory_of({}, directory=PEMDirectory(tmp_path)).load(0.0)
+    (tmp_path / "a" / "privkey.pem").unlink()
+    (tmp_path / "b.key").unlink()
+    look(inventory, 200.0)
+    assert len(look(inventory, 200.0 + GRACE).dropped) == 2
+
+
+def test_a_bad_newcomer_to_the_directory_keeps_no_worker_from_starting(files: Files, tmp_path: Path) -> None:
+    files.pki.leaf("a.example").write(tmp_path / "a")
+    inventory = inventory_of({}, directory=PEMDirectory(tmp_path))
+    inventory.load(0.0)
+    files.pki.leaf("b.example").write(tmp_path / "b")[1].unlink()
+    look(inventory, 1.0)
+    worker = inventory_of({}, directory=PEMDirectory(tmp_path))
+    worker.load(0.0, known=inventory.good)
+    assert worker.names.groups == inventory.names.groups
+    ((item, error),) = worker.overdue(GRACE)
+    assert (item.value, error.code) == (None, MissingFileError.code)
 
 
 def test_a_directory_that_cannot_be_listed_drops_nothing(files: Files, tmp_path: Path) -> None:
@@ -454,7 +495,7 @@ def test_what_expires_first_gives_way(files: Files, tmp_path: Path) -> None:
     long.write(tmp_path / "b")
     for now, step in zip(itertools.count(1.0, 10.0), ("added", "gone", "dropped"), strict=False):
         if step == "gone":
-            (tmp_path / "b" / "fullchain.pem").unlink()
+            shutil.rmtree(tmp_path / "b")
         look(inventory, now)
         served = inventory.names.groups["a.example"][0].leaf_der
         assert served == (short.der if step == "dropped" else long.der), step

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
 import contextlib
 import functools
 import logging
 import os
+import shutil
 import socket
 import ssl
 import threading
@@ -18,6 +20,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from files import Files
 from handshakes import client
 from memory import handshake
+from nobody import as_nobody, as_root
 from patience import until, until_in_loop
 from pki import DAY, PKI, Pair
 from renewals import Site
@@ -25,7 +28,7 @@ from renewals import Site
 from asgi_tls import PEMFiles, ServerTLS
 from asgi_tls.certificate import PasswordFile
 from asgi_tls.context.server_context import ServerContext
-from asgi_tls.errors import ConfigurationError, ExpiredError, MissingFileError, NotPEMError
+from asgi_tls.errors import ConfigurationError, ExpiredError, MissingFileError, NotPEMError, UnreadableFileError
 from asgi_tls.events import (
     CertificateExpiringEvent,
     CertificateLoadedEvent,
@@ -34,6 +37,7 @@ from asgi_tls.events import (
     ReloadFailedEvent,
     SessionEvent,
 )
+from asgi_tls.renewal.state import GRACE
 from asgi_tls.tickets import TicketSecretFile
 
 INTERVAL = 0.1
@@ -218,6 +222,78 @@ def test_pairs_come_and_go_in_a_directory(files: Files, tmp_path: Path) -> None:
         tmp_path.with_name("away").rename(tmp_path)
 
     asyncio.run(main())
+
+
+def test_names_that_are_served_no_longer_are_in_the_log(
+    files: Files, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where their pair was removed, and where a renewal has lost them. Not if another pair has them."""
+
+    def add(directory: str, *names: str) -> None:
+        files.pki.leaf(*names).write(tmp_path / directory)
+
+    add("a", "a.example")
+    add("b", "b.example", "www.b.example")
+    add("c", "a.example", "c.example")
+    add("many", *(f"{number:02}.example" for number in range(30)))
+    says = "no longer served, because no certificate has these names any more: "
+
+    def lines() -> list[str]:
+        return [line.removeprefix(says) for line in caplog.messages if line.startswith(says)]
+
+    async def main() -> None:
+        context = ServerTLS({}, directory=tmp_path, reload_interval=INTERVAL, listeners=[]).create_server_context()
+        for count, change in enumerate(("b", "c", "many"), 1):
+            shutil.rmtree(tmp_path / change)
+            if change == "b":
+                add("b", "b.example")
+            await until_in_loop(functools.partial(lambda count: len(lines()) == count, count))
+        assert served(context, "a.example") is not None
+        assert served(context, "c.example") is None
+
+    with caplog.at_level(logging.INFO, "asgi_tls"):
+        asyncio.run(main())
+    many = ", ".join(f"{number:02}.example" for number in range(20))
+    assert lines() == ["www.b.example", "c.example", f"{many} and 10 more"]
+
+
+def test_a_site_whose_certificate_is_gone_or_out_of_reach_stays_up_and_is_reported(
+    files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For a user without root's rights."""
+    seen, sites = Seen(), tmp_path / "sites"
+    pairs = {name: files.pki.leaf(f"{name}.example") for name in ("gone", "closed", "linked")}
+    for name, pair in pairs.items():
+        for path in pair.write(sites / name):
+            path.chmod(0o644)
+    (tmp_path / "elsewhere").mkdir()
+    (sites / "linked").rename(tmp_path / "elsewhere" / "linked")
+    (sites / "linked").symlink_to(Path("..", "elsewhere", "linked"))
+    tmp_path.chmod(0o755)
+    monkeypatch.chdir(tmp_path)  # the directories above it are closed to others
+
+    async def main() -> None:
+        tls = ServerTLS({}, directory="sites", reload_interval=INTERVAL, listeners=[seen])
+        context = tls.create_server_context()
+        with as_root():
+            (sites / "gone" / "fullchain.pem").unlink()
+            (sites / "closed").chmod(0)
+            (tmp_path / "elsewhere").chmod(0)
+        context.reload()
+        await until_in_loop(lambda: len(seen) == 6)
+        failed = {event.source.split("/")[1]: event for event in seen if isinstance(event, ReloadFailedEvent)}
+        assert {name: event.code for name, event in failed.items()} == {
+            "gone": MissingFileError.code, "closed": UnreadableFileError.code, "linked": UnreadableFileError.code,
+        }  # fmt: skip
+        await asyncio.sleep(3 * INTERVAL + GRACE)
+        assert [served(context, f"{name}.example") for name in pairs] == [pair.der for pair in pairs.values()]
+        assert len(seen) == 6
+        with pytest.raises(UnreadableFileError, match=r"closed/fullchain\.pem: .* enter sites/closed \(chgrp"):
+            ServerTLS({}, directory="sites").create_context()
+
+    codecs.lookup("idna")  # a module of Python's, which may be closed to others too
+    with as_nobody():
+        asyncio.run(main())
 
 
 def test_a_pair_for_an_address_is_served_to_clients_that_name_no_host(files: Files, tmp_path: Path) -> None:

@@ -117,7 +117,9 @@ def test_a_file_that_this_user_may_not_read(tmp_path: Path, monkeypatch: pytest.
         assert stamp_of([ours, directory / "file"]).digest is None
         assert before.still(stamp_of([closed])) is None  # its mode is another
     directory.chmod(0o755)
-    assert Stamp(status_of([directory / "file"]), "digest").still(Stamp(hidden)) == Stamp(hidden, "digest")
+    before = Stamp(status_of([directory / "file"]), "digest")
+    assert before.still(Stamp(hidden)) is None  # its directory was closed meanwhile
+    assert before.seen_from(hidden).still(Stamp(hidden)) == Stamp(hidden, "digest")
 
 
 def test_content_is_compared_where_the_status_lies(tmp_path: Path) -> None:
@@ -145,7 +147,9 @@ def test_what_a_parent_could_read_counts_until_its_status_is_another() -> None:
     file, other, hidden = (0o100600, 1, 2, 3, 4, 5), (0o100600, 1, 9, 3, 6, 7), (-1,)
     parent = Stamp((file,), "digest")
     assert parent.still(Stamp((file,), None)) == parent
-    assert parent.still(Stamp((hidden,), None)) == Stamp((hidden,), "digest")  # not even its directory may be searched
+    assert parent.seen_from((hidden,)) == Stamp((hidden,), "digest")  # not even its directory may be searched
+    assert parent.seen_from((other,)) == parent
     assert parent.still(Stamp((other,), None)) is None
+    assert NO_STAMP.seen_from((file,)) == NO_STAMP
     assert Stamp((hidden,), "digest").still(Stamp((hidden,), None)) == Stamp((hidden,), "digest")
     assert NO_STAMP.still(Stamp((hidden,), None)) is None

@@ -41,6 +41,19 @@ def as_nobody() -> Iterator[None]:
         os.setresuid(0, 0, 0)
 
 
+@contextmanager
+def as_root() -> Iterator[None]:
+    """Inside `as_nobody`: with the rights that the test has, for a moment."""
+    if os.getresuid()[2] != 0:
+        yield
+        return
+    os.setresuid(-1, 0, -1)
+    try:
+        yield
+    finally:
+        os.setresuid(-1, 65534, -1)
+
+
 def load_as_nobody(source: str, directory: Path) -> str:
     """What `source`, an expression with paths relative to `directory`, comes to when nobody loads it."""
     command = [sys.executable, "-c", _SCRIPT, str(directory), source]

@@ -157,6 +157,23 @@ class CertificateExpiringEvent(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class CRLExpiringEvent(Event):
+    """A third of the time of a CRL in `client_crl` is left, or less. After its nextUpdate, all clients of its CA are
+    refused.
+
+    `source` is the file, `issuer` the CA. `days_left` and `severity` are as in CertificateExpiringEvent.
+    """
+
+    event: ClassVar[str] = "tls_crl_expiring"
+    source: str
+    issuer: str
+    next_update: datetime
+    days_left: float
+    severity: Severity
+    msg: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class StaplingEvent(Event):
     """A request for the OCSP response of a certificate has a result.
 

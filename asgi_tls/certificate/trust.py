@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from asgi_tls.certificate.loaded import lifetime_left
 from asgi_tls.certificate.material import Material, read_material
 from asgi_tls.certificate.pem import CERTIFICATE_LABELS, Block, read_blocks, wrong_label
 from asgi_tls.errors import CRLError, ExpiredError, MalformedCertificateError, NotPEMError, NotYetValidError
@@ -22,16 +23,31 @@ _AGAIN = "Copy the file again, or get it from the CA again."
 
 
 @dataclass(frozen=True)
+class RevocationList:
+    """A CRL in force: from its thisUpdate to its nextUpdate (aware). `issuer` is the CA's name, `source` the file."""
+
+    source: str
+    issuer: str
+    this_update: datetime
+    next_update: datetime
+
+    def lifetime_left(self, now: datetime) -> float:
+        """The share of its time that is left, as of a certificate's."""
+        return lifetime_left(self.this_update, self.next_update, now)
+
+
+@dataclass(frozen=True)
 class ClientTrust:
     """Whose certificates a server accepts from clients: CA certificates and CRLs, as PEM text.
 
     With `crls`, a client gets in only while each CA of its chain, the root included, has a CRL among them that is in
-    force, and none of them revokes a certificate of the chain.
+    force, and none of them revokes a certificate of the chain. `lists` has the last one of each CA that has an end.
     """
 
     authorities: str
     crls: str | None = None
     warnings: tuple[Notice, ...] = field(default=(), compare=False)
+    lists: tuple[RevocationList, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True)
@@ -78,7 +94,7 @@ def load_client_trust(client_ca: Path, client_crl: Path | None = None, *, now: d
                 "Fetch it from the CA and append it: each CA in {client_ca} needs one.",
                 "client_ca",
             )
-    return ClientTrust(_text(current), text, warnings)
+    return ClientTrust(_text(current), text, warnings, _last_of_each(client_crl, lists))
 
 
 def load_ca_bundle(path: Path) -> str:
@@ -201,6 +217,17 @@ def _revocation_list(material: Material, block: Block, now: datetime) -> x509.Ce
             "Compare this machine's clock with the CA's.",
         )
     return found
+
+
+def _last_of_each(path: Path, lists: Sequence[x509.CertificateRevocationList]) -> tuple[RevocationList, ...]:
+    from asgi_tls.certificate.chain import printable
+
+    found: dict[str, RevocationList] = {}
+    for one in lists:
+        issuer, ends = printable(one.issuer.rfc4514_string()), one.next_update_utc
+        if ends is not None and (issuer not in found or found[issuer].next_update < ends):
+            found[issuer] = RevocationList(str(path), issuer, one.last_update_utc, ends)
+    return tuple(found.values())
 
 
 def _openssl_takes(block: Block) -> bool:

@@ -20,6 +20,7 @@ from asgi_tls.events import (
     CertificateExpiringEvent,
     CertificateLoadedEvent,
     ClientErrorEvent,
+    CRLExpiringEvent,
     Event,
     GuardEvent,
     Notice,
@@ -65,6 +66,7 @@ _WORDS: Final[dict[type[Event], str]] = {
     CertificateLoadedEvent: "serving {source} for {subject_alt_names} until {not_after}",
     ReloadFailedEvent: "kept the old certificate: {msg} More: asgi-tls explain {code}",
     CertificateExpiringEvent: "{source} expires on {not_after}: {days_left} days left",
+    CRLExpiringEvent: "{msg} More: asgi-tls explain tls-crl-expiring",
     StaplingEvent: "OCSP response for {source}: {status}: {msg}",
     ACMEEvent: "ACME for {names}: {msg}",
     GuardEvent: "{ip} is {action}: {failures:g} failed handshakes in {window_s:g} s, {connections} connections closed",
@@ -107,7 +109,7 @@ log_events.hears_sessions = _hears_sessions  # type: ignore[attr-defined]
 
 
 def _level(event: Event) -> int:
-    if isinstance(event, (ACMEEvent, CertificateExpiringEvent, StaplingEvent)):
+    if isinstance(event, (ACMEEvent, CertificateExpiringEvent, CRLExpiringEvent, StaplingEvent)):
         return logging.getLevelNamesMapping()[event.severity.upper()]
     if isinstance(event, ClientErrorEvent) and event.code in _QUIET_CODES:
         return logging.DEBUG

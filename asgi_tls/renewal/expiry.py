@@ -1,4 +1,4 @@
-"""When to report that a certificate expires: by the share of its lifetime that is left, of 90 days or 160 hours.
+"""When to report that a certificate or CRL expires: by the share of its lifetime that is left, of 90 days or 160 hours.
 
 Renewal is due when a third is left (Let's Encrypt's integration guide, and RFC 9773 where there is ARI). Where it
 happens in time, there is no event.
@@ -6,16 +6,21 @@ happens in time, there is no event.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, TypeAlias
 
 from asgi_tls.certificate import Certificate
-from asgi_tls.events import CertificateExpiringEvent, Severity
+from asgi_tls.certificate.trust import RevocationList
+from asgi_tls.events import CertificateExpiringEvent, CRLExpiringEvent, Severity
+
+Expiring: TypeAlias = CertificateExpiringEvent | CRLExpiringEvent
 
 _HOUR: Final = timedelta(hours=1)
 _PAUSE: Final = timedelta(minutes=1)
+_FETCH: Final = "Fetch the current CRL from the CA, and repeat this regularly."
 
 
 @dataclass(frozen=True)
@@ -39,36 +44,34 @@ class ExpiryWatch:
     """Reports each stage once when it begins, and again at its own pace."""
 
     def __init__(self) -> None:
-        self._reported: dict[str, tuple[_Stage, datetime]] = {}
+        self._reported: dict[str | RevocationList, tuple[_Stage, datetime]] = {}
         self._seen: Mapping[str, Sequence[Certificate]] = {}
         self._looked: datetime | None = None
 
-    def due(self, certificates: Mapping[str, Sequence[Certificate]], now: datetime) -> list[CertificateExpiringEvent]:
-        """The events to send at `now` (aware) about the certificates that are served, by host name.
+    def due(
+        self, certificates: Mapping[str, Sequence[Certificate]], now: datetime, lists: Sequence[RevocationList] = ()
+    ) -> list[Expiring]:
+        """The events to send at `now` (aware) about the certificates that are served, by host name, and about `lists`.
 
         The same mapping is looked at once a minute: it may hold thousands.
         """
         if certificates is self._seen and self._looked is not None and timedelta() <= now - self._looked < _PAUSE:
             return []
         self._seen, self._looked = certificates, now
-        events: list[CertificateExpiringEvent] = []
-        reported: dict[str, tuple[_Stage, datetime]] = {}
-        for certificate in (one for group in certificates.values() for one in group):
-            key = certificate.fingerprint_sha256
-            if key in reported or (stage := stage_of(certificate, now)) is None:
+        events: list[Expiring] = []
+        reported: dict[str | RevocationList, tuple[_Stage, datetime]] = {}
+        everything: Iterable[Certificate | RevocationList] = itertools.chain(lists, *certificates.values())
+        for one in everything:
+            key = one if isinstance(one, RevocationList) else one.fingerprint_sha256
+            if key in reported or (stage := stage_at(one.lifetime_left(now))) is None:
                 continue
             before = self._reported.get(key)
             if before is None or before[0] is not stage or now - before[1] >= stage.again:
-                events.append(_event(certificate, stage, now))
+                events.append(_event(one, stage, now))
                 before = stage, now
             reported[key] = before
         self._reported = reported  # what is no longer served is forgotten
         return events
-
-
-def stage_of(certificate: Certificate, now: datetime) -> _Stage | None:
-    """None while more than a third is left."""
-    return stage_at(certificate.lifetime_left(now))
 
 
 def stage_at(left: float) -> _Stage | None:
@@ -76,10 +79,20 @@ def stage_at(left: float) -> _Stage | None:
     return next((stage for stage in _STAGES if left <= stage.share_left), None)
 
 
-def _event(certificate: Certificate, stage: _Stage, now: datetime) -> CertificateExpiringEvent:
-    return CertificateExpiringEvent(
-        source=certificate.source,
-        not_after=certificate.not_after,
-        days_left=round((certificate.not_after - now) / timedelta(days=1), 2) + 0.0,  # without a minus before zero
+def _event(one: Certificate | RevocationList, stage: _Stage, now: datetime) -> Expiring:
+    end = one.next_update if isinstance(one, RevocationList) else one.not_after
+    days = round((end - now) / timedelta(days=1), 2) + 0.0  # without a minus before zero
+    if not isinstance(one, RevocationList):
+        return CertificateExpiringEvent(source=one.source, not_after=end, days_left=days, severity=stage.severity)
+    if now < end:
+        what = f"expires on {end:%Y-%m-%d %H:%M UTC}, in {days} days; then every client of this CA is refused"
+    else:
+        what = f"expired on {end:%Y-%m-%d %H:%M UTC}: every client of this CA is refused"
+    return CRLExpiringEvent(
+        source=one.source,
+        issuer=one.issuer,
+        next_update=end,
+        days_left=days,
         severity=stage.severity,
+        msg=f"{one.source}: the CRL of {one.issuer} {what}. {_FETCH}",
     )

@@ -50,6 +50,7 @@ class Reloader:
         self._context = weakref.ref(context)
         self._listener = tell
         self._loop = loop
+        self._inventory = inventory
         self._expiry = ExpiryWatch()
         self._follower = Follower(inventory, self, interval=interval)
         context.reload = self.reload  # which keeps this alive as long as the context
@@ -102,7 +103,8 @@ class Reloader:
         context = self._living()
         if context.resumption is not None and context.resumption.is_due:
             self._in_loop(context.resumption.refresh)
-        self._tell(self._expiry.due(context.certificates, datetime.now(UTC)))
+        trust = None if self._inventory.trust is None else self._inventory.trust.value
+        self._tell(self._expiry.due(context.certificates, datetime.now(UTC), () if trust is None else trust.lists))
 
     def _living(self) -> ServerContext:
         context = self._context()

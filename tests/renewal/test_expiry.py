@@ -11,8 +11,9 @@ from files import Files
 from pki import DAY
 
 from asgi_tls.certificate import Certificate
-from asgi_tls.events import CertificateExpiringEvent
-from asgi_tls.renewal.expiry import ExpiryWatch, stage_at
+from asgi_tls.certificate.trust import RevocationList
+from asgi_tls.events import CertificateExpiringEvent, CRLExpiringEvent
+from asgi_tls.renewal.expiry import Expiring, ExpiryWatch, stage_at
 
 HOUR, SECOND = DAY / 24, timedelta(seconds=1)
 LIFETIMES = {"90 days": 90 * 24.0, "47 days": 47 * 24.0, "160 hours": 160.0}
@@ -50,6 +51,7 @@ def test_the_stages(left: float, severity: str | None) -> None:
 def test_what_is_reported(files: Files) -> None:
     certificate = lasting(files, 240)
     (event,) = ExpiryWatch().due({"a": [certificate]}, certificate.not_after - 36 * HOUR)
+    assert isinstance(event, CertificateExpiringEvent)
     assert (event.source, event.not_after) == (certificate.source, certificate.not_after)
     assert (event.days_left, event.severity) == (1.5, "warning")
     (event,) = ExpiryWatch().due({"a": [certificate]}, certificate.not_after + 6.06 * HOUR)
@@ -58,7 +60,32 @@ def test_what_is_reported(files: Files) -> None:
     assert str(event.days_left) == "0.0"
 
 
-def reported(watch: ExpiryWatch, served: dict[str, list[Certificate]], now: datetime) -> list[CertificateExpiringEvent]:
+def test_a_list_is_reported_as_a_certificate_is(files: Files) -> None:
+    ends = lasting(files, 240).not_after
+    one = RevocationList("crl.pem", "CN=Clients", ends - 10 * DAY, ends)
+    watch = ExpiryWatch()
+    seen = []
+    for hours in range(-240, 3):
+        now = ends + hours * HOUR
+        seen += [(hours, event) for event in watch.due({}, now, [replace(one)])]
+    assert [(hours, event.severity) for hours, event in seen] == [
+        (-80, "warning"), (-56, "warning"), (-32, "warning"), (-24, "error"), (-18, "error"), (-12, "error"),
+        (-6, "error"), (0, "critical"), (1, "critical"), (2, "critical"),
+    ]  # fmt: skip
+    first, last = seen[0][1], seen[-1][1]
+    assert isinstance(first, CRLExpiringEvent)
+    assert isinstance(last, CRLExpiringEvent)
+    assert (first.source, first.issuer, first.next_update, first.days_left) == ("crl.pem", "CN=Clients", ends, 3.33)
+    assert first.msg == (
+        f"crl.pem: the CRL of CN=Clients expires on {ends:%Y-%m-%d %H:%M UTC}, in 3.33 days; then every client of this "
+        "CA is refused. Fetch the current CRL from the CA, and repeat this regularly."
+    )
+    assert last.msg.startswith(
+        f"crl.pem: the CRL of CN=Clients expired on {ends:%Y-%m-%d %H:%M UTC}: every client of this"
+    )
+
+
+def reported(watch: ExpiryWatch, served: dict[str, list[Certificate]], now: datetime) -> list[Expiring]:
     """What is reported where it is not known that the same are served."""
     return watch.due(dict(served), now)
 

@@ -33,10 +33,13 @@ from asgi_tls.events import (
     CertificateExpiringEvent,
     CertificateLoadedEvent,
     ClientErrorEvent,
+    CRLExpiringEvent,
     Event,
     ReloadFailedEvent,
     SessionEvent,
 )
+from asgi_tls.explain import explain
+from asgi_tls.listeners.log import log_events
 from asgi_tls.renewal.state import GRACE
 from asgi_tls.tickets import TicketSecretFile
 
@@ -464,6 +467,38 @@ def test_a_certificate_that_expires_is_told_while_it_is_served(files: Files, tmp
         assert served(context) is not None
 
     asyncio.run(main())
+
+
+def test_a_list_that_expires_soon_is_reported_while_it_is_in_use(
+    files: Files, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of two lists of a CA the later one counts; a new one in the file ends it."""
+    seen, ca, crl, pki = Seen(), tmp_path / "ca.pem", tmp_path / "crl.pem", files.pki
+    ca.write_bytes(pki.root_pem)
+    old, new = (pki.crl(pki.root, begins=pki.now - 8 * DAY, ends=pki.now + days * DAY) for days in (2, 100))
+    crl.write_bytes(old + new + pki.crl(pki.intermediate, begins=pki.now - 8 * DAY, ends=pki.now + 2 * DAY))
+
+    async def main() -> None:
+        tls = ServerTLS(
+            files.ecdsa, client_ca=ca, client_crl=crl, reload_interval=INTERVAL, listeners=[seen, log_events]
+        )
+        context = tls.create_server_context()
+        await until_in_loop(lambda: len(seen) == 2)
+        crl.write_bytes(new + pki.crl(pki.intermediate, ends=pki.now + 100 * DAY))
+        context.reload()
+        await until_in_loop(lambda: any("client CA bundle" in line for line in caplog.messages))
+        await asyncio.sleep(3 * INTERVAL)
+
+    with caplog.at_level(logging.INFO, "asgi_tls"):
+        asyncio.run(main())
+    (event,) = (event for event in seen if isinstance(event, CRLExpiringEvent))
+    assert (event.source, event.severity, round(event.days_left)) == (str(crl), "warning", 2)
+    assert event.issuer == pki.intermediate.certificate.subject.rfc4514_string()
+    (record,) = (record for record in caplog.records if getattr(record, "event", None) == "tls_crl_expiring")
+    assert (record.levelname, record.getMessage()) == (
+        "WARNING", f"{event.msg} More: asgi-tls explain tls-crl-expiring"
+    )  # fmt: skip
+    assert explain(record.getMessage())[0].trouble.code == "tls-crl-expiring"
 
 
 def test_a_damaged_rsa_key_is_refused(files: Files, tmp_path: Path) -> None:

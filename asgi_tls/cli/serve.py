@@ -100,14 +100,15 @@ def _run_uvicorn(command: Any, parameters: dict[str, Any], changed: Sequence[str
     start_again.under(profile_for(given.values))
     tls = server_tls(given, parameters["ssl_keyfile_password"])
     notices = tls.check()
-    listening_on = addresses.of_uvicorn(parameters)
+    has_workers = parameters["reload"] or _workers(parameters["workers"]) > 1
+    listening_on = addresses.of_uvicorn(parameters, by_loop=not has_workers)
     check_metrics(given.values, listening_on)
     listeners = plain.listeners(given.values, tls, listening_on)
     addresses.check_free(listening_on)
 
     def run(app: Any, **settings: Any) -> None:
         settings = {name: value for name, value in settings.items() if not name.startswith("ssl_")}
-        if settings["reload"] or _workers(settings["workers"]) > 1:
+        if has_workers:
             forward_sighup()  # before there is another thread, which would inherit its mask too late
         with plain.in_thread(listeners):
             uvicorn.run(app, **settings, ssl_context_factory=UvicornContextFactory(tls, notices, given.quiet))

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
 
 from asgi_tls.errors import ConfigurationError
-from asgi_tls.servers.addresses import Address, bound
+from asgi_tls.hostnames import parse_ip
+from asgi_tls.servers.addresses import ALL_OF_IPV4, Address, bound
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Scope
@@ -37,7 +38,7 @@ _BACKLOG: Final = 128
 _CHUNK: Final = 65536
 # No descriptor left: how long to wait before the next try.
 _RETRY: Final = 1.0
-_WILDCARDS: Final = {"0.0.0.0": socket.AF_INET, "::": socket.AF_INET6}  # noqa: S104 -- compared, not listened on
+_WILDCARDS: Final = {ALL_OF_IPV4: socket.AF_INET, "::": socket.AF_INET6}
 
 Listener = tuple[socket.socket, "ASGIApp"]
 
@@ -78,7 +79,7 @@ def listeners(values: Mapping[str, Any], tls: ServerTLS, addresses: Sequence[Add
     return [
         (sock, redirect_app(hosts=hosts, https_port=https_port, webroot=webroot))
         for host, https_port in _targets(values.get("public_port"), addresses).items()
-        for sock in listening(Address(host, port))
+        for sock in listening(Address(host, port, v6only=True))
     ]
 
 
@@ -94,6 +95,7 @@ def listening(address: Address) -> list[socket.socket]:
 def _targets(public_port: int | None, addresses: Sequence[Address]) -> dict[str, int]:
     """Which port the redirects of each host lead to."""
     targets: dict[str, int] = {}
+    over_ipv4: dict[str, int] = {}
     for address in addresses or [Address("127.0.0.1", 0)]:
         https_port = public_port or address.port
         if https_port == 0:
@@ -103,7 +105,10 @@ def _targets(public_port: int | None, addresses: Sequence[Address]) -> dict[str,
                 fix="Set {public_port} to the port that clients connect to.",
                 settings=("public_port",),
             )
-        targets.setdefault(address.host, https_port)
+        targets.setdefault(parse_ip(address.host) or address.host, https_port)
+        if address.has_ipv4:
+            over_ipv4.setdefault(ALL_OF_IPV4, https_port)
+    targets = over_ipv4 | targets
     everywhere = {_WILDCARDS[host] for host in targets if host in _WILDCARDS}
     return {host: port for host, port in targets.items() if host in _WILDCARDS or _family(host) not in everywhere}
 

@@ -90,7 +90,7 @@ def await_end(port: int) -> None:
 
 
 def location(port: int, host: str = "127.0.0.1", name: str = "localhost") -> str:
-    await_port(port)
+    await_port(port, host=host.strip("[]"))
     return httpx.get(f"http://{host}:{port}/", headers={"host": name}).headers["location"]
 
 
@@ -116,6 +116,88 @@ def test_the_redirect_leads_to_the_port_that_clients_use(files: Files, tmp_path:
         ):
             with serve(line, ready=ready, stdin=listening.fileno()):
                 assert location(plain_port) == f"https://localhost:{https}/"
+
+
+IPV6_ONLY = Path("/proc/sys/net/ipv6/bindv6only")
+BOTH_FAMILIES = pytest.mark.skipif(
+    not IPV6_ONLY.exists() or IPV6_ONLY.read_text().strip() != "0", reason="`::` has no IPv4 on this machine"
+)
+
+
+def answers(host: str, port: int) -> bool:
+    with contextlib.suppress(ConnectionRefusedError), socket.create_connection((host, port), timeout=PATIENCE):
+        return True
+    return False
+
+
+@BOTH_FAMILIES
+@pytest.mark.parametrize(
+    ("launch", "over_ipv4"),
+    [
+        (Launch("uvicorn", "uvloop", 2), True),
+        (Launch("uvicorn", "asyncio"), False),  # loops leave out IPv4
+        (Launch("uvicorn", "uvloop"), False),
+        (Launch("hypercorn", "asyncio", 0), True),
+        (Launch("hypercorn", "asyncio", 2), True),
+        (Launch("gunicorn", "asgi"), True),
+    ],
+    ids=str,
+)
+def test_it_answers_where_the_tls_port_does(files: Files, launch: Launch, over_ipv4: bool) -> None:
+    https, plain_port = free_ports(2)
+    host = "::" if launch.server == "uvicorn" else "[::]"
+    command = launch.command(files.ecdsa, {"redirect_port": str(plain_port)}, host=host, port=https)
+    ready, count = launch.readiness()
+    with serve(command, ready=ready, count=count):
+        await_port(https, host="::1")
+        assert location(plain_port, "[::1]") == f"https://localhost:{https}/"
+        assert answers("127.0.0.1", https) is over_ipv4
+        assert answers("127.0.0.1", plain_port) is over_ipv4
+        if over_ipv4:
+            assert location(plain_port) == f"https://localhost:{https}/"
+
+
+@BOTH_FAMILIES
+@pytest.mark.parametrize("over_ipv4", [True, False])
+def test_it_answers_where_a_socket_that_was_passed_on_does(files: Files, over_ipv4: bool) -> None:
+    (plain_port,) = free_ports(1)
+    redirect = f"--tls-redirect-port={plain_port}"
+    with socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=over_ipv4) as listening:
+        line = asgi_tls("uvicorn", "facts_app:app", *pair(files), redirect, "--fd=0")
+        with serve(line, ready="Uvicorn running on socket", stdin=listening.fileno()):
+            assert location(plain_port, "[::1]") == f"https://localhost:{listening.getsockname()[1]}/"
+            assert answers("127.0.0.1", plain_port) is over_ipv4
+
+
+@BOTH_FAMILIES
+@pytest.mark.parametrize("launch", [Launch("hypercorn", "asyncio", 0), Launch("gunicorn", "asgi")], ids=str)
+@pytest.mark.parametrize("first", ["0.0.0.0", "", "127.0.0.1"])
+def test_ports_of_both_families(files: Files, launch: Launch, first: str) -> None:
+    """Where IPv4 has a bind of its own, its redirect leads there; one address of many has none beside all of them."""
+    over_ipv4, over_ipv6, plain_port = free_ports(3)
+    command = launch.command(
+        files.ecdsa,
+        {"redirect_port": str(plain_port)},
+        f"--bind=[0:0::0]:{over_ipv6}",
+        host=first,
+        port=over_ipv4,
+    )
+    ready, _ = launch.readiness()
+    with serve(command, ready=ready, count=2 if launch.server == "hypercorn" else 1):
+        leads_to = over_ipv6 if first == "127.0.0.1" else over_ipv4
+        assert location(plain_port) == f"https://localhost:{leads_to}/"
+        assert location(plain_port, "[::1]") == f"https://localhost:{over_ipv6}/"
+
+
+@BOTH_FAMILIES
+def test_one_port_of_both_families(files: Files) -> None:
+    """hypercorn's workers share it (SO_REUSEPORT)."""
+    https, plain_port = free_ports(2)
+    launch = Launch("hypercorn", "asyncio", 2)
+    own = {"redirect_port": str(plain_port)}
+    command = launch.command(files.ecdsa, own, f"--bind=[::]:{https}", host="0.0.0.0", port=https)
+    with serve(command, ready="Running on https", count=4):
+        assert {location(plain_port, host) for host in ("127.0.0.1", "[::1]")} == {f"https://localhost:{https}/"}
 
 
 @pytest.mark.parametrize(
@@ -190,6 +272,36 @@ def test_a_port_that_is_taken(files: Files) -> None:
             assert status == 3
             assert f"Error: cannot listen on 127.0.0.1:{port}: Address already in use. Stop the program" in text
             assert "Traceback" not in text
+
+
+@BOTH_FAMILIES
+def test_a_port_that_is_taken_over_ipv4(files: Files) -> None:
+    """A server that takes both at `::` cannot have it."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port, (https,) = taken.getsockname()[1], free_ports(1)
+        for line, where in (
+            (asgi_tls("uvicorn", "facts_app:app", *pair(files), "--host=::", f"--port={port}", "--workers=2"), "[::]"),
+            (asgi_tls("hypercorn", "facts_app:app", *pair(files, "hypercorn"), f"--bind=[::]:{port}"), "[::]"),
+            (asgi_tls("gunicorn", "facts_app:app", *pair(files, "gunicorn"), f"--bind=[::]:{port}"), "[::]"),
+            (
+                asgi_tls(
+                    "hypercorn",
+                    "facts_app:app",
+                    *pair(files, "hypercorn"),
+                    f"--bind=[::]:{https}",
+                    f"--tls-redirect-port={port}",
+                ),
+                "0.0.0.0",
+            ),
+            (asgi_tls("uvicorn", "facts_app:app", *pair(files), f"--tls-metrics=[::]:{port}"), "[::]"),
+        ):
+            status, text = here(line)
+            assert status == 3, text
+            assert f"Error: cannot listen on {where}:{port}: Address already in use. Stop the program" in text
+            assert "Traceback" not in text
+        alone = asgi_tls("uvicorn", "facts_app:app", *pair(files), "--host=::", f"--port={port}")
+        with serve(alone, ready="Uvicorn running on"):
+            await_port(port, host="::1")
 
 
 def test_servers_without_a_plain_port_say_so(files: Files) -> None:
@@ -320,4 +432,4 @@ def test_where_a_server_listens_by_its_own_settings() -> None:
             ({"host": "127.0.0.1", "port": 8443, "uds": "/run/app.sock", "fd": None}, []),
             ({"host": "127.0.0.1", "port": 8443, "uds": None, "fd": number}, [inherited]),
         ):
-            assert of_uvicorn(own) == found
+            assert of_uvicorn(own, by_loop=False) == found

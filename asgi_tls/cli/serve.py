@@ -105,13 +105,14 @@ def _run_uvicorn(command: Any, parameters: dict[str, Any], changed: Sequence[str
     check_metrics(given.values, listening_on)
     listeners = plain.listeners(given.values, tls, listening_on)
     addresses.check_free(listening_on)
+    factory = UvicornContextFactory(tls, notices, given.quiet, given.public_port)
 
     def run(app: Any, **settings: Any) -> None:
         settings = {name: value for name, value in settings.items() if not name.startswith("ssl_")}
         if has_workers:
             forward_sighup()  # before there is another thread, which would inherit its mask too late
         with plain.in_thread(listeners):
-            uvicorn.run(app, **settings, ssl_context_factory=UvicornContextFactory(tls, notices, given.quiet))
+            uvicorn.run(app, **settings, ssl_context_factory=factory)
 
     _with(command, "uvicorn", run=run)(**parameters)
 
@@ -193,7 +194,7 @@ def _run_hypercorn(config: Any, given: Given) -> int:
     tls_config = TLSConfig()
     vars(tls_config).update(vars(config))
     tls = server_tls(given, config.keyfile_password)
-    tls_config.adopt(tls, given.quiet)
+    tls_config.adopt(tls, given.quiet, given.public_port)
     listening_on = addresses.of_hypercorn(config.bind)
     insecure = addresses.of_hypercorn(config.insecure_bind, "--insecure-bind")
     check_metrics(given.values, [*listening_on, *insecure])

@@ -166,9 +166,7 @@ class TLSSocket(ssl.SSLSocket):
             if not data:
                 break
             request += data
-        _, port = local_address(self)
-        answer = plain_http.answer(request, mode=reception.plain_http, covers=reception.covers, port=port)
-        self._tls_end(answer, outcomes.HTTP_REQUEST)
+        self._tls_end(reception.answer_plain_http(request, local_address(self)[1]), outcomes.HTTP_REQUEST)
 
     def _tls_end(self, answer: bytes, outcome: Outcome, alert: str | None = None) -> NoReturn:
         with contextlib.suppress(OSError):

@@ -41,8 +41,8 @@ def is_complete(data: bytes) -> bool:
 def answer(data: bytes, *, mode: PlainHTTP, covers: Callable[[str], bool], port: int | None) -> bytes:
     """The whole response to a request head.
 
-    `covers` returns whether clients accept one of the served certificates for a host. `port` is the one that was
-    connected to; the Host field's own port outranks it, since it is the one that the client knows.
+    `covers` returns whether clients accept one of the served certificates for a host. `port` is the HTTPS port that
+    clients connect to; the Host field's own port outranks it, since a client that knows it has reached TLS by it.
     """
     head_only = data.startswith(b"HEAD ")
     if mode == "redirect":

@@ -247,7 +247,7 @@ class TLSObject(ssl.SSLObject):
         reception, answer = self._tls_reception, b""
         if reception is not None:
             port = None if self._tls_peer is None else local_address(self._tls_peer)[1]
-            answer = plain_http.answer(request, mode=reception.plain_http, covers=reception.covers, port=port)
+            answer = reception.answer_plain_http(request, port)
         self._tls_turn_away(answer, outcomes.HTTP_REQUEST)
 
     def _tls_turn_away(self, answer: bytes, outcome: Outcome, alert: str | None = None) -> NoReturn:

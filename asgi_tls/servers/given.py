@@ -40,6 +40,11 @@ class Given:
         """The codes of notices that are not to be logged."""
         return frozenset(self.values.get("quiet", ()))
 
+    @property
+    def public_port(self) -> int | None:
+        """The HTTPS port that clients connect to, None where it is the server's own."""
+        return self.values.get("public_port")
+
     @contextlib.contextmanager
     def spelled(self) -> Iterator[None]:
         """Errors that are raised inside name the settings as the reader typed them."""

@@ -63,7 +63,7 @@ class _Factory(ContextMaker):
 
     def __init__(self) -> None:
         _extend_gunicorn()
-        self._logged, self._quiet = set(), ()
+        self._logged, self._quiet, self._public_port = set(), (), None
         # Whether a worker has logged what the arbiter could not know: forked workers share this byte.
         self._by_worker = mmap.mmap(-1, 1)
         self._arbiter = 0
@@ -182,7 +182,7 @@ class SettingsContextFactory(_Factory):
                 plain.refuse(given.values, "gunicorn")
             tls = server_tls(given)
             notices = tls.check(previous)
-        self.given, self._quiet = given, given.quiet
+        self.given, self._quiet, self._public_port = given, given.quiet, given.public_port
         return tls, notices
 
 

@@ -47,8 +47,14 @@ class HypercornContext(ContextMaker):
     live: ServerContext | None = None
     """The context of this process: HTTP/3 serves its certificate."""
 
-    def __init__(self, tls: ServerTLS, quiet: Collection[str] = (), config: Config | None = None) -> None:
-        super().__init__(tls, tls.check(), quiet)
+    def __init__(
+        self,
+        tls: ServerTLS,
+        quiet: Collection[str] = (),
+        public_port: int | None = None,
+        config: Config | None = None,
+    ) -> None:
+        super().__init__(tls, tls.check(), quiet, public_port)
         self._config = config
 
     def __getstate__(self) -> dict[str, Any]:
@@ -92,14 +98,16 @@ class TLSConfig(Config):
             raise python_error("hypercorn", name)
         super().__setattr__(name, value)
 
-    def adopt(self, tls: ServerTLS, quiet: Collection[str] = ()) -> None:
-        """Serve with these certificates and this policy from now on. `quiet` are codes of notices not to log.
+    def adopt(self, tls: ServerTLS, quiet: Collection[str] = (), public_port: int | None = None) -> None:
+        """Serve with these certificates and this policy from now on. For the rest see `ContextMaker`.
 
         Raises what `ServerTLS.check` raises.
         """
         if self.quic_bind:
             vars(self).update(zip(("certfile", "keyfile"), check_quic(tls), strict=True))
-        self.create_ssl_context = HypercornContext(tls, quiet, self)  # type: ignore[method-assign]  # it is called
+        self.create_ssl_context = HypercornContext(  # type: ignore[method-assign]  # it is called
+            tls, quiet, public_port, self
+        )
 
     @property
     def ssl_enabled(self) -> bool:
@@ -197,7 +205,7 @@ def _settings(given: Given, arguments: list[str]) -> dict[str, Any]:
     return {
         "certfile": certfile,
         "keyfile": keyfile,
-        "create_ssl_context": HypercornContext(tls, given.quiet),
+        "create_ssl_context": HypercornContext(tls, given.quiet, given.public_port),
     }
 
 

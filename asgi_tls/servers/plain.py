@@ -52,7 +52,8 @@ def listeners(values: Mapping[str, Any], tls: ServerTLS, addresses: Sequence[Add
     """
     port = values.get("redirect_port")
     if port is None:
-        for name in ("redirect_webroot", "public_port"):
+        # The TLS port redirects as well, unless it rejects plain HTTP.
+        for name in ("redirect_webroot", *(["public_port"] if tls.plain_http == "reject" else [])):
             if name in values:
                 raise ConfigurationError(
                     f"{{{name}}} is set without {{redirect_port}}",

@@ -20,12 +20,15 @@ class ContextMaker:
     """A ServerTLS on its way to the processes that serve with it. Picklable, for those that are spawned.
 
     `notices` are the warnings of its check: the parent logs each once, except those with a code in `quiet`.
+    `public_port` is the HTTPS port that clients connect to, where it is not the server's own.
     """
 
     server_logger: ClassVar[str]
 
-    def __init__(self, tls: ServerTLS, notices: Sequence[Notice], quiet: Collection[str] = ()) -> None:
-        self.tls, self._notices, self._quiet = tls, notices, quiet
+    def __init__(
+        self, tls: ServerTLS, notices: Sequence[Notice], quiet: Collection[str] = (), public_port: int | None = None
+    ) -> None:
+        self.tls, self._notices, self._quiet, self._public_port = tls, notices, quiet, public_port
         self._logged: set[Notice] = set()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -54,7 +57,10 @@ class ContextMaker:
         self.announce(made.notes)
         if (reception := made.ssl_context.tls_reception) is not None:
             made.ssl_context.tls_reception = replace(
-                reception, graceful_timeout=graceful_timeout, before_listening=self._check_application
+                reception,
+                graceful_timeout=graceful_timeout,
+                before_listening=self._check_application,
+                public_port=self._public_port,
             )
         return made
 

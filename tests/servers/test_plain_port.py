@@ -118,6 +118,41 @@ def test_the_redirect_leads_to_the_port_that_clients_use(files: Files, tmp_path:
                 assert location(plain_port) == f"https://localhost:{https}/"
 
 
+def own_command(server: str) -> list[str]:
+    return [sys.executable, "-m", server, "-c", f"python:asgi_tls.servers.{server}", "--bind=127.0.0.1:0"]
+
+
+@pytest.mark.parametrize(
+    ("command", "ready", "count"),
+    [
+        *(
+            (launch.command(None, {}), *launch.readiness())
+            for launch in (
+                Launch("uvicorn", "uvloop"),
+                Launch("uvicorn", "asyncio", 2),
+                Launch("hypercorn", "asyncio", 0),
+                Launch("hypercorn", "uvloop", 2),
+                Launch("gunicorn", "asgi"),
+                Launch("gunicorn", "sync"),
+            )
+        ),
+        ([*own_command("hypercorn"), "facts_app:app"], "Running on https", 1),
+        ([*own_command("gunicorn"), "-k", "gthread", "facts_app:wsgi"], "Booting worker", 1),
+    ],
+    ids=lambda value: " ".join(value[1:]) if isinstance(value, list) else "",
+)
+def test_plain_http_on_the_tls_port_leads_to_the_public_port(
+    files: Files, command: list[str], ready: str, count: int
+) -> None:
+    """A client that names a port has reached TLS by it; one that names none came to a port that is forwarded."""
+    env = {"ASGI_TLS_CERTFILE": str(files.ecdsa.certfile), "ASGI_TLS_KEYFILE": str(files.ecdsa.keyfile)}
+    with serve(command, ready=ready, count=count, env=env | {"ASGI_TLS_PUBLIC_PORT": "443"}) as server:
+        for host, leads_to in (("localhost", "localhost"), (f"localhost:{server.port}", f"localhost:{server.port}")):
+            assert location(server.port, name=host) == f"https://{leads_to}/"
+    with serve(command, ready=ready, count=count, env=env) as server:
+        assert location(server.port) == f"https://localhost:{server.port}/"
+
+
 IPV6_ONLY = Path("/proc/sys/net/ipv6/bindv6only")
 BOTH_FAMILIES = pytest.mark.skipif(
     not IPV6_ONLY.exists() or IPV6_ONLY.read_text().strip() != "0", reason="`::` has no IPv4 on this machine"
@@ -225,7 +260,10 @@ def test_one_port_of_both_families(files: Files) -> None:
         (["--port=8443", "--tls-redirect-port=http"], "--tls-redirect-port is 'http'. Set it to a port from 1"),
         (["--port=8443", "--tls-redirect-port=0"], "--tls-redirect-port is '0'. Set it to a port from 1"),
         (["--port=8443", "--tls-redirect-webroot=/tmp"], "--tls-redirect-webroot is set without --tls-redirect-port"),
-        (["--port=8443", "--tls-public-port=443"], "--tls-public-port is set without --tls-redirect-port"),
+        (
+            ["--tls-plain-http=reject", "--port=8443", "--tls-public-port=443"],
+            "--tls-public-port is set without --tls-redirect-port",
+        ),
         (
             ["--port=8443", "--tls-redirect-port=8080", "--tls-redirect-webroot=/nonexistent/acme"],
             "--tls-redirect-webroot is /nonexistent/acme, which is not a directory. Create it",

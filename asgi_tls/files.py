@@ -207,6 +207,23 @@ def lock_now(path: Path) -> int | None:
 
 
 _temporary: Final[dict[str, int]] = {}
+_IN_USE: Final = "in-use.lock"
+
+
+def temporary_directory(prefix: str) -> str:
+    """A new one, which is removed when this process ends, or by a later call where it was killed.
+
+    It is in use as long as a process holds a lock on a file `*.lock` in it: this one, its forks, or others that do so.
+    """
+    if HAS_LOCKS:
+        for other in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
+            with contextlib.suppress(OSError):
+                _remove_if_abandoned(other)
+    draft = Path(tempfile.mkdtemp(prefix=f".{prefix}"))
+    lock_now(draft / _IN_USE)
+    directory = str(draft.rename(draft.with_name(draft.name[1:])))  # nobody has seen it without its lock
+    remove_at_the_end(directory)
+    return directory
 
 
 def remove_at_the_end(directory: str) -> None:
@@ -217,6 +234,23 @@ def remove_at_the_end(directory: str) -> None:
         if is_main and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
             signal.signal(signal.SIGTERM, _end)
     _temporary[directory] = os.getpid()
+
+
+def _remove_if_abandoned(directory: Path) -> None:
+    """Where this user has made it (it may belong to the user of its workers since), and nobody holds a lock in it."""
+    mark = (directory / _IN_USE).lstat()
+    if not stat.S_ISDIR(directory.lstat().st_mode) or not stat.S_ISREG(mark.st_mode) or mark.st_uid != os.geteuid():
+        return
+    held: list[int] = []
+    try:
+        for path in directory.glob("*.lock"):
+            if (descriptor := lock_now(path)) is None:
+                return
+            held.append(descriptor)
+        shutil.rmtree(directory)
+    finally:
+        for descriptor in held:
+            os.close(descriptor)
 
 
 def _remove_temporary() -> None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import socket
 import stat
+import subprocess
+import sys
+import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -217,3 +220,51 @@ def test_a_lock_is_not_taken_through_a_link(tmp_path: Path) -> None:
     link(tmp_path / "lock")
     with pytest.raises(OSError, match="symbolic"), files.locked(tmp_path / "lock"):
         pass
+
+
+def killed(prefix: str, directory: Path) -> Path:
+    """What a process leaves that has no time to remove it."""
+    code = (
+        f"import os; from asgi_tls import files; print(files.temporary_directory({prefix!r}), flush=True); os._exit(0)"
+    )
+    env = {**os.environ, "TMPDIR": str(directory)}
+    printed = subprocess.run([sys.executable, "-c", code], env=env, check=True, capture_output=True, text=True).stdout
+    return Path(printed.strip())
+
+
+def test_a_temporary_directory_that_nobody_uses_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    prefix = "asgi-tls-test-"
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    # Somebody else's, or an older version's: there is nothing in it by which to know whether it is in use.
+    (tmp_path / f"{prefix}unknown").mkdir()
+    (elsewhere := tmp_path / "elsewhere").mkdir()
+    (elsewhere / "in-use.lock").touch()
+    (tmp_path / f"{prefix}link").symlink_to(elsewhere)
+    (hollow := tmp_path / f"{prefix}hollow").mkdir()
+    (hollow / "in-use.lock").symlink_to(elsewhere / "in-use.lock")
+    (tmp_path / f"{prefix}file").touch()
+    kept = {path.name for path in tmp_path.iterdir()}
+    left, of_a_worker = killed(prefix, tmp_path), killed(prefix, tmp_path)
+    assert not left.exists()  # the second has removed it
+    lock = files.lock_now(of_a_worker / "worker-0.lock")
+    assert lock is not None
+    own = Path(files.temporary_directory(prefix))
+    assert stat.S_IMODE(own.stat().st_mode) == 0o700
+    assert {path.name for path in tmp_path.iterdir()} == kept | {of_a_worker.name, own.name}
+    os.close(lock)
+    other = Path(files.temporary_directory(prefix))
+    assert {path.name for path in tmp_path.iterdir()} == kept | {own.name, other.name}
+    assert elsewhere.joinpath("in-use.lock").exists()
+
+
+@needs_root
+def test_a_temporary_directory_of_another_user_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that root has made for workers of another user is root's to remove."""
+    prefix = "asgi-tls-test-"
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    foreign = killed(prefix, tmp_path)
+    os.chown(foreign / "in-use.lock", NOBODY, NOBODY)
+    handed_over = killed(prefix, tmp_path)
+    os.chown(handed_over, NOBODY, NOBODY)
+    own = Path(files.temporary_directory(prefix))
+    assert {path.name for path in tmp_path.iterdir()} == {foreign.name, own.name}

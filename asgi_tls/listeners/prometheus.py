@@ -37,6 +37,8 @@ from asgi_tls.events import (
 )
 from asgi_tls.files import check_directory
 from asgi_tls.hostnames import checked_authority
+from asgi_tls.listeners import shared_metrics
+from asgi_tls.listeners.shared_metrics import MULTIPROCESS
 
 logger = logging.getLogger("asgi_tls")
 
@@ -51,7 +53,6 @@ _FOREIGN: Final = 3
 # Seconds, and bytes, for the answer of what listens at the address.
 _PATIENCE: Final = 2.0
 _MOST_BYTES: Final = 1 << 22
-_MULTIPROCESS: Final = "PROMETHEUS_MULTIPROC_DIR"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,14 +81,14 @@ class PrometheusMetrics:
 
         Raises ConfigurationError for a directory of metrics that another user can write to, or this one cannot.
         """
-        if directory := os.environ.get(_MULTIPROCESS):
+        if directory := os.environ.get(MULTIPROCESS):
             try:
                 check_directory(Path(directory))
                 with tempfile.TemporaryFile(dir=directory):
                     pass
             except OSError as error:
                 raise ConfigurationError(
-                    f"{_MULTIPROCESS}={directory}: {error.strerror}",
+                    f"{MULTIPROCESS}={directory}: {error.strerror}",
                     fix="Set it to a directory of this user's own (mkdir -m 0700), or leave it unset.",
                 ) from None
         _metrics()
@@ -190,6 +191,7 @@ class _Metrics:
 
 @functools.cache
 def _metrics() -> _Metrics:
+    shared_metrics.use_numbers()
     return _Metrics()
 
 
@@ -214,12 +216,11 @@ def _serve_once(address: str) -> None:
 def _serve(host: str, port: int) -> None:
     """Answer on this address, or take over from the worker that does when it ends."""
     from prometheus_client import REGISTRY, CollectorRegistry, start_http_server
-    from prometheus_client.multiprocess import MultiProcessCollector
 
     registry = REGISTRY
-    if _MULTIPROCESS in os.environ:
+    if MULTIPROCESS in os.environ:
         registry = CollectorRegistry()
-        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        registry.register(shared_metrics.AllWorkers())
     tries, settled = 0, False  # settled: another worker answers there, or the problem is in the log
     while True:
         try:

@@ -39,11 +39,12 @@ from asgi_tls.connection import connected
 from asgi_tls.errors import ASGITLSError, ConfigurationError
 from asgi_tls.events import Notice
 from asgi_tls.handshake.ssl_object import TLSObject
+from asgi_tls.listeners import shared_metrics
 from asgi_tls.servers import addresses, plain
 from asgi_tls.servers.build import server_tls
 from asgi_tls.servers.given import Given, read
 from asgi_tls.servers.ignored import IGNORED, POLICY, option_error, python_error
-from asgi_tls.servers.listening import check_metrics, hand_over_metrics
+from asgi_tls.servers.listening import check_metrics
 from asgi_tls.servers.logs import stop
 from asgi_tls.servers.worker import ContextMaker
 
@@ -86,7 +87,7 @@ class _Factory(ContextMaker):
             self._logged, self._by_worker = previous._logged, previous._by_worker
         tls.follow()
         self.tls, self._notices = tls, notices
-        hand_over_metrics(config.uid, config.gid)
+        shared_metrics.hand_over(config.uid, config.gid)
         if tls.orders:
             from asgi_tls.renewal.acme.start import hand_over
 

@@ -4,28 +4,23 @@ from __future__ import annotations
 
 import errno
 import logging
-import os
-import tempfile
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import Any
 
 from asgi_tls.errors import ConfigurationError
 from asgi_tls.events import Listener
-from asgi_tls.files import remove_at_the_end
+from asgi_tls.listeners import shared_metrics
 from asgi_tls.listeners.log import JSONLog, log_events
 from asgi_tls.servers.addresses import Address, check_free
 
 logger = logging.getLogger("asgi_tls")
-
-_MULTIPROCESS: Final = "PROMETHEUS_MULTIPROC_DIR"
-_PREFIX: Final = "asgi-tls-metrics-"
 
 
 def listeners_for(values: Mapping[str, Any]) -> list[Listener]:
     """The log, and the other listeners that the settings ask for. Raises ConfigurationError."""
     listeners: list[Listener] = [JSONLog() if values.get("log_json") else log_events]
     if values.get("metrics"):
-        _share_metrics()
+        shared_metrics.share()
         from asgi_tls.listeners.prometheus import PrometheusMetrics
 
         listeners.append(PrometheusMetrics(address=values["metrics"]))
@@ -63,32 +58,7 @@ def check_metrics(values: Mapping[str, Any], own: Iterable[Address]) -> None:
         )
     check_free([metrics], but_for=errno.EADDRINUSE)
     # A server that was stopped gives its TLS port back at once, and its metrics when its last connection has ended.
-    # Asked again, as prometheus_client answers with an error while a worker makes a file.
-    if any(are_served(metrics.host, metrics.port) for _ in range(2)):
+    if are_served(metrics.host, metrics.port):
         logger.warning("another server serves its metrics on %s: those of this one follow when it has ended", metrics)
     else:
         check_free([metrics])  # it may have ended in this moment
-
-
-def _share_metrics() -> None:
-    """Workers write their metrics to files, so that whichever is asked answers for all.
-
-    prometheus_client looks for the directory when it is imported, and workers inherit the variable.
-    """
-    # gunicorn's previous arbiter (SIGUSR2) removes the one that it made.
-    if _MULTIPROCESS in os.environ and not ("GUNICORN_FD" in os.environ and _made_here()):
-        return
-    directory = tempfile.mkdtemp(prefix=_PREFIX)
-    os.environ[_MULTIPROCESS] = directory
-    remove_at_the_end(directory)
-
-
-def hand_over_metrics(uid: int, gid: int) -> None:
-    """Before workers of another user start: the directory that was made for metrics becomes theirs."""
-    if _made_here() and uid != os.geteuid():
-        os.chown(os.environ[_MULTIPROCESS], uid, gid)
-
-
-def _made_here() -> bool:
-    """Whether it was not the user who chose the directory."""
-    return os.path.basename(os.environ.get(_MULTIPROCESS, "")).startswith(_PREFIX)  # noqa: PTH119 -- "" has no name

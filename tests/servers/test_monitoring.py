@@ -10,6 +10,7 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator
@@ -128,7 +129,7 @@ def test_a_server_that_still_answers_is_followed(files: Files, launch: Launch) -
 
 
 def of_this_server(port: int) -> bool:
-    """Whether it has counted a handshake. prometheus_client answers with status 500 while a worker makes a file."""
+    """Whether it answers, and has counted a handshake."""
     with contextlib.suppress(OSError):
         return any(name.startswith("asgi_tls_handshakes_total") for name in scrape(port))
     return False
@@ -147,6 +148,68 @@ def test_gunicorn_that_replaces_itself(files: Files) -> None:
         connect(server.port, client(ca=files.ca_text))
         until(lambda: of_this_server(port), server)
         assert "cannot serve metrics" not in server.text
+
+
+@contextlib.contextmanager
+def sharing(files: Files, launch: Launch, port: int, directory: Path) -> Iterator[tuple[Server, Path]]:
+    """A server, and the directory that it has made for its metrics in this one."""
+    before = {*directory.iterdir()}
+    ready, count = launch.readiness()
+    command = launch.command(files.ecdsa, {"metrics": f"127.0.0.1:{port}"})
+    with serve(command, ready=ready, count=count, env={"TMPDIR": str(directory)}) as server:
+        (made,) = (path for path in {*directory.iterdir()} - before if path.name.startswith("asgi-tls-metrics-"))
+        yield server, made
+
+
+def total(port: int) -> float:
+    """The handshakes that were counted; 0 while nobody answers. An answer that is an error fails the test."""
+    try:
+        return sum(value for name, value in scrape(port).items() if name.startswith("asgi_tls_handshakes_total"))
+    except urllib.error.HTTPError:
+        raise
+    except OSError:
+        return 0
+
+
+def test_a_scrape_while_a_worker_starts(files: Files, tmp_path: Path) -> None:
+    """prometheus_client makes a file first, and then gives it a size."""
+    port = free_port()
+    with sharing(files, Launch("uvicorn", "asyncio"), port, tmp_path) as (server, directory):
+        (directory / "counter_worker-9.db").touch()
+        (directory / "gauge_livemostrecent_worker-9.db").touch()
+        connect(server.port, client(ca=files.ca_text))
+        until(lambda: total(port) == 1, server)
+        assert "Traceback" not in server.text
+
+
+def test_workers_that_are_replaced(files: Files, tmp_path: Path) -> None:
+    """They count on, in the files of those before them. What a scrape costs does not grow."""
+    port, launch = free_port(), Launch("gunicorn", "asgi", 2)
+    with sharing(files, launch, port, tmp_path) as (server, directory):
+        for reloads in range(1, 5):
+            connect(server.port, client(ca=files.ca_text))
+            until(lambda: total(port) == reloads, server)  # noqa: B023 -- called before the next one
+            server.process.send_signal(signal.SIGHUP)
+            ended = launch.workers * reloads
+            until(lambda: total(port) >= 0 and server.text.count("Worker exiting") == ended, server)  # noqa: B023
+        until(lambda: total(port) == reloads, server)
+        kinds = ("counter", "histogram", "gauge_mostrecent", "gauge_livemostrecent")
+        # Those of a reload run beside those before.
+        assert len([*directory.glob("*.db")]) <= len(kinds) * 2 * launch.workers, [*directory.iterdir()]
+        assert "Traceback" not in server.text
+
+
+@pytest.mark.parametrize("launch", SERVERS, ids=str)
+def test_what_a_killed_server_leaves_is_removed_at_the_next_start(files: Files, launch: Launch, tmp_path: Path) -> None:
+    with sharing(files, launch, free_port(), tmp_path) as (_, running):
+        with sharing(files, launch, free_port(), tmp_path) as (server, left):
+            os.killpg(server.process.pid, signal.SIGKILL)
+            server.process.wait(PATIENCE)
+        assert left.exists()
+        with sharing(files, launch, free_port(), tmp_path) as (server, _):
+            assert not left.exists()
+            assert running.exists()
+            assert "Traceback" not in server.text
 
 
 def test_a_server_that_was_not_checked_says_once_that_it_serves_no_metrics(files: Files) -> None:

@@ -13,6 +13,7 @@ import contextlib
 import errno
 import functools
 import logging
+import math
 import os
 import socket
 import tempfile
@@ -22,7 +23,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from asgi_tls.errors import ConfigurationError
 from asgi_tls.events import (
@@ -102,11 +103,10 @@ class PrometheusMetrics:
 
 class _Metrics:
     def __init__(self) -> None:
-        from prometheus_client import Counter, Gauge, Histogram
+        from prometheus_client import Counter, Histogram
 
         self._sessions: dict[tuple[str, str, str | None, bool], Any] = {}
         self._codes: set[str] = set()
-        self._names: set[str] = set()
         self._handshakes = Counter(
             "asgi_tls_handshakes", "Handshakes that succeeded.", ["protocol", "cipher", "group", "resumed"]
         )
@@ -116,34 +116,30 @@ class _Metrics:
             buckets=_BUCKETS,
         )
         self._failures = Counter("asgi_tls_handshake_failures", "Handshakes that failed, by reason.", ["code"])
-        self._not_after = Gauge(
+        self._not_after = _ByName(
             "asgi_tls_certificate_not_after_timestamp_seconds",
             "Expiry of the certificate that is served for a name.",
-            ["name"],
-            multiprocess_mode="mostrecent",
+            multiprocess_mode="livemostrecent",
         )
         self._loads = Counter("asgi_tls_certificate_loads", "Certificates loaded, including reloads.")
         self._reload_failures = Counter("asgi_tls_reload_failures", "Reloads that kept the old certificate.", ["code"])
-        self._staple = Gauge(
+        self._staple = _ByName(
             "asgi_tls_staple_next_update_timestamp_seconds",
             "Expiry of the OCSP response that is stapled for a name; 0 without one.",
-            ["name"],
-            multiprocess_mode="mostrecent",
+            multiprocess_mode="livemostrecent",
         )
         self._stapling = Counter("asgi_tls_stapling", "Requests for OCSP responses, by result.", ["status"])
         self._acme = Counter(
             "asgi_tls_acme", "Steps of ACME orders, by action and code of the failure.", ["action", "code"]
         )
-        self._acme_success = Gauge(
+        self._acme_success = _ByName(
             "asgi_tls_acme_success_timestamp_seconds",
             "When a certificate was last issued for a name.",
-            ["name"],
             multiprocess_mode="mostrecent",
         )
-        self._acme_renewal = Gauge(
+        self._acme_renewal = _ByName(
             "asgi_tls_acme_renewal_timestamp_seconds",
             "When the certificate for a name will be renewed; 0 if that is not known.",
-            ["name"],
             multiprocess_mode="mostrecent",
         )
         self._blocks = Counter("asgi_tls_guard_blocks", "Addresses that were blocked.")
@@ -156,27 +152,23 @@ class _Metrics:
             self._failures.labels(_bounded(event.code, self._codes, _MOST_CODES)).inc()
         elif isinstance(event, CertificateLoadedEvent):
             self._loads.inc()
-            self._set_by_name(self._not_after, event.subject_alt_names, event.not_after)
+            self._not_after.set(event.source, event.subject_alt_names, event.not_after)
+            self._staple.keep(event.source, event.subject_alt_names)
         elif isinstance(event, ReloadFailedEvent):
             self._reload_failures.labels(_bounded(event.code, self._codes, _MOST_CODES)).inc()
         elif isinstance(event, StaplingEvent):
             self._stapling.labels(event.status).inc()
-            self._set_by_name(self._staple, event.subject_alt_names, event.next_update)
+            self._staple.set(event.source, event.subject_alt_names, event.next_update)
         elif isinstance(event, ACMEEvent):
             self._acme.labels(event.action, event.code or "").inc()
-            self._set_by_name(self._acme_renewal, event.names, event.renew_at)
+            order = ", ".join(event.names)
+            self._acme_renewal.set(order, event.names, event.renew_at)
             if event.action == "obtained":
-                self._set_by_name(self._acme_success, event.names, event.ts)
+                self._acme_success.set(order, event.names, event.ts)
         elif isinstance(event, GuardEvent):
             self._refused.inc(event.connections)
             if event.action == "blocked":
                 self._blocks.inc()
-
-    def _set_by_name(self, gauge: Any, names: tuple[str, ...], moment: datetime | None) -> None:
-        for name in names:
-            label = _bounded(name, self._names, _MOST_NAMES)
-            if label != _OTHER:
-                gauge.labels(label).set(0 if moment is None else moment.timestamp())
 
     def _session(self, event: SessionEvent) -> None:
         key = (event.protocol, event.cipher, event.group, event.resumed)
@@ -187,6 +179,61 @@ class _Metrics:
             self._sessions[key] = child
         child.inc()
         self._duration.observe(event.duration_ms / 1e3)
+
+
+class _ByName:
+    """A gauge of moments with a label for each name, from which names go that no source has any more.
+
+    prometheus_client cannot remove a label from what several processes share. The newest value counts there, so it is
+    set to NaN, which `AllWorkers` leaves out, and which PromQL's `min` and comparisons pass over.
+    """
+
+    def __init__(self, metric: str, text: str, *, multiprocess_mode: Literal["mostrecent", "livemostrecent"]) -> None:
+        from prometheus_client import Gauge
+
+        self._gauge = Gauge(metric, text, ["name"], multiprocess_mode=multiprocess_mode)
+        self._lock = threading.Lock()
+        self._sources: dict[str, tuple[frozenset[str], float]] = {}  # the last that said something is the last here
+        self._names: set[str] = set()
+
+    def set(self, source: str, names: tuple[str, ...], moment: datetime | None) -> None:
+        """From now on the source has these names, with this moment."""
+        value = 0.0 if moment is None else moment.timestamp()
+        self.keep(source, names)
+        with self._lock:
+            before, _ = self._sources.pop(source, (frozenset[str](), value))
+            self._sources[source] = before.union(names), value
+            for name in names:
+                self._set(name, value)
+
+    def keep(self, source: str, names: tuple[str, ...]) -> None:
+        """Of its names, the source has these still.
+
+        With others alone it is another certificate: sources in memory all say the same of themselves.
+        """
+        with self._lock:
+            before, value = self._sources.get(source, (frozenset[str](), 0.0))
+            if names and before.isdisjoint(names):
+                return
+            self._sources[source] = before.intersection(names), value
+            for name in before.difference(names):
+                others = [value for held, value in self._sources.values() if name in held]
+                if others:
+                    self._set(name, others[-1])
+                else:
+                    self._remove(name)
+
+    def _set(self, name: str, value: float) -> None:
+        if _bounded(name, self._names, _MOST_NAMES) != _OTHER:
+            self._gauge.labels(name).set(value)
+
+    def _remove(self, name: str) -> None:
+        if name in self._names:
+            self._names.remove(name)
+            if MULTIPROCESS in os.environ:
+                self._gauge.labels(name).set(math.nan)
+            else:
+                self._gauge.remove(name)
 
 
 @functools.cache

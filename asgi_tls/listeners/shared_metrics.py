@@ -85,8 +85,10 @@ def _forget_the_ended(directory: Path) -> None:
     for path in directory.glob("worker-*.lock"):
         with contextlib.suppress(OSError):
             if (descriptor := lock_now(path)) is not None:
-                _forget(directory, path.stem)
-                os.close(descriptor)
+                try:
+                    _forget(directory, path.stem)
+                finally:
+                    os.close(descriptor)
 
 
 def _forget(directory: Path, name: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -23,7 +24,9 @@ from handshakes import client, connect
 from in_process import here
 from launch import Launch
 from patience import PATIENCE, until
+from pki import DAY
 from ports import free_port
+from renewals import Site, renamed
 from servers import Server, await_port, run, serve
 from wire import events, hello, say
 
@@ -210,6 +213,44 @@ def test_what_a_killed_server_leaves_is_removed_at_the_next_start(files: Files, 
             assert not left.exists()
             assert running.exists()
             assert "Traceback" not in server.text
+
+
+def served_names(port: int) -> dict[str, float]:
+    """What is reported of each name."""
+    metric = "asgi_tls_certificate_not_after_timestamp_seconds"
+    with contextlib.suppress(OSError):
+        return {name.split('"')[1]: value for name, value in scrape(port).items() if name.startswith(metric)}
+    return {}
+
+
+@pytest.mark.parametrize("launch", [Launch("uvicorn", "uvloop", 2), *SERVERS[1:]], ids=str)
+def test_names_that_are_no_longer_served(files: Files, launch: Launch, tmp_path: Path) -> None:
+    """Their old expiry would be an alert."""
+    port, site = free_port(), Site(files.pki, tmp_path)
+    both = files.pki.leaf("localhost", "old.example", not_after=files.pki.now + 5 * DAY)
+    renamed(site, both)
+    with launch.start(site.source, {"metrics": f"127.0.0.1:{port}"}) as server:
+        expiry = files.pki.now.timestamp() + 5 * 86400
+        until(lambda: served_names(port) == pytest.approx({"localhost": expiry, "old.example": expiry}), server)
+        renamed(site, files.pki.leaf("localhost", not_after=files.pki.now + 90 * DAY))
+        expiry = files.pki.now.timestamp() + 90 * 86400
+        until(lambda: served_names(port) == pytest.approx({"localhost": expiry}), server)
+        # It comes back with the name.
+        renamed(site, both)
+        until(lambda: served_names(port).keys() == {"localhost", "old.example"}, server)
+
+
+def test_names_that_only_earlier_workers_served(files: Files, tmp_path: Path) -> None:
+    for name in ("localhost", "old.example"):
+        (tmp_path / name).mkdir()
+        files.pki.leaf(name).write(tmp_path / name)
+    port, launch = free_port(), Launch("gunicorn", "asgi", 2)
+    with launch.start(None, {"directory": str(tmp_path), "metrics": f"127.0.0.1:{port}"}) as server:
+        until(lambda: served_names(port).keys() == {"localhost", "old.example"}, server)
+        shutil.rmtree(tmp_path / "old.example")
+        server.process.send_signal(signal.SIGHUP)
+        until(lambda: server.text.count("Worker exiting") == launch.workers, server)
+        until(lambda: served_names(port).keys() == {"localhost"}, server)
 
 
 def test_a_server_that_was_not_checked_says_once_that_it_serves_no_metrics(files: Files) -> None:

@@ -10,6 +10,7 @@ import hashlib
 import json
 import math
 import os
+import shlex
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from asgi_tls.certificate.material import Material, read_material
-from asgi_tls.errors import ConfigurationError, MissingFileError
+from asgi_tls.errors import ConfigurationError, EmptyFileError, MissingFileError
 from asgi_tls.events import Notice
 from asgi_tls.profile import TLSProfile
 
@@ -42,7 +43,8 @@ _OVERLAP: Final = 1 / 12
 _SKEW: Final = 60.0
 
 _PURPOSE: Final = b"asgi_tls ticket keys 1"
-_MAKE_ONE: Final = "Make one with `openssl rand -out ticket.key 32`, and give all hosts the same."
+_MAKE_ONE: Final = "Make one with `openssl rand {}`, and give all hosts the same."
+_IN_TEXT: Final = _MAKE_ONE.format("-hex 32")  # a variable cannot contain zeros
 
 
 @dataclass(frozen=True)
@@ -110,8 +112,9 @@ def load_secret(secret: TicketSecret) -> LoadedSecret:
     Raises ConfigurationError, CertificateError where the file cannot be read.
     """
     if isinstance(secret, TicketSecretFile):
-        material = _read(Path(secret.path))
-        _check(material.name, material.data)
+        path = Path(secret.path)
+        material = _read(path)
+        _check(material.name, material.data, _in_file(path))
         return LoadedSecret(material.data, (*material.open_to_others("ticket secret"), *material.stale))
     if isinstance(secret, bytes):
         return LoadedSecret(secret)
@@ -137,18 +140,22 @@ def load_secret(secret: TicketSecret) -> LoadedSecret:
 def _read(path: Path) -> Material:
     try:
         return read_material(path, "ticket secret")
-    except MissingFileError:
-        raise MissingFileError("no such file", fix=_MAKE_ONE, path=path) from None
+    except (EmptyFileError, MissingFileError) as error:
+        raise type(error)(error.problem.removeprefix(f"{path}: "), fix=_in_file(path), path=path) from None
 
 
-def _check(what: str, secret: bytes) -> None:
+def _in_file(path: Path) -> str:
+    return _MAKE_ONE.format(f"-out {shlex.quote(str(path))} 32")
+
+
+def _check(what: str, secret: bytes, fix: str = _IN_TEXT) -> None:
     problem = ""
     if len(secret) < MIN_SECRET:
         problem = f"has {len(secret)} bytes, and {MIN_SECRET} are needed"
     elif len({*secret}) < _MIN_DIFFERENT:
         problem = "repeats a few bytes, so it is not random"
     if problem:
-        raise ConfigurationError(f"{what} {problem}", fix=_MAKE_ONE, settings=("ticket_secret",))
+        raise ConfigurationError(f"{what} {problem}", fix=fix, settings=("ticket_secret",))
 
 
 def ends_of(profile: TLSProfile, client_auth: str | None, client_ca: str | None, client_crl: str | None) -> bytes:

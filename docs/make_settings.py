@@ -62,6 +62,12 @@ The servers' own options name the default certificate and its key:
 | its private key | `--ssl-keyfile` | `--keyfile` | `--keyfile` |
 | the password of an encrypted key | `--ssl-keyfile-password` | `--keyfile-password` | |
 
+A certificate overrides another one together with what belongs to it, its key and password or its `acme-…` settings:
+`--ssl-certfile combined.pem` reads the key from `combined.pem`, although the environment names another pair. Where no
+other certificate is set further down, each of the three may be set in a place of its own: the certificate on the
+command line, its key in the environment. A CRL stays although another `client-ca` is set: without it, revoked clients
+would be accepted.
+
 Use `--tls-keyfile-password-file` for the password instead: other users of the machine can read a command line. Without
 any certificate, a development certificate for localhost is served. The servers' other TLS options (`--ssl-ciphers`,
 `--ca-certs` and the like) are refused, with the name of the setting to use.

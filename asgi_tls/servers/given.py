@@ -20,10 +20,11 @@ _PROJECT: Final = "pyproject.toml"
 _HERE: Final = Path()
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
-# Two ways to say one thing: the one that is set in a higher place overrides the other in a lower one.
+# Ways to say one thing: the one that is set in a higher place overrides the others in lower ones.
 _ALTERNATIVES: Final = ({"certfile", "letsencrypt", "acme"}, {"ticket_secret", "ticket_secret_file"})
-# What belongs to a certfile of a lower place, and goes with it.
+# What belongs to a setting of a lower place, and is overridden with it.
 _OF_CERTFILE: Final = {"keyfile", "keyfile_password_file"}
+_BELONGING: Final = {"certfile": _OF_CERTFILE, "acme": {name for name in BY_NAME if name.startswith("acme_")}}
 
 
 @dataclass(frozen=True)
@@ -107,19 +108,31 @@ def read(
     path = command.texts.get("config") or variables.texts.get("config")
     file = _from_file(_found_file() if path is None else Path(str(path)).expanduser())
     values: dict[str, Any] = {}
-    for layer in (command, variables, file):
-        shadowed = {name for pair in _ALTERNATIVES for name in pair if pair & values.keys()}
-        if "letsencrypt" in values or "acme" in values:
-            shadowed |= _OF_CERTFILE
-        found = layer.texts.keys() - values.keys() - shadowed
+    overridden: set[str] = set()
+    lower = [command, variables, file]
+    while lower:
+        layer = lower.pop(0)
+        found = layer.texts.keys() - values.keys() - overridden
         for name in found:
             values[name] = layer.parsed(BY_NAME[name])
+        overridden |= _overridden(values, lower)
         # What belongs to the certificate is to be set in the same place.
         beside = _OF_CERTFILE - values.keys() if "certfile" in found else set()
         words |= {name: layer.words[name] for name in found | beside}
     # Not the server's own option, which shows the password to others.
     words["password"] = words["keyfile_password_file"]
     return Given(values, words)
+
+
+def _overridden(values: Mapping[str, Any], lower: Iterable[_Layer]) -> set[str]:
+    """What lower places cannot add to these values."""
+    names = {name for ways in _ALTERNATIVES if ways & values.keys() for name in ways} - values.keys()
+    certfile = values.get("certfile")
+    for layer in lower:
+        # The same file again has the same key.
+        if certfile and "certfile" in layer.texts and layer.parsed(BY_NAME["certfile"]) != certfile:
+            names.add("certfile")
+    return names.union(*(_BELONGING.get(name, ()) for name in names))
 
 
 def _empty(word: str) -> ConfigurationError:

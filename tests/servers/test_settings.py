@@ -9,6 +9,7 @@ import pytest
 from files import Files
 
 from asgi_tls import LetsEncrypt, PEMFiles
+from asgi_tls.certificate import PasswordFile
 from asgi_tls.errors import ASGITLSError, CertificateError, ConfigurationError, ProfileError
 from asgi_tls.server import ServerTLS
 from asgi_tls.servers.build import server_tls
@@ -84,8 +85,88 @@ def test_one_way_to_name_the_certificate_puts_out_another_one_further_down() -> 
     further_down = {"ASGI_TLS_CERTFILE": "c.pem", "ASGI_TLS_KEYFILE": "k.pem", "ASGI_TLS_KEYFILE_PASSWORD_FILE": "p"}
     tls = server_tls(given({"letsencrypt": "example.com"}, further_down))
     assert tls.sources["default"] == (LetsEncrypt("example.com"),)
-    tls = server_tls(given({}, further_down, own={"certfile": ("--certfile", "chain.pem")}))
-    assert tls.sources["default"][0].paths[:2] == (Path("chain.pem"), Path("k.pem"))
+
+
+# What is set on the command line, in the environment and in a file (C, K and P are certfile, keyfile and the file with
+# its password), and what is served: a certfile comes without what belongs to another one further down.
+PLACES: dict[str, tuple[str, str, str, str]] = {
+    "all in one place": ("C1 K1 P1", "C2 K2 P2", "C3 K3 P3", "C1 K1 P1"),
+    "combined, over a pair": ("C1", "C2 K2 P2", "", "C1"),
+    "combined, over a pair in a file": ("C1", "", "C3 K3 P3", "C1"),
+    "combined in a variable, over a pair in a file": ("", "C2", "C3 K3 P3", "C2"),
+    "its own key, over a locked one": ("C1 K1", "C2 K2 P2", "", "C1 K1"),
+    "combined and locked, over a pair": ("C1 P1", "C2 K2 P2", "C3 K3", "C1 P1"),
+    "the key of a place between": ("C1", "K2 P2", "C3", "C1"),
+    "the key of a place below both": ("C1", "C2", "K3 P3", "C1"),
+    "a key over a certificate that is over a pair": ("K1", "C2", "C3 K3 P3", "C2 K1"),
+    "the key elsewhere": ("C1", "K2 P2", "", "C1 K2 P2"),
+    "the key elsewhere, in a file": ("C1", "", "K3 P3", "C1 K3 P3"),
+    "three places": ("C1", "K2", "P3", "C1 K2 P3"),
+    "a key over that of a pair": ("K1", "C2 K2 P2", "", "C2 K1 P2"),
+    "a password over a pair": ("P1", "C2 K2", "", "C2 K2 P1"),
+    "the same certificate twice": ("C1", "C1 K2 P2", "C1 K3", "C1 K2 P2"),
+}
+
+
+@pytest.mark.parametrize(("command", "environment", "file", "served"), PLACES.values(), ids=PLACES)
+@pytest.mark.parametrize("server", ["--ssl-", "--"])
+def test_a_certificate_comes_without_the_key_of_another_one(
+    command: str, environment: str, file: str, served: str, server: str
+) -> None:
+    words = {"C": "certfile", "K": "keyfile", "P": "keyfile_password_file"}
+    options, variables, keys, expected = (
+        {words[text[0]]: text for text in place.split()} for place in (command, environment, file, served)
+    )
+    found = given(
+        {name: options.pop(name) for name in ("keyfile_password_file",) if name in options},
+        {f"ASGI_TLS_{name.upper()}": text for name, text in variables.items()},
+        "".join(f'{name.replace("_", "-")} = "{text}"\n' for name, text in keys.items()),
+        {name: (f"{server}{name}", options.get(name)) for name in ("certfile", "keyfile")},
+    )
+    assert found.values == expected
+    password = expected.get("keyfile_password_file")
+    source = PEMFiles(expected["certfile"], expected.get("keyfile"), PasswordFile(password) if password else None)
+    assert server_tls(found).sources["default"] == (source,)
+
+
+def test_a_combined_file_is_served_although_a_pair_is_set_further_down(files: Files) -> None:
+    own, other = files.pki.leaf("one.example"), files.pki.leaf("two.example")
+    other.write(Path())
+    Path("combined.pem").write_bytes(own.chain_pem + own.key_pem)
+    Path("alone.pem").write_bytes(own.chain_pem)
+    environ = {"ASGI_TLS_CERTFILE": "fullchain.pem", "ASGI_TLS_KEYFILE": "privkey.pem"}
+    file = 'certfile = "fullchain.pem"\nkeyfile = "privkey.pem"\n'
+    option = {"certfile": ("--ssl-certfile", "combined.pem")}
+    server_tls(given({}, environ, own=option)).check()
+    server_tls(given({}, file=file, own=option)).check()
+    server_tls(given({}, {"ASGI_TLS_CERTFILE": "combined.pem"}, file)).check()
+    alone = given({}, environ, own={"certfile": ("--ssl-certfile", "alone.pem"), "keyfile": ("--ssl-keyfile", None)})
+    with (
+        pytest.raises(CertificateError, match=r"^alone\.pem: contains no private key.*Set --ssl-keyfile"),
+        alone.spelled(),
+    ):
+        server_tls(alone).check()
+
+
+def test_what_belongs_to_acme_goes_with_it() -> None:
+    further_down = {"ASGI_TLS_ACME": "example.com", "ASGI_TLS_ACME_CONTACT": "me@example.com"}
+    file = 'acme-key = "rsa"\n'
+    tls = server_tls(given({}, further_down, file, {"certfile": ("--certfile", "combined.pem")}))
+    assert tls.sources["default"] == (PEMFiles("combined.pem"),)
+    assert server_tls(given({"letsencrypt": "example.com"}, further_down)).sources["default"] == (
+        LetsEncrypt("example.com"),
+    )
+    assert given({"acme": ("example.org",)}, further_down, file).values == {
+        "acme": ["example.org"],
+        "acme_contact": ["me@example.com"],
+        "acme_key": "rsa",
+    }
+
+
+def test_revocation_is_not_switched_off_by_another_ca() -> None:
+    """A CRL further down stays, so that one of the wrong CA is an error, and not a server that does not check."""
+    found = given({"client_ca": "other.pem"}, {"ASGI_TLS_CLIENT_CA": "ca.pem", "ASGI_TLS_CLIENT_CRL": "ca.crl"})
+    assert found.values == {"client_ca": "other.pem", "client_crl": "ca.crl"}
 
 
 def test_the_guard_can_be_put_off_where_a_file_names_whom_it_allows() -> None:

@@ -134,12 +134,17 @@ class CertificateLoadedEvent(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class ReloadFailedEvent(Event):
-    """The files on disk cannot be served; the previous certificate still is. `code` is that of the error."""
+    """The files on disk cannot be used. `code` is that of the error.
+
+    `kept` is what stays in use instead, in words: "certificate", "client CAs", "client CAs and CRLs", "ticket secret",
+    or "list of pairs" for a directory. None: there is nothing yet, since the pair is new in its directory.
+    """
 
     event: ClassVar[str] = "tls_reload_failed"
     source: str
     code: str
     msg: str
+    kept: str | None = "certificate"
 
 
 @dataclass(frozen=True, kw_only=True)

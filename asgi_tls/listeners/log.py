@@ -64,7 +64,7 @@ _WORDS: Final[dict[type[Event], str]] = {
     SessionEvent: "{ip} connected: {protocol}, {cipher}, {group}",
     ClientErrorEvent: "{ip} failed to connect: {code}: {msg}",
     CertificateLoadedEvent: "serving {source} for {subject_alt_names} until {not_after}",
-    ReloadFailedEvent: "kept the old certificate: {msg} More: asgi-tls explain {code}",
+    ReloadFailedEvent: "{outcome}: {msg} More: asgi-tls explain {code}",
     CertificateExpiringEvent: "{source} expires on {not_after}: {days_left} days left",
     CRLExpiringEvent: "{msg} More: asgi-tls explain tls-crl-expiring",
     StaplingEvent: "OCSP response for {source}: {status}: {msg}",
@@ -85,7 +85,7 @@ def log_events(event: Event, /) -> None:
     if logger.isEnabledFor(level):
         fields = fields_of(event)
         words = _of(_WORDS, event, "{event}").format_map(
-            {**fields, "ip": fields.get("ip") or "a client", **_listed(fields)}
+            {**fields, "ip": fields.get("ip") or "a client", "outcome": _outcome(fields.get("kept")), **_listed(fields)}
         )
         # In `extra` the field `msg` is called `reason`: logging keeps the name `msg` for itself.
         if "msg" in fields:
@@ -154,6 +154,10 @@ class JSONLog:
 def _of(table: Mapping[type[Event], T], event: Event, default: T) -> T:
     """What the table has for the kind of event, or for one that it is a kind of."""
     return next((table[kind] for kind in type(event).__mro__ if kind in table), default)
+
+
+def _outcome(kept: str | None) -> str:
+    return "nothing is served for the new pair" if kept is None else f"kept the old {kept}"
 
 
 def _listed(fields: dict[str, Any]) -> dict[str, str]:

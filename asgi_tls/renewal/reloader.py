@@ -92,7 +92,7 @@ class Reloader:
         # The advice of a start, to check the path, is wrong for a file that was there.
         gone = isinstance(error, MissingFileError) and item.value is not None
         text = f"{error.problem}. {_GONE}" if gone else str(error)
-        self._tell([ReloadFailedEvent(source=item.name, code=error.code, msg=text)])
+        self._tell([ReloadFailedEvent(source=item.name, code=error.code, msg=text, kept=_kept(item.value))])
 
     def unchanged(self) -> None:
         """A line in the log: whoever asked for it sees that it was done."""
@@ -124,6 +124,20 @@ class Reloader:
             self._loop.call_soon_threadsafe(action)
         except RuntimeError:  # it has been closed since
             raise Over from None
+
+
+def _kept(value: Warned | tuple[object, ...] | None) -> str | None:
+    match value:
+        case None:
+            return None
+        case Certificate():
+            return "certificate"
+        case ClientTrust():
+            return "client CAs" if value.crls is None else "client CAs and CRLs"
+        case LoadedSecret():
+            return "ticket secret"
+        case _:
+            return "list of pairs"
 
 
 def running_loop() -> asyncio.AbstractEventLoop | None:

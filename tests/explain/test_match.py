@@ -124,6 +124,8 @@ SPELLINGS = [
         "live/fullchain.pem. Check that both come from the same issuance.",
         "certificate-key-mismatch",
     ),
+    ("kept the old client CAs: something else", "tls-reload-failed"),
+    ("nothing is served for the new pair: something else", "tls-reload-failed"),
     ("\x1b[31mError:\x1b[0m self-signed \x1b[1mcertificate\x1b[0m", "self-signed"),
 ]
 

@@ -12,6 +12,7 @@ import shutil
 import socket
 import ssl
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -85,6 +86,44 @@ def test_events_come_in_a_thread_and_a_failure_is_told_once(files: Files, tmp_pa
         await until_in_loop(lambda: len(seen) == 3)
         assert isinstance(seen[2], CertificateLoadedEvent)
         assert seen.thread is not threading.main_thread()  # a slow listener holds up nobody
+
+    asyncio.run(main())
+
+
+def test_the_log_says_what_was_kept(files: Files, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Certificates are not all that is reloaded, and of a new pair there is nothing to keep."""
+    ca, crl, secret, sites = (tmp_path / name for name in ("ca.pem", "crl.pem", "ticket.key", "sites"))
+    ca.write_bytes(files.pki.root_pem)
+    crl.write_bytes(files.pki.crl(files.pki.root))
+    secret.write_bytes(os.urandom(32))
+    secret.chmod(0o600)
+    files.pki.leaf("a.example").write(sites / "a")
+    expired = files.pki.crl(files.pki.root, ends=files.pki.now - DAY)
+    gone = sites / "a" / "fullchain.pem"
+    steps: dict[str, Callable[[], object]] = {
+        f"certificate: {gone}: no such file. It is gone; what was loaded": gone.unlink,
+        f"client CAs and CRLs: {crl}: contains a CRL of": lambda: crl.write_bytes(expired),
+        f"ticket secret: {secret}: is empty": lambda: secret.write_bytes(b""),
+        f"list of pairs: {sites}: no such directory": lambda: sites.rename(tmp_path / "away"),
+    }
+
+    def is_said(line: str) -> bool:
+        return any(record.levelname == "ERROR" and record.getMessage().startswith(line) for record in caplog.records)
+
+    async def main() -> None:
+        tls = ServerTLS(
+            {}, directory=sites, client_ca=ca, client_crl=crl, ticket_secret=TicketSecretFile(secret),
+            reload_interval=INTERVAL, listeners=[log_events],
+        )  # fmt: skip
+        context = tls.create_server_context()
+        files.pki.leaf("b.example").write(sites / "b")[1].unlink()
+        context.reload()
+        says = f"nothing is served for the new pair: {sites}/b/privkey.pem: no such file. Put it there, or remove"
+        await until_in_loop(lambda: is_said(says))
+        for line, change in steps.items():
+            change()
+            context.reload()
+            await until_in_loop(functools.partial(is_said, f"kept the old {line}"))
 
     asyncio.run(main())
 

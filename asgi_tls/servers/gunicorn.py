@@ -92,7 +92,6 @@ class _Factory(ContextMaker):
             from asgi_tls.renewal.acme.start import hand_over
 
             hand_over(tls.orders, config.uid, config.gid)
-            self._order_from_the_start(config)
         self.announce(notices)
 
     def announce(self, notices: Iterable[Notice]) -> None:
@@ -103,9 +102,9 @@ class _Factory(ContextMaker):
             self._by_worker[0] = 1
             super().announce(fresh)
 
-    def _order_from_the_start(self, config: gunicorn.config.Config) -> None:
-        """Blocking workers make their context for the first client, which must not be what an order waits for. The
-        ASGI worker makes it in its event loop.
+    def serve_from_the_start(self, config: gunicorn.config.Config) -> None:
+        """Blocking workers ask for their context when the first client connects. Renewals, metrics and orders must not
+        wait for one. The ASGI worker asks in its event loop, before it listens.
         """
         theirs = config.post_worker_init
 
@@ -228,11 +227,12 @@ def _extend_gunicorn() -> None:
             if previous is None:
                 stop(error, _LOGGER)
             logging.getLogger(_LOGGER).error("kept the previous TLS settings: %s %s", error, error.more)  # noqa: TRY400
-            app.cfg.set("ssl_context", previous)
+            app.cfg.set("ssl_context", hook := previous)
         else:
             self.asgi_tls = hook
             if previous is None and isinstance(app, Application):
                 app.open_plain_port()
+        hook.serve_from_the_start(app.cfg)
 
     def is_ssl(self: Any) -> bool:
         return isinstance(self.settings["ssl_context"].get(), _Factory) or bool(their_is_ssl(self))

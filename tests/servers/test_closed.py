@@ -180,12 +180,13 @@ ssl_context = tls.gunicorn_ssl_context
 """
 
 
-def test_an_error_that_nobody_expects_opens_no_plain_port(files: Files, tmp_path: Path) -> None:
-    """gunicorn's ASGI worker logs whatever its hook raises, and would serve plain HTTP."""
+@pytest.mark.parametrize("kind", ["asgi", "gthread", "sync"])
+def test_an_error_that_nobody_expects_opens_no_plain_port(files: Files, tmp_path: Path, kind: str) -> None:
+    """gunicorn's ASGI worker logs whatever its hook raises, and would serve plain HTTP. The others end at once too."""
     configuration = tmp_path / "gunicorn.conf.py"
     text = BROKEN.format(certfile=str(files.ecdsa.certfile), keyfile=str(files.ecdsa.keyfile))
     configuration.write_text(text, encoding="utf-8")
-    own = ["-c", str(configuration), "-k", "asgi", "--bind=127.0.0.1:0", "facts_app:app"]
+    own = ["-c", str(configuration), "-k", kind, "--bind=127.0.0.1:0", "facts_app:app"]
     status, text = run([sys.executable, "-m", "gunicorn", *own])
     assert status == 3, text
     assert "TLS cannot start" in text

@@ -75,6 +75,64 @@ def test_metrics_of_all_workers(files: Files, launch: Launch) -> None:
     assert found['asgi_tls_certificate_not_after_timestamp_seconds{name="localhost"}'] == pytest.approx(not_after)
 
 
+@pytest.mark.parametrize(
+    "launch",
+    [*SERVERS, Launch("gunicorn", "sync", 2), Launch("gunicorn", "gthread")],
+    ids=str,
+)  # fmt: skip
+def test_a_server_without_clients_reports(files: Files, tmp_path: Path, launch: Launch) -> None:
+    """As a standby does: what it serves, its metrics, and a renewal that has failed."""
+    site, port = Site(files.pki, tmp_path), free_port()
+    workers = max(launch.workers, 1)
+    with launch.start(site.source, {"metrics": f"127.0.0.1:{port}", "reload_interval": "0.4"}) as server:
+        until(lambda: sum("serving" in line and "until" in line for line in server.log) == workers, server)
+        name = 'asgi_tls_certificate_not_after_timestamp_seconds{name="localhost"}'
+        until(lambda: port_has(port, name), server)
+        Path(site.source.certfile).write_bytes(b"")
+        until(lambda: server.text.count("kept the old certificate") >= workers, server)
+        until(lambda: port_has(port, "asgi_tls_reload_failures_total"), server)
+        assert "Traceback" not in server.text
+
+
+def port_has(port: int, name: str) -> bool:
+    """prometheus_client answers with status 500 while a worker makes a file."""
+    with contextlib.suppress(OSError):
+        return any(each.startswith(name) for each in scrape(port))
+    return False
+
+
+HOOKED = """
+from asgi_tls import PEMFiles, ServerTLS
+from asgi_tls.events import CertificateLoadedEvent
+def post_worker_init(worker):
+    print("a hook of the user's own", flush=True)
+def served(event):
+    if isinstance(event, CertificateLoadedEvent):
+        print("loaded in a worker", flush=True)
+ssl_context = ServerTLS(PEMFiles({certfile!r}, {keyfile!r}), listeners=[served]).gunicorn_ssl_context
+"""
+
+
+def test_gunicorns_workers_begin_without_a_client_after_every_sighup(files: Files, tmp_path: Path) -> None:
+    """A hook of the user's own is called once in each. Where a SIGHUP brings wrong settings, the last stay."""
+    configuration = tmp_path / "gunicorn.conf.py"
+
+    def configure(certfile: object) -> None:
+        text = HOOKED.format(certfile=str(certfile), keyfile=str(files.ecdsa.keyfile))
+        configuration.write_text(text, encoding="utf-8")
+
+    configure(files.ecdsa.certfile)
+    command = [sys.executable, "-m", "gunicorn", "-c", str(configuration), "--bind=127.0.0.1:0", "facts_app:wsgi"]
+    with serve(command, ready="loaded in a worker") as server:
+        for begun, certfile in ((2, files.ecdsa.certfile), (3, tmp_path / "missing.pem")):
+            configure(certfile)
+            server.process.send_signal(signal.SIGHUP)
+            until(lambda begun=begun: server.text.count("loaded in a worker") == begun, server)  # type: ignore[misc]
+            assert server.text.count("a hook of the user's own") == begun
+        assert "kept the previous TLS settings" in server.text
+        assert "Traceback" not in server.text
+
+
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can start workers as nobody")
 def test_metrics_of_workers_of_another_user(files: Files) -> None:
     """They write to the directory that root has made. In one that they cannot write to, nothing is served."""
@@ -132,10 +190,8 @@ def test_a_server_that_still_answers_is_followed(files: Files, launch: Launch) -
 
 
 def of_this_server(port: int) -> bool:
-    """Whether it answers, and has counted a handshake."""
-    with contextlib.suppress(OSError):
-        return any(name.startswith("asgi_tls_handshakes_total") for name in scrape(port))
-    return False
+    """Whether it has counted a handshake."""
+    return port_has(port, "asgi_tls_handshakes_total")
 
 
 def test_gunicorn_that_replaces_itself(files: Files) -> None:

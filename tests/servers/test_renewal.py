@@ -56,7 +56,6 @@ def wait_until_all_serve(launch: Launch, server: Server, pair: Pair) -> None:
 def test_every_way_to_replace_the_files(files: Files, tmp_path: Path, launch: Launch) -> None:
     site = Site(files.pki, tmp_path)
     with launch.start(site.source, {"reload_interval": str(INTERVAL)}) as server:
-        served(launch, server)  # gunicorn's workers without a loop make their context for their first connection
         for way in WAYS:
             pair = site.next_pair()
             way(site, pair)

@@ -24,6 +24,7 @@ MANY = [
     Launch("uvicorn", "asyncio", 4),
     Launch("hypercorn", "uvloop", 4),
     Launch("gunicorn", "asgi", 4),
+    Launch("gunicorn", "sync", 4),
 ]
 RENEWED = [
     Launch("uvicorn", "uvloop", 2),

@@ -64,7 +64,7 @@ class PEMDirectory:
                 ) from None
             raise MissingFileError("no such directory", fix="Check the path.", path=Path(self.path)) from None
         except OSError as error:
-            raise unreadable(error, "Let the server's user list it.", Path(self.path)) from error
+            raise unreadable(error, Path(self.path), "directory") from error
         return (*found, *_left(known.difference(found), found))
 
     def __str__(self) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
+from asgi_tls.certificate.access import refusal
 from asgi_tls.errors import (
     CertificateError,
     EmptyFileError,
@@ -25,7 +26,7 @@ _E = TypeVar("_E", bound=CertificateError)
 # A chain of five RSA-4096 certificates takes 12 KiB; the bundle of every public root takes 220 KiB.
 MAX_SIZE = 1 << 20
 
-DENIED = "Let the server's user read it (chown or chgrp, then chmod 0640), or start the server as a user who may."
+DENIED = "Let the server's user {do}, or start the server as a user who may."
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,8 @@ class Material:
 
 
 def read_material(path: Path, role: str, *, denied: str = DENIED) -> Material:
-    """Read a regular file of at most `MAX_SIZE` bytes. `denied` is the advice to give when permission is missing.
+    """Read a regular file of at most `MAX_SIZE` bytes. `denied` is the advice to give when permission is missing;
+    `{do}` in it becomes what the user is to be let do, with the command.
 
     Raises MissingFileError, UnreadableFileError or EmptyFileError. A FIFO, a socket or a device is refused unread.
     """
@@ -89,29 +91,23 @@ def _cannot_read(path: Path, role: str, error: OSError | ValueError, denied: str
         return _missing(path, role)
     if isinstance(error, IsADirectoryError) or (os.name == "nt" and path.is_dir()):
         return UnreadableFileError("is a directory", fix="Name the file inside it.", path=path)
-    if isinstance(error, PermissionError):
-        if denied == DENIED and (closed := _closed_directory(path)) is not None:
-            denied = (
-                f"Let the server's user enter {closed} (chgrp, then chmod g+x), or start the server as one who may."
-            )
-        return UnreadableFileError(f"permission denied to read the {role}", fix=denied, path=path)
     if isinstance(error, OSError) and error.errno == errno.ENXIO:  # a socket cannot be opened at all
         fix = "Use a regular file: it is read again at each renewal."
         return UnreadableFileError("is a pipe, a socket or a device", fix=fix, path=path)
     if isinstance(error, ValueError):
         return UnreadableFileError("cannot be read: not a valid file name", fix="Check the path.", path=path)
-    return unreadable(error, "Check the path.", path)
+    return unreadable(error, path, role, denied)
 
 
-def _closed_directory(path: Path) -> Path | None:
-    """The first directory on the way to a file that this user may not enter."""
-    return next((each for each in reversed(path.parents) if not os.access(each, os.X_OK)), None)
-
-
-def unreadable(error: OSError, fix: str, path: Path) -> UnreadableFileError:
+def unreadable(error: OSError, path: Path, role: str, denied: str = DENIED) -> UnreadableFileError:
     """The error for a file or directory that is there and cannot be read."""
+    if isinstance(error, PermissionError):
+        why, do = refusal(path)
+        return UnreadableFileError(
+            f"permission denied to read the {role}{why}", fix=denied.replace("{do}", do), path=path
+        )
     return out_of_descriptors(error, path) or UnreadableFileError(
-        f"cannot be read: {error.strerror}", fix=fix, path=path
+        f"cannot be read: {error.strerror}", fix="Check the path.", path=path
     )
 
 

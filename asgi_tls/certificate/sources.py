@@ -111,7 +111,7 @@ class LetsEncrypt:
                 settings=("certfile", "keyfile"),
             ) from None
         except OSError as error:
-            raise unreadable(error, _CERTBOT_DENIED, Path(self.directory)) from error
+            raise unreadable(error, Path(self.directory), "directory", _CERTBOT_DENIED) from error
         if missing:
             raise self._unknown_domain(live)
         return _load_files(self, *self.paths, None, purpose, denied=_CERTBOT_DENIED)
@@ -148,12 +148,16 @@ class KubernetesSecret:
         return (Path(self.directory) / "tls.crt", Path(self.directory) / "tls.key")
 
     def load(self, purpose: Purpose = "server") -> Certificate:
-        if not os.path.lexists(self.directory):
+        try:
+            os.lstat(self.directory)
+        except (FileNotFoundError, NotADirectoryError, ValueError):
             raise MissingFileError(
                 "no such directory",
                 fix="Mount the Secret there (volumes, volumeMounts), and check that it is in the pod's namespace.",
                 path=Path(self.directory),
-            )
+            ) from None
+        except OSError:
+            pass  # reading the files says why
         # Kubernetes writes 0644 into a mount that only the pod sees: the key's mode means nothing here.
         return _load_files(self, *self.paths, None, purpose, check_mode=False, denied=_KUBERNETES_DENIED)
 
@@ -196,14 +200,13 @@ def files_or_secret(
     directory = Path(certfile).parent
     files = Path(certfile), None if keyfile is None else Path(keyfile)
     of_secret = files == (directory / "tls.crt", directory / "tls.key") and password is None
-    if of_secret and (directory / "..data").is_symlink():
+    if of_secret and os.path.islink(directory / "..data"):  # noqa: PTH114 -- False where it cannot be seen
         return KubernetesSecret(directory)
     return PEMFiles(certfile, keyfile, password)
 
 
 _CERTBOT_DENIED = (
-    "certbot lets only root into live/ and archive/: give the server's group access to both "
-    "(chgrp and chmod 0750, privkey.pem 0640), or copy the files in a deploy hook."
+    "certbot lets only root into live/ and archive/. Let the server's user {do}, or copy the files in a deploy hook."
 )
 _KUBERNETES_DENIED = "Set the pod's securityContext.fsGroup to a group of the server's user, and defaultMode to 0440."
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
+from asgi_tls.certificate.access import refusal
 from asgi_tls.errors import ASGITLSError, ConfigurationError
 from asgi_tls.servers.settings import BY_NAME, FLAG, LIST, OTHERS, PREFIX, SETTINGS, Setting
 
@@ -183,9 +184,8 @@ def _settings_in(path: Path) -> dict[str, Any]:
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ConfigurationError(
-            f"cannot read the settings file {path}: {error.strerror}", fix="Check the path and the permissions."
-        ) from None
+        fix = f"Let this user {refusal(path)[1]}." if isinstance(error, PermissionError) else "Check the path."
+        raise ConfigurationError(f"cannot read the settings file {path}: {error.strerror}", fix=fix) from None
     except ValueError as error:
         raise ConfigurationError(f"{path} is not valid TOML: {error}", fix="Correct the file.") from None
     if path.name == _PROJECT:

@@ -41,18 +41,6 @@ def test_a_certificate_says_where_it_is_from(pair: Pair, tmp_path: Path) -> None
         assert source.load().source == str(source) == name
 
 
-def test_a_directory_on_the_way_that_this_user_may_not_enter_is_named(
-    pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    tmp_path.chmod(0o755)
-    monkeypatch.chdir(tmp_path)  # the directories above it are closed to others
-    pair.write(Path("closed/site"))
-    Path("closed").chmod(0o700)
-    source = PEMFiles("closed/site/fullchain.pem", "closed/site/privkey.pem")
-    with as_nobody(), pytest.raises(UnreadableFileError, match=r"Let the server's user enter closed \(chgrp"):
-        source.load()
-
-
 @pytest.mark.parametrize("closed", [0, 1], ids=["certificate", "key"])
 @pytest.mark.parametrize(
     ("source", "fix"),

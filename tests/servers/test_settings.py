@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 from files import Files
+from nobody import as_nobody
 
 from asgi_tls import LetsEncrypt, PEMFiles
 from asgi_tls.certificate import PasswordFile
@@ -192,6 +194,17 @@ def test_every_setting_of_server_tls_can_be_set(files: Files) -> None:
     tls = server_tls(given(file=file + 'client-auth = "optional"\nhandshake-timeout = 2.5\nallow-unsupported = true\n'))
     assert (tls.client_auth, tls.handshake_timeout, tls.allow_unsupported) == ("optional", 2.5, True)
     tls.check()
+
+
+def test_a_settings_file_that_this_user_may_not_read() -> None:
+    Path().chmod(0o755)
+    Path("tls.toml").touch(mode=0)
+    with (
+        as_nobody(),
+        pytest.raises(ConfigurationError, match="^cannot read the settings file tls.toml: Perm") as caught,
+    ):
+        given({"config": "tls.toml"})
+    assert re.match(f"Let this user read it: `ch.* {Path.cwd()}/tls.toml`.$", caught.value.fix)
 
 
 # Where it is set, what is wrong, and how the error begins: with what the reader typed.

@@ -20,6 +20,8 @@ import asgi_tls.certificate.validation
 os.chdir(sys.argv[1])
 if os.geteuid() == 0:
     os.chown(".", 65534, 65534)
+    os.setgroups([])
+    os.setegid(65534)
     os.seteuid(65534)
 try:
     print(eval(sys.argv[2]).load())
@@ -34,11 +36,16 @@ def as_nobody() -> Iterator[None]:
     if os.geteuid() != 0:
         yield
         return
-    os.setresuid(65534, 65534, 0)  # the last one is the way back
+    groups = os.getgroups()
+    os.setgroups([])
+    os.setresgid(65534, 65534, 0)  # the last one is the way back
+    os.setresuid(65534, 65534, 0)
     try:
         yield
     finally:
         os.setresuid(0, 0, 0)
+        os.setresgid(0, 0, 0)
+        os.setgroups(groups)
 
 
 @contextmanager

@@ -133,6 +133,14 @@ class CertificateLoadedEvent(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class NamesRemovedEvent(Event):
+    """Host names are no longer served: the pair was removed from the directory, or its renewal does not have them."""
+
+    event: ClassVar[str] = "tls_names_removed"
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class ReloadFailedEvent(Event):
     """The files on disk cannot be used. `code` is that of the error.
 

@@ -23,6 +23,7 @@ from asgi_tls.events import (
     CRLExpiringEvent,
     Event,
     GuardEvent,
+    NamesRemovedEvent,
     Notice,
     ReloadFailedEvent,
     SessionEvent,
@@ -59,12 +60,15 @@ _LEVELS: Final[dict[type[Event], int]] = {
 }
 # Load balancers check every few seconds whether a port is open.
 _QUIET_CODES: Final = frozenset({"NO_DATA"})
+# Names in one line: thousands of pairs may go at once.
+_MANY: Final = 20
 
 _WORDS: Final[dict[type[Event], str]] = {
     SessionEvent: "{ip} connected: {protocol}, {cipher}, {group}",
     ClientErrorEvent: "{ip} failed to connect: {code}: {msg}",
     CertificateLoadedEvent: "serving {source} for {subject_alt_names} until {not_after}",
     ReloadFailedEvent: "{outcome}: {msg} More: asgi-tls explain {code}",
+    NamesRemovedEvent: "no longer served, because no certificate has these names any more: {names}",
     CertificateExpiringEvent: "{source} expires on {not_after}: {days_left} days left",
     CRLExpiringEvent: "{msg} More: asgi-tls explain tls-crl-expiring",
     StaplingEvent: "OCSP response for {source}: {status}: {msg}",
@@ -162,7 +166,12 @@ def _outcome(kept: str | None) -> str:
 
 def _listed(fields: dict[str, Any]) -> dict[str, str]:
     """What is a list of names, as words."""
-    return {name: ", ".join(fields[name]) for name in ("subject_alt_names", "names") if name in fields}
+    return {name: _shown(fields[name]) for name in ("subject_alt_names", "names") if name in fields}
+
+
+def _shown(names: list[str]) -> str:
+    more = f" and {len(names) - _MANY} more" if len(names) > _MANY else ""
+    return ", ".join(names[:_MANY]) + more
 
 
 def _plain(value: object) -> object:

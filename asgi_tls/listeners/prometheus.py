@@ -32,6 +32,7 @@ from asgi_tls.events import (
     ClientErrorEvent,
     Event,
     GuardEvent,
+    NamesRemovedEvent,
     ReloadFailedEvent,
     SessionEvent,
     StaplingEvent,
@@ -154,6 +155,9 @@ class _Metrics:
             self._loads.inc()
             self._not_after.set(event.source, event.subject_alt_names, event.not_after)
             self._staple.keep(event.source, event.subject_alt_names)
+        elif isinstance(event, NamesRemovedEvent):
+            self._not_after.remove(event.names)
+            self._staple.remove(event.names)
         elif isinstance(event, ReloadFailedEvent):
             self._reload_failures.labels(_bounded(event.code, self._codes, _MOST_CODES)).inc()
         elif isinstance(event, StaplingEvent):
@@ -167,8 +171,7 @@ class _Metrics:
                 self._acme_success.set(order, event.names, event.ts)
         elif isinstance(event, GuardEvent):
             self._refused.inc(event.connections)
-            if event.action == "blocked":
-                self._blocks.inc()
+            self._blocks.inc(event.action == "blocked")
 
     def _session(self, event: SessionEvent) -> None:
         key = (event.protocol, event.cipher, event.group, event.resumed)
@@ -222,6 +225,14 @@ class _ByName:
                     self._set(name, others[-1])
                 else:
                     self._remove(name)
+
+    def remove(self, names: tuple[str, ...]) -> None:
+        """No source has these any more."""
+        with self._lock:
+            left = {source: (held.difference(names), value) for source, (held, value) in self._sources.items()}
+            self._sources = {source: of for source, of in left.items() if of[0]}
+            for name in names:
+                self._remove(name)
 
     def _set(self, name: str, value: float) -> None:
         if _bounded(name, self._names, _MOST_NAMES) != _OTHER:

@@ -17,7 +17,7 @@ from asgi_tls.certificate import Certificate
 from asgi_tls.certificate.trust import ClientTrust
 from asgi_tls.context.server_context import ServerContext
 from asgi_tls.errors import ASGITLSError, MissingFileError
-from asgi_tls.events import CertificateLoadedEvent, Event, Listener, Notice, ReloadFailedEvent
+from asgi_tls.events import CertificateLoadedEvent, Event, Listener, NamesRemovedEvent, Notice, ReloadFailedEvent
 from asgi_tls.listeners.log import log_notices
 from asgi_tls.renewal.expiry import ExpiryWatch
 from asgi_tls.renewal.follower import Follower, Over
@@ -27,9 +27,6 @@ from asgi_tls.tickets import LoadedSecret
 logger = logging.getLogger("asgi_tls")
 
 _GONE: Final = "It is gone; what was loaded from it stays in use. Put it back before the next restart."
-
-# Names in one line of the log, where thousands of pairs may go at once.
-_MANY: Final = 20
 
 Warned: TypeAlias = Certificate | ClientTrust | LoadedSecret
 """What is loaded from files, with warnings about them."""
@@ -76,9 +73,7 @@ class Reloader:
         lost = sorted(context.certificates.keys() - offer.names.groups.keys())
         self._in_loop(lambda: context.swap(prepared))
         if lost:
-            more = f" and {len(lost) - _MANY} more" if len(lost) > _MANY else ""
-            names = ", ".join(lost[:_MANY]) + more
-            logger.info("no longer served, because no certificate has these names any more: %s", names)
+            self._tell([NamesRemovedEvent(names=tuple(lost))])
         for item, value in found.loaded.items():
             log_notices(notices_of(value, before=item.value))
             if isinstance(value, Certificate):

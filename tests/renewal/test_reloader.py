@@ -284,7 +284,8 @@ def test_names_that_are_served_no_longer_are_in_the_log(
         return [line.removeprefix(says) for line in caplog.messages if line.startswith(says)]
 
     async def main() -> None:
-        context = ServerTLS({}, directory=tmp_path, reload_interval=INTERVAL, listeners=[]).create_server_context()
+        tls = ServerTLS({}, directory=tmp_path, reload_interval=INTERVAL, listeners=[log_events])
+        context = tls.create_server_context()
         for count, change in enumerate(("b", "c", "many"), 1):
             shutil.rmtree(tmp_path / change)
             if change == "b":

@@ -296,6 +296,18 @@ def test_names_that_are_no_longer_served(files: Files, launch: Launch, tmp_path:
         until(lambda: served_names(port).keys() == {"localhost", "old.example"}, server)
 
 
+@pytest.mark.parametrize("launch", [Launch("uvicorn", "uvloop", 2), *SERVERS[1:]], ids=str)
+def test_a_site_that_is_removed_from_the_directory(files: Files, launch: Launch, tmp_path: Path) -> None:
+    for name in ("localhost", "old.example"):
+        (tmp_path / name).mkdir()
+        files.pki.leaf(name).write(tmp_path / name)
+    port = free_port()
+    with launch.start(None, {"directory": str(tmp_path), "metrics": f"127.0.0.1:{port}"}) as server:
+        until(lambda: served_names(port).keys() == {"localhost", "old.example"}, server)
+        shutil.rmtree(tmp_path / "old.example")
+        until(lambda: served_names(port).keys() == {"localhost"}, server)
+
+
 def test_names_that_only_earlier_workers_served(files: Files, tmp_path: Path) -> None:
     for name in ("localhost", "old.example"):
         (tmp_path / name).mkdir()

@@ -245,7 +245,7 @@ def _port_80() -> Iterator[None]:
     from asgi_tls.servers.addresses import Address
 
     try:
-        sockets = plain.listening(Address("0.0.0.0", 80))  # noqa: S104 -- a CA comes from anywhere
+        sockets = plain.listening(Address("", 80))  # a CA comes from anywhere, and over IPv6 first
     except ConfigurationError:
         sockets = []
     app = redirect_app(hosts=["*"])

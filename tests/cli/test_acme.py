@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
 from fake_ca import FakeCA
 from in_process import here
+from namespace import alone
 from servers import asgi_tls, run
 
 from asgi_tls import ACME
@@ -48,6 +50,30 @@ def test_an_order_by_hand_waits_for_a_server_that_asks_about_the_certificate(tmp
         status, said = run(asgi_tls("acme", "issue", "--force", *command))
         assert held is not None
         assert (status, ca.asked("new-order")) == (0, 1), said
+
+
+# Looks at port 80 of its network when the command asks the CA, which does not answer.
+LOOKS = """
+import socket, subprocess, sys
+subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+with socket.create_server(("127.0.0.1", 4430)) as ca:
+    command = subprocess.Popen(sys.argv[1:])
+    asked, _ = ca.accept()
+    for host in ("127.0.0.1", "::1"):
+        socket.create_connection((host, 80), timeout=30).close()
+        print("answered at", host, flush=True)
+    command.kill()
+"""
+
+
+@pytest.mark.system
+def test_port_80_of_an_order_by_hand_is_that_of_both_families(tmp_path: Path) -> None:
+    command = ["--tls-acme=a.test", "--tls-acme-directory=https://127.0.0.1:4430/directory"]
+    command += [f"--tls-acme-storage={tmp_path}/storage", "--tls-acme-challenge=http-01"]
+    status, said = run(alone([sys.executable, "-c", LOOKS, *asgi_tls("acme", "issue", "--force", *command)]))
+    assert "answered at 127.0.0.1" in said, said
+    assert "answered at ::1" in said, said
+    assert status == 0, said
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")

@@ -27,6 +27,7 @@ from asgi_tls.tickets import LoadedSecret
 logger = logging.getLogger("asgi_tls")
 
 _GONE: Final = "It is gone; what was loaded from it stays in use. Put it back before the next restart."
+_OF_PARENT: Final = "Send SIGHUP to the parent, which may read it, or let this user read it as well."
 
 Warned: TypeAlias = Certificate | ClientTrust | LoadedSecret
 """What is loaded from files, with warnings about them."""
@@ -49,6 +50,7 @@ class Reloader:
         self._loop = loop
         self._inventory = inventory
         self._expiry = ExpiryWatch()
+        self._has_parent = any(note.code == "unreadable-file" for note in inventory.notes)
         self._follower = Follower(inventory, self, interval=interval)
         context.reload = self.reload  # which keeps this alive as long as the context
         self._follower.start()
@@ -84,9 +86,12 @@ class Reloader:
 
     def report(self, item: Item[Any], error: ASGITLSError) -> None:
         """Send the event."""
-        # The advice of a start, to check the path, is wrong for a file that was there.
-        gone = isinstance(error, MissingFileError) and item.value is not None
-        text = f"{error.problem}. {_GONE}" if gone else str(error)
+        # The advice of a start, to check the path or to start as another user, is wrong for a file that was there.
+        text = str(error)
+        if item.value is not None and isinstance(error, MissingFileError):
+            text = f"{error.problem}. {_GONE}"
+        elif item.value is not None and isinstance(error.__cause__, PermissionError) and self._has_parent:
+            text = f"{error.problem}. {_OF_PARENT}"
         self._tell([ReloadFailedEvent(source=item.name, code=error.code, msg=text, kept=_kept(item.value))])
 
     def unchanged(self) -> None:

@@ -279,6 +279,11 @@ def test_gunicorn_loads_what_its_workers_may_not_read(files: Files) -> None:
                 pair = site.next_pair()
                 renamed(site, pair)
                 _await(server, "renewed; workers that start later get it", 1 if how == "HUP" else 2)
+                _await(
+                    server,
+                    "permission denied to read the certificate. Send SIGHUP to the parent",
+                    1 if how == "HUP" else 2,
+                )
                 if how == "KILL":
                     worker = [line for line in server.log if "Booting worker" in line][-1]
                     os.kill(int(worker.rpartition("pid:")[2]), signal.SIGKILL)
@@ -292,5 +297,6 @@ def test_gunicorn_loads_what_its_workers_may_not_read(files: Files) -> None:
                             break
                     assert time.monotonic() < deadline, server.text
                     time.sleep(0.05)
+            assert "start the server as a user who may" not in server.text
             assert "Traceback" not in server.text
             assert "TLS cannot start" not in server.text

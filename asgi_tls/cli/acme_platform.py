@@ -53,7 +53,7 @@ def _storage() -> str:
         path = Path(given).absolute() if given else default_directory()
     except ConfigurationError as error:
         return str(error)
-    there = next(each for each in (path, *path.parents) if each.exists())
+    there = next(each for each in (path, *path.parents) if os.path.exists(each))  # noqa: PTH110 -- False where it cannot be seen
     if not os.access(there, os.W_OK):
         return f"{path} cannot be written by this user (set --tls-acme-storage, or chown it)"
     kind = _file_system(there.resolve())

@@ -9,6 +9,7 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from asgi_tls.certificate.access import refusal
 from asgi_tls.certificate.challenges import TOKEN, challenges
 from asgi_tls.errors import ConfigurationError, check_type
 from asgi_tls.files import read_regular
@@ -23,6 +24,20 @@ _LARGEST_FILE = 4096
 _CAN_DESCEND = all(hasattr(os, name) for name in ("O_DIRECTORY", "O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC"))
 _NOT_FOUND = Answer.text(404, "Not Found")
 _HEADERS = ((b"content-type", b"application/octet-stream"), (b"x-content-type-options", b"nosniff"))
+
+
+def wrong_with(webroot: Path) -> tuple[str, str] | None:
+    """Why this is no webroot, to end a sentence with, and the fix; None for a directory."""
+    try:
+        if stat.S_ISDIR(webroot.stat().st_mode):
+            return None
+    except PermissionError:
+        why, do = refusal(webroot)
+        return f"cannot be read{why}", f"Let the server's user {do}."
+    except (OSError, ValueError):
+        pass
+    fix = "Create it, and give the same path to the ACME client (certbot certonly --webroot -w PATH)."
+    return "is not a directory", fix
 
 
 def challenge_token(scope: Scope) -> str | None:
@@ -57,11 +72,8 @@ class ChallengeFiles:
         if webroot == "":  # as a path it would be the working directory
             raise ConfigurationError("webroot is ''", fix=fix)
         self.webroot = Path(webroot).absolute()
-        if not self.webroot.is_dir():
-            raise ConfigurationError(
-                f"The webroot {self.webroot} is not a directory",
-                fix="Create it, and give the same path to the ACME client (certbot certonly --webroot -w PATH).",
-            )
+        if wrong := wrong_with(self.webroot):
+            raise ConfigurationError(f"The webroot {self.webroot} {wrong[0]}", fix=wrong[1])
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         # Under trio as well as asyncio: hypercorn runs both.

@@ -16,6 +16,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from email.utils import formatdate
 from http import HTTPStatus
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
 
@@ -68,14 +69,13 @@ def listeners(values: Mapping[str, Any], tls: ServerTLS, addresses: Sequence[Add
             settings=("redirect_port",),
         )
     webroot = values.get("redirect_webroot")
-    if webroot is not None and not os.path.isdir(webroot):  # noqa: PTH112 -- a path as the user wrote it
-        raise ConfigurationError(
-            f"{{redirect_webroot}} is {webroot}, which is not a directory",
-            fix="Create it, or name another.",
-            settings=("redirect_webroot",),
-        )
     from asgi_tls.middleware import redirect_app
+    from asgi_tls.middleware.acme import wrong_with
 
+    if webroot is not None and (wrong := wrong_with(Path(webroot))):
+        raise ConfigurationError(
+            f"{{redirect_webroot}} is {webroot}, which {wrong[0]}", fix=wrong[1], settings=("redirect_webroot",)
+        )
     hosts = {name for group in tls.load().values() for one in group for name in one.subject_alt_names}
     return [
         (sock, redirect_app(hosts=hosts, https_port=https_port, webroot=webroot))

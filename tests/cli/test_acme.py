@@ -10,6 +10,7 @@ import pytest
 from fake_ca import FakeCA
 from in_process import here
 from namespace import alone
+from nobody import as_nobody
 from servers import asgi_tls, run
 
 from asgi_tls import ACME
@@ -88,3 +89,17 @@ def test_root_writes_nothing_that_the_user_of_the_server_could_not_read(
     assert status == 3
     assert "sudo -u '#65534'" in said
     assert not [*storage.iterdir()]
+
+
+@pytest.mark.skipif(
+    getattr(os, "geteuid", int)() != 0, reason="only root can have a directory that is closed to others"
+)
+def test_doctor_looks_at_a_storage_that_this_user_may_not_see(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "storage").mkdir()
+    monkeypatch.setenv("ASGI_TLS_ACME_STORAGE", str(tmp_path / "storage"))
+    monkeypatch.chdir("/")
+    here(asgi_tls("doctor"))  # nobody may not read Python's own modules either
+    with as_nobody():
+        _, said = here(asgi_tls("doctor"))
+    assert f"{tmp_path}/storage cannot be written by this user" in " ".join(said.split())
+    assert "Traceback" not in said

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from asgi_servers import call, hello, http_scope, websocket_scope
+from nobody import as_nobody
 
 from asgi_tls.errors import ConfigurationError
 from asgi_tls.middleware import HTTPSRedirectMiddleware, TLSMiddleware, redirect_app
@@ -194,3 +195,15 @@ def test_a_file_of_the_webroot_comes_before_the_servers_own_account(webroot: Pat
 def test_a_websocket_is_no_challenge(webroot: Path) -> None:
     app = redirect_app(hosts=["example.com"], webroot=webroot)
     assert call(app, websocket_scope(path=CHALLENGE_PATH + TOKEN)).status == 308
+
+
+@pytest.mark.skipif(
+    getattr(os, "geteuid", int)() != 0, reason="only root can have a directory that is closed to others"
+)
+def test_a_webroot_that_this_user_may_not_see(webroot: Path) -> None:
+    with as_nobody(), pytest.raises(ConfigurationError) as caught:
+        redirect_app(hosts=["example.com"], webroot=webroot)
+    assert str(caught.value).startswith(f"The webroot {webroot} cannot be read: the user nobody may not search /")
+    assert "Let the server's user search it: `ch" in caught.value.fix
+    closed = next(each for each in reversed(webroot.parents) if not each.stat().st_mode & 0o005)
+    assert f" {closed}`" in caught.value.fix

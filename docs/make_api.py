@@ -7,6 +7,7 @@ import fnmatch
 import inspect
 import re
 import sys
+from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
 
@@ -63,9 +64,13 @@ def main() -> None:
         for home, names in homes.items():
             tree = ast.parse(source(home).read_text(encoding="utf-8"))
             found = public(tree)
-            for pattern in names or ("*",):
-                for name in fnmatch.filter(found, pattern) or [pattern]:
-                    sys.stdout.write(entry(found[name]) if name in found else constant(tree, name))
+            for name in listed(found, names):
+                sys.stdout.write(entry(found[name]) if name in found else constant(tree, name))
+
+
+def listed(found: Iterable[str], patterns: tuple[str, ...]) -> list[str]:
+    """The names that `patterns` ask for, all of those found without any. One that is not found is a constant's."""
+    return [name for pattern in patterns or ("*",) for name in fnmatch.filter(found, pattern) or [pattern]]
 
 
 def source(module: str) -> Path:

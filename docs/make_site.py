@@ -89,7 +89,7 @@ def _api() -> Iterator[str]:
         yield f"## {module}\n"
         for home, names in homes.items():
             tree = ast.parse(make_api.source(home).read_text(encoding="utf-8"))
-            yield from (f"::: asgi_tls.{home}.{name}\n" for name in names or make_api.public(tree))
+            yield from (f"::: asgi_tls.{home}.{name}\n" for name in make_api.listed(make_api.public(tree), names))
 
 
 class Docstrings(griffe.Extension):

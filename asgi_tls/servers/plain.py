@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
 
 from asgi_tls.errors import ConfigurationError
-from asgi_tls.hostnames import parse_ip
+from asgi_tls.hostnames import checked_name, parse_ip
 from asgi_tls.servers.addresses import ALL_OF_IPV4, Address, bound
 
 if TYPE_CHECKING:
@@ -76,12 +76,27 @@ def listeners(values: Mapping[str, Any], tls: ServerTLS, addresses: Sequence[Add
         raise ConfigurationError(
             f"{{redirect_webroot}} is {webroot}, which {wrong[0]}", fix=wrong[1], settings=("redirect_webroot",)
         )
-    hosts = {name for group in tls.load().values() for one in group for name in one.subject_alt_names}
+    hosts = {name for group in tls.load().values() for one in group for name in one.subject_alt_names if _is_host(name)}
+    if not hosts:
+        raise ConfigurationError(
+            "{redirect_port} is set, and no certificate has a host name that clients accept",
+            fix="Have the certificate issued for its host names, or remove {redirect_port}.",
+            settings=("redirect_port",),
+        )
     return [
         (sock, redirect_app(hosts=hosts, https_port=https_port, webroot=webroot))
         for host, https_port in _targets(values.get("public_port"), addresses).items()
         for sock in listening(Address(host, port, v6only=True))
     ]
+
+
+def _is_host(name: str) -> bool:
+    """Certificates may have names that no client accepts: `*` alone, which would be any host, or `web*.example.com`."""
+    try:
+        checked_name(name)
+    except ConfigurationError:
+        return False
+    return True
 
 
 def listening(address: Address) -> list[socket.socket]:
@@ -221,7 +236,11 @@ async def _accept(
 
 
 async def _answer(connection: socket.socket, client: Sequence[Any], app: ASGIApp, limit: float) -> None:
-    reader, writer = await asyncio.open_connection(sock=connection)
+    try:
+        reader, writer = await asyncio.open_connection(sock=connection)
+    except OSError:  # macOS: an option of a connection that was reset already
+        connection.close()
+        return
     try:
         async with asyncio.timeout(limit):
             await _Exchange(reader, writer, client).run(app)
@@ -278,7 +297,7 @@ class _Exchange:
             "root_path": "",
             "headers": [(name.lower(), value) for name, value in event.headers],
             "client": self._client[:2],
-            "server": self._writer.get_extra_info("sockname")[:2],
+            "server": (self._writer.get_extra_info("sockname") or ("", 0))[:2],
             "state": {},
         }
 

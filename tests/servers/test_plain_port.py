@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import socket
 import struct
 import sys
@@ -15,15 +16,18 @@ from typing import Any
 import httpx
 import pytest
 from crowd import allow_descriptors, closed, silent
+from cryptography import x509
 from files import Files
 from handshakes import client, connect
 from in_process import here
 from launch import Launch, split
 from patience import PATIENCE
+from pki import PKI
 from ports import free_ports
 from servers import Server, asgi_tls, await_port, run, serve
 
-from asgi_tls import create_client_context
+from asgi_tls import ServerTLS, create_client_context
+from asgi_tls.certificate import PEMData
 from asgi_tls.errors import ConfigurationError
 from asgi_tls.middleware import redirect_app
 from asgi_tls.servers import plain
@@ -416,6 +420,40 @@ def test_one_connection_too_many_closes_the_oldest() -> None:
         assert closed(sockets[10:], 0) == 0
 
 
+def test_a_connection_that_cannot_be_taken_over_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on macOS, where a socket that was reset takes no option."""
+    real, failures = asyncio.open_connection, iter([OSError(errno.EINVAL, "Invalid argument")])
+
+    async def odd(**how: Any) -> Any:
+        if error := next(failures, None):
+            raise error
+        return await real(**how)
+
+    monkeypatch.setattr(asyncio, "open_connection", odd)
+    with serving() as port:
+        with socket.create_connection(("127.0.0.1", port), timeout=60) as sock:
+            assert sock.recv(1) == b""
+        assert location(port, name="site.test") == "https://site.test/"
+
+
+def names(*found: str) -> ServerTLS:
+    pair = PKI().leaf(san_names=tuple(map(x509.DNSName, found)))
+    return ServerTLS(PEMData(pair.chain_pem, pair.key_pem), listeners=[])
+
+
+def test_names_that_no_client_accepts_are_redirected_to_by_nobody() -> None:
+    """`*` alone would be any host."""
+    tls = names("*", "web*.site.test", "my host", "site.test")
+    (port,) = free_ports(1)
+    found = plain.listeners({"redirect_port": port}, tls, [Address("127.0.0.1", 8443)])
+    with plain.in_thread(found):
+        assert location(port, name="site.test") == "https://site.test:8443/"
+        for other in ("evil.test", "webx.site.test"):
+            assert httpx.get(f"http://127.0.0.1:{port}/", headers={"Host": other}).status_code == 400
+    with pytest.raises(ConfigurationError, match="no certificate has a host name that clients accept"):
+        plain.listeners({"redirect_port": port}, names("*"), [Address("127.0.0.1", 8443)])
+
+
 @pytest.mark.parametrize(
     ("request_bytes", "status", "headers"),
     [
@@ -452,6 +490,7 @@ def test_addresses_of_a_host_and_what_cannot_be() -> None:
     for host, says in (
         ("192.0.2.1", r"cannot listen on 192\.0\.2\.1:8443: .*\. Choose an address that this machine has\."),
         ("2001:db8::1", r"cannot listen on \[2001:db8::1\]:8443: .*\. Choose an"),
+        ("a..b", r"cannot listen on a\.\.b:8443: it is not a host name\. Choose another address\."),
         ("nosuch.invalid", r"cannot listen on nosuch\.invalid:8443: .*\. Choose another address or port\."),
     ):
         with pytest.raises(ConfigurationError, match=says):

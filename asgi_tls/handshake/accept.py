@@ -16,6 +16,7 @@ import asyncio
 import errno
 import functools
 import logging
+import os
 import socket
 import ssl
 import sys
@@ -77,8 +78,10 @@ def receive_with(
 
 
 def can_accept(loop: asyncio.AbstractEventLoop) -> bool:
-    """Whether connections can be accepted here. The proactor loop of Windows has no readers: it accepts by itself."""
-    return type(loop).add_reader is not asyncio.AbstractEventLoop.add_reader
+    """Whether connections can be accepted here. Not on Windows: its proactor loop has no readers, and beside the other
+    one, which `uvicorn --reload` takes, `os.dup` takes no sockets.
+    """
+    return os.name != "nt" and type(loop).add_reader is not asyncio.AbstractEventLoop.add_reader
 
 
 def _install(loop: Any) -> None:

@@ -107,7 +107,8 @@ def _block(material: Material, text: str, start: re.Match[str], limit: int) -> B
     der = _decode_base64(material, "".join(encoded.split()), label, line)
     if not encrypted:
         _check_length(material, der, label, line)
-    return Block(label, der, line, _write(label, headers, der), encrypted)
+    # OpenSSL takes no other headers than those of encryption.
+    return Block(label, der, line, _write(label, headers if encrypted else [], der), encrypted)
 
 
 def _write(label: str, headers: list[str], der: bytes) -> bytes:

@@ -103,7 +103,7 @@ class LocalCA:
             certificate.verify_directly_issued_by(
                 x509.load_pem_x509_certificate(read_own(self.certificate_path, _MAX_SIZE))
             )
-        except (OSError, ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
+        except (OSError, ValueError, TypeError, x509.InvalidVersion, InvalidSignature, UnsupportedAlgorithm):
             return False
         return True
 
@@ -181,7 +181,7 @@ class LocalCA:
             whole = isinstance(key, ec.EllipticCurvePrivateKey) and key.public_key() == certificate.public_key()
         except FileNotFoundError as error:
             problem, whole = f"has no {Path(error.filename).name}", False
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, x509.InvalidVersion, UnsupportedAlgorithm):
             whole = False
         if whole and now > certificate.not_valid_after_utc:
             problem, whole = f"expired on {certificate.not_valid_after_utc:%Y-%m-%d}", False
@@ -225,7 +225,7 @@ def _read_pair(certfile: Path, keyfile: Path) -> tuple[x509.Certificate, bool] |
         certificate = x509.load_pem_x509_certificate(read_regular(certfile, _MAX_SIZE)[0])
         key = load_pem_private_key(read_regular(keyfile, _MAX_SIZE)[0], None)
         return certificate, key.public_key() == certificate.public_key()
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, x509.InvalidVersion, UnsupportedAlgorithm):
         return None
 
 

@@ -71,7 +71,7 @@ def _following(base: Any) -> Any:
                 ((certificate, *_), *_) = self._seen.values()
                 try:
                     _use(self.quic_config, certificate)
-                except ValueError:  # see can_parse
+                except Exception:  # noqa: BLE001 -- cryptography's errors of certificates have no common class
                     logger.warning("HTTP/3 keeps its certificate: aioquic cannot parse that of %s", certificate.source)
             await super().handle(event)
 
@@ -150,15 +150,13 @@ def can_parse(paths: Sequence[Path]) -> bool:
     """Whether aioquic can serve a certificate: it parses certificates by `cryptography`, which refuses more than
     OpenSSL. What else is wrong with the files is found when they are loaded.
     """
-    from cryptography.x509 import load_der_x509_certificate
-
-    from asgi_tls.certificate.chain import certificate_blocks
+    from asgi_tls.certificate.chain import certificate_blocks, parse_certificate
 
     try:
         for path in paths[:1]:
             material = read_material(path, "certificate")
             for block in certificate_blocks(material, read_blocks(material)):
-                load_der_x509_certificate(block.der)
+                parse_certificate(block.der)
     except CertificateError:
         return True
     except ValueError:

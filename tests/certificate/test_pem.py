@@ -48,6 +48,7 @@ def test_a_key_of_the_traditional_kind_keeps_its_headers() -> None:
     assert (block.encrypted, block.der, block.text.decode()) == (True, b"\0\0\0", text)
     (plain,) = read_blocks(Material("key", pem(f"X-Note: of mine\n\n{BODY}", "EC PRIVATE KEY").encode()))
     assert (plain.encrypted, plain.der) == (False, DER)
+    assert plain.text.decode() == pem(label="EC PRIVATE KEY")  # OpenSSL takes no other header
 
 
 @pytest.mark.parametrize(

@@ -307,6 +307,8 @@ def test_cas_that_only_openssl_can_parse(files: Files, tmp_path: Path) -> None:
     assert Door(files, tmp_path, odd.root_pem).knock(person()) != "in"
     assert Door(files, tmp_path, odd.root_pem, odd.crl()).knock(pair) == "in"
     assert Door(files, tmp_path, odd.root_pem.replace(b" CERT", b" X509 CERT")).knock(pair) == "in"
+    headed = odd.root_pem.replace(b"CATE-----\n", "CATE-----\nComment: Zürich\n\n".encode("latin-1"), 1)
+    assert Door(files, tmp_path, headed).knock(pair) == "in"
     assert "REVOKED" in Door(files, tmp_path, odd.root_pem, odd.crl(pair)).knock(pair).upper()
 
 

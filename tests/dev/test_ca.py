@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from cryptography import x509
+from odd_certificates import V4, Odd
 from pki import PKI
 
 from asgi_tls.certificate import PEMFiles
@@ -230,6 +231,9 @@ def test_a_directory_of_ones_own(ca: LocalCA, tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="that asgi-tls did not create"):
         ca.issue(["localhost"], directory=target)
     assert issued.keyfile.read_bytes() == before
+    Odd().pair(version=V4).write(target)  # which cryptography does not parse
+    with pytest.raises(ConfigurationError, match="that asgi-tls did not create"):
+        ca.issue(["localhost"], directory=target)
 
 
 def test_a_home_that_cannot_be_written(tmp_path: Path) -> None:

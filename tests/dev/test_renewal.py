@@ -8,6 +8,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from files import Files
+from odd_certificates import V4, Odd
 
 from asgi_tls import PEMFiles
 from asgi_tls.dev.ca import LocalCA
@@ -60,6 +61,7 @@ def test_a_development_certificate_is_known_by_its_ca(ca: LocalCA, files: Files,
     assert not is_development(der(other.issue(NAMES).certfile), ca=ca)
     assert not is_development(der(Path(files.ecdsa.certfile)), ca=ca)
     assert not is_development(b"no certificate", ca=ca)
+    assert not is_development(Odd().pair(version=V4).der, ca=ca)  # which cryptography does not parse
 
 
 def test_a_damaged_file_there_is_passed_by(ca: LocalCA) -> None:

@@ -22,7 +22,7 @@ from aioquic.quic.configuration import QuicConfiguration
 from files import Files
 from handshakes import client
 from handshakes import connect as connect_to
-from odd_certificates import Odd, OddPair, alternative_names, basic_constraints, dns
+from odd_certificates import V4, Odd, OddPair, alternative_names, basic_constraints, dns
 from patience import PATIENCE
 from ports import free_port
 from renewals import Site, overwritten, without_events
@@ -76,10 +76,11 @@ def odd_pair() -> OddPair:
 
 
 def test_a_certificate_that_aioquic_cannot_parse_is_refused(tmp_path: Path) -> None:
-    tls = ServerTLS(PEMFiles(*odd_pair().write(tmp_path)))
-    tls.check()  # over TCP it is served
-    with pytest.raises(ConfigurationError, match="HTTP/3 in hypercorn cannot parse this certificate"):
-        tls.hypercorn_config(bind="127.0.0.1:0", quic_bind="127.0.0.1:0")
+    for pair in (odd_pair(), Odd().pair(version=V4)):
+        tls = ServerTLS(PEMFiles(*pair.write(tmp_path)))
+        tls.check()  # over TCP it is served
+        with pytest.raises(ConfigurationError, match="HTTP/3 in hypercorn cannot parse this certificate"):
+            tls.hypercorn_config(bind="127.0.0.1:0", quic_bind="127.0.0.1:0")
 
 
 def wrapped(site: Site, port: int, loop: str) -> tuple[list[str], dict[str, str]]:

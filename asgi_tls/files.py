@@ -56,6 +56,14 @@ def user_directory(kind: Literal["cache", "config", "data"]) -> Path:
     return found
 
 
+def expanded(path: str) -> Path:
+    """With the home directory in place of `~`. Raises ConfigurationError for a user without one."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise ConfigurationError(f"there is no home directory for {path!r}", fix="Write the whole path.") from None
+
+
 def data_directory() -> Path:
     """`$ASGI_TLS_HOME`, or `asgi-tls` in the user's directory for data. It need not exist.
 
@@ -199,11 +207,13 @@ def lock_now(path: Path) -> int | None:
 
     On Windows there is no lock.
     """
-    descriptor = _lock_file(path)
-    if _locks(descriptor):
-        return descriptor
-    os.close(descriptor)
-    return None
+    descriptor, held = _lock_file(path), False
+    try:
+        held = _locks(descriptor)
+    finally:
+        if not held:
+            os.close(descriptor)
+    return descriptor if held else None
 
 
 _temporary: Final[dict[str, int]] = {}

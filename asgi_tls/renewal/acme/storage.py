@@ -206,7 +206,12 @@ class DirectoryStorage:
                 return None
             alive = lock_now(self._alive(name, number + 1))
             fence = Fence(name, number + 1, [] if alive is None else [alive])
-            self._write(fence, time.time() + lease)
+            try:
+                self._write(fence, time.time() + lease)
+            except BaseException:
+                if alive is not None:
+                    os.close(alive)
+                raise
             self._alive(name, number).unlink(missing_ok=True)
             return fence
 

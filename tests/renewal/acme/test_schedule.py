@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -439,6 +440,9 @@ def test_what_is_stored_is_text_that_a_person_can_read() -> None:
     assert to_json(Record(reason="é")).startswith(b'{\n "certificate_id": null,\n')
 
 
+LAST_SECOND = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp()
+
+
 @pytest.mark.parametrize(
     ("stored", "read"),
     [
@@ -448,13 +452,13 @@ def test_what_is_stored_is_text_that_a_person_can_read() -> None:
         ({"certificate_id": 5}, {"certificate_id": "5"}),
         ({"failures": 1_000_000, "turn": 0}, {"failures": 1_000_000}),
         ({"turn": 3, "unfinished": 2}, {"turn": 3, "unfinished": 2}),
-        ({"again_at": 1e12, "renew_at": -1e12}, {"again_at": 1e12, "renew_at": -1e12}),
+        ({"again_at": LAST_SECOND, "renew_at": 0.0}, {"again_at": LAST_SECOND, "renew_at": 0.0}),
         ({"issued": [*range(101)]}, {"issued": tuple(map(float, range(1, 101)))}),
         ({"failed_validations": [*range(101)]}, {"failed_validations": tuple(map(float, range(1, 101)))}),
         ({"failures": 1_000_001}, {}),
         ({"turn": -1, "reason": "x"}, {}),
-        ({"again_at": 1.1e12, "reason": "x"}, {}),
-        ({"renew_at": -1.1e12, "reason": "x"}, {}),
+        ({"again_at": LAST_SECOND + 1, "reason": "x"}, {}),
+        ({"renew_at": -1.0, "reason": "x"}, {}),
         ({"issued": [float("inf")], "reason": "x"}, {}),
         ({"window": {"certificate_id": "a.b"}, "reason": "x"}, {}),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import stat
 import subprocess
@@ -37,6 +38,21 @@ def test_what_is_stored_is_private_and_listed(storage: DirectoryStorage) -> None
     storage.delete("certificates/a.pem", fence)
     storage.delete("certificates/a.pem", fence)
     assert storage.load("certificates/a.pem") is None
+
+
+def test_a_lock_that_cannot_be_written_leaves_no_descriptor(storage: DirectoryStorage) -> None:
+    """As on a full disk. Here no file may grow."""
+    assert storage.lock("other", 60) is not None
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = len([*Path("/proc/self/fd").iterdir()])
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            storage.lock("site", 60)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert len([*Path("/proc/self/fd").iterdir()]) == before
+    assert storage.lock("site", 60) is not None
 
 
 def test_one_holder_at_a_time(storage: DirectoryStorage) -> None:

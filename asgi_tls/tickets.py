@@ -65,7 +65,7 @@ class LoadedSecret:
     warnings: tuple[Notice, ...] = field(default=(), compare=False)
 
 
-def check_tickets(secret: object, rotation: float) -> None:
+def check_tickets(secret: object, rotation: object) -> None:
     """Check both without reading a file. Raises ConfigurationError, which never quotes a secret."""
     if isinstance(secret, bytes):
         _check("{ticket_secret}", secret)
@@ -75,7 +75,7 @@ def check_tickets(secret: object, rotation: float) -> None:
             fix="Set it to bytes, TicketSecretFile(path), or a callable that returns bytes.",
             settings=("ticket_secret",),
         )
-    if not 1 <= rotation <= _MAX_ROTATION:
+    if not isinstance(rotation, (int, float)) or not 1 <= rotation <= _MAX_ROTATION:
         raise ConfigurationError(
             f"{{ticket_rotation}} is {rotation!r}",
             fix=f"Set it to seconds from 1 to {_MAX_ROTATION} (seven days); 43200 is twelve hours.",

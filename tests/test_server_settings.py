@@ -51,6 +51,14 @@ WRONG: dict[str, tuple[dict[str, object], str, str]] = {
         "--tls-allow-unsupported is 'false'",
     ),
     "reload_interval text": ({"reload_interval": "5"}, "reload_interval is '5'", "--tls-reload-interval is '5'"),
+    **{
+        f"ticket_rotation {value!r}": (
+            {"ticket_rotation": value},
+            f"ticket_rotation is {value!r}. Set it to seconds",
+            f"{WORDS['ticket_rotation']} is {value!r}",
+        )
+        for value in ("43200", None)
+    },
     "ticket_secret": (
         {"ticket_secret": "x" * 40},
         "ticket_secret is of type str. Set it to bytes",

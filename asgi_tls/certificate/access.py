@@ -75,7 +75,11 @@ def _command(path: Path, needed: int) -> str:
         is_allowed, command = False, f"`usermod -aG {_group(status.st_gid)} {_user()}`, and start it again"
     else:
         is_allowed, command = False, f"`chgrp {_group(os.getegid())} {name} && chmod {rights} {name}`"
-    return "its mode does, so see what refuses it in `journalctl -k` (SELinux, AppArmor)" if is_allowed else command
+    return (
+        "its mode allows it already, so look for what refuses it in `journalctl -k` (SELinux, AppArmor)"
+        if is_allowed
+        else command
+    )
 
 
 def _user() -> str:

@@ -67,7 +67,7 @@ class Material:
 
 def read_material(path: Path, role: str, *, denied: str = DENIED) -> Material:
     """Read a regular file of at most `MAX_SIZE` bytes. `denied` is the advice to give when permission is missing;
-    `{do}` in it becomes what the user is to be let do, with the command.
+    `{do}` in it becomes what to let this user do, with the command.
 
     Raises MissingFileError, UnreadableFileError or EmptyFileError. A FIFO, a socket or a device is refused unread.
     """

@@ -34,7 +34,7 @@ from asgi_tls.export.versions import (
     newest,
     parse_version,
 )
-from asgi_tls.files import replace_file
+from asgi_tls.files import expanded, replace_file
 from asgi_tls.middleware.fields import HSTS_NAME, defaults
 from asgi_tls.middleware.hsts import HSTS
 from asgi_tls.profile import TLSProfile
@@ -224,4 +224,4 @@ def _headers(profile: TLSProfile, hsts: str | None, which: str) -> dict[str, str
 
 
 def _absolute(path: str | None) -> str | None:
-    return None if path is None else str(Path(path).expanduser().absolute())
+    return None if path is None else str(expanded(path).absolute())

@@ -53,7 +53,7 @@ def _with(function: Any, server: str, **replaced: Callable[..., Any]) -> Callabl
 
 
 def _not_installed(server: str) -> UnsupportedError:
-    return UnsupportedError(f"{server} is not installed", fix=f"pip install 'asgi-tls[{server}]'.")
+    return UnsupportedError(f"{server} is not installed", fix=f"Install it: `pip install 'asgi-tls[{server}]'`.")
 
 
 def _uvicorn_command() -> click.Command:
@@ -124,7 +124,9 @@ def _load_env_file(path: str | None) -> None:
     try:
         from dotenv import load_dotenv
     except ImportError:
-        raise UnsupportedError("--env-file needs the package python-dotenv", fix="pip install python-dotenv.") from None
+        raise UnsupportedError(
+            "--env-file needs the package python-dotenv", fix="Install it: `pip install python-dotenv`."
+        ) from None
     load_dotenv(dotenv_path=path)
 
 

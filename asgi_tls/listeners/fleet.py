@@ -58,7 +58,9 @@ def _problem(url: str, names: str) -> str | None:
     try:
         from redis import ConnectionPool
     except ImportError:
-        raise ConfigurationError(f"{names} needs the package redis", fix="pip install 'asgi-tls[redis]'.") from None
+        raise ConfigurationError(
+            f"{names} needs the package redis", fix="Install it: `pip install 'asgi-tls[redis]'`."
+        ) from None
     try:
         parts = urlsplit(url)
         number = parts.path.strip("/")

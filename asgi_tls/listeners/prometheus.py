@@ -73,7 +73,8 @@ class PrometheusMetrics:
             import prometheus_client  # noqa: F401
         except ImportError:
             raise ConfigurationError(
-                "PrometheusMetrics needs the package prometheus_client", fix="pip install 'asgi-tls[prometheus]'."
+                "PrometheusMetrics needs the package prometheus_client",
+                fix="Install it: `pip install 'asgi-tls[prometheus]'`.",
             ) from None
         if self.address is not None:
             parse_address(self.address)
@@ -108,6 +109,7 @@ class _Metrics:
 
         self._sessions: dict[tuple[str, str, str | None, bool], Any] = {}
         self._codes: set[str] = set()
+        self._reload_codes: set[str] = set()  # of their own: clients choose how many of the others there are
         self._handshakes = Counter(
             "asgi_tls_handshakes", "Handshakes that succeeded.", ["protocol", "cipher", "group", "resumed"]
         )
@@ -123,7 +125,9 @@ class _Metrics:
             multiprocess_mode="livemostrecent",
         )
         self._loads = Counter("asgi_tls_certificate_loads", "Certificates loaded, including reloads.")
-        self._reload_failures = Counter("asgi_tls_reload_failures", "Reloads that kept the old certificate.", ["code"])
+        self._reload_failures = Counter(
+            "asgi_tls_reload_failures", "Files that could not be used, by reason.", ["code"]
+        )
         self._staple = _ByName(
             "asgi_tls_staple_next_update_timestamp_seconds",
             "Expiry of the OCSP response that is stapled for a name; 0 without one.",
@@ -159,7 +163,7 @@ class _Metrics:
             self._not_after.remove(event.names)
             self._staple.remove(event.names)
         elif isinstance(event, ReloadFailedEvent):
-            self._reload_failures.labels(_bounded(event.code, self._codes, _MOST_CODES)).inc()
+            self._reload_failures.labels(_bounded(event.code, self._reload_codes, _MOST_CODES)).inc()
         elif isinstance(event, StaplingEvent):
             self._stapling.labels(event.status).inc()
             self._staple.set(event.source, event.subject_alt_names, event.next_update)

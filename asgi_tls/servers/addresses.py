@@ -134,6 +134,10 @@ def bound(address: Address) -> list[socket.socket]:
                     missing = error
             if missing is not None and not sockets:
                 raise missing
+        except UnicodeError as error:  # of the resolver, for an empty label
+            raise ConfigurationError(
+                f"cannot listen on {address}: it is not a host name", fix="Choose another address."
+            ) from error
         except OSError as error:
             raise ConfigurationError(
                 f"cannot listen on {address}: {error.strerror}",

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from asgi_tls.certificate.access import refusal
 from asgi_tls.errors import ASGITLSError, ConfigurationError
+from asgi_tls.files import expanded
 from asgi_tls.servers.settings import BY_NAME, FLAG, LIST, OTHERS, PREFIX, SETTINGS, Setting
 
 _FILE: Final = "asgi-tls.toml"
@@ -107,7 +108,7 @@ def read(
     command = _Layer({name: _text(value) for name, value in ours.items() if value is not None and value != ()}, words)
     variables = _from_environment(os.environ if environ is None else environ)
     path = command.texts.get("config") or variables.texts.get("config")
-    file = _from_file(_found_file() if path is None else Path(str(path)).expanduser())
+    file = _from_file(_found_file() if path is None else expanded(str(path)))
     values: dict[str, Any] = {}
     overridden: set[str] = set()
     lower = [command, variables, file]

@@ -13,6 +13,7 @@ from asgi_tls.certificate.by_name import DEFAULT
 from asgi_tls.certificate.sources import OneOfSeveral
 from asgi_tls.errors import ConfigurationError
 from asgi_tls.events import NOTICES
+from asgi_tls.files import expanded
 from asgi_tls.hostnames import checked_name, checked_port
 from asgi_tls.profile import INTERMEDIATE, PROFILES
 from asgi_tls.renewal.acme.ca import ChallengeType, KeyType
@@ -50,7 +51,7 @@ def _flag(text: str, _: Path) -> bool:
 
 
 def _path(text: str, base: Path) -> str:
-    return str(base / Path(text).expanduser())
+    return str(base / expanded(text))
 
 
 def _named_pair(text: str, base: Path) -> tuple[str, OneOfSeveral]:

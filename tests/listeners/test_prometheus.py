@@ -9,7 +9,14 @@ import prometheus_client
 import pytest
 
 from asgi_tls.errors import ConfigurationError
-from asgi_tls.events import ACMEAction, ACMEEvent, CertificateLoadedEvent, StaplingEvent
+from asgi_tls.events import (
+    ACMEAction,
+    ACMEEvent,
+    CertificateLoadedEvent,
+    ClientErrorEvent,
+    ReloadFailedEvent,
+    StaplingEvent,
+)
 from asgi_tls.listeners.prometheus import PrometheusMetrics
 
 
@@ -25,6 +32,14 @@ def test_a_directory_that_others_can_write_to_is_refused(tmp_path: Path, monkeyp
     tmp_path.chmod(0o700)
     monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
     metrics.start(lambda _: None)
+
+
+def test_what_clients_cause_takes_no_room_of_reloads() -> None:
+    metrics, value = PrometheusMetrics(), prometheus_client.REGISTRY.get_sample_value
+    for number in range(100):
+        metrics(ClientErrorEvent(ip=None, port=None, code=f"CODE_{number}", msg="", sni=None, alert=None))
+    metrics(ReloadFailedEvent(source="a.pem", code="certificate-expired", msg=""))
+    assert value("asgi_tls_reload_failures_total", {"code": "certificate-expired"}) == 1
 
 
 def test_orders_are_counted_and_the_moments_are_kept_by_name() -> None:

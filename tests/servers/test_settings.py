@@ -264,6 +264,14 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "empty option": ({"options": {"client_ca": ""}}, "--tls-client-ca is empty. Set it to a value, or remove it."),
     "empty key": ({"file": 'client-ca = ""'}, "client-ca in asgi-tls.toml is empty. Set it"),
+    "no home": (
+        {"environ": {"ASGI_TLS_CLIENT_CA": "~nobody-of-this-name/ca.pem"}},
+        "ASGI_TLS_CLIENT_CA is '~nobody-of-this-name/ca.pem'. Write the whole path.",
+    ),
+    "no home of the settings": (
+        {"environ": {"ASGI_TLS_CONFIG": "~nobody-of-this-name/x.toml"}},
+        "there is no home directory for '~nobody-of-this-name/x.toml'. Write the whole path.",
+    ),
     "variable without a setting": (
         {"environ": {"ASGI_TLS_CLIENT_CAS": "x"}},
         "the environment sets ASGI_TLS_CLIENT_CAS, which is not a setting. Did you mean ASGI_TLS_CLIENT_CA?",

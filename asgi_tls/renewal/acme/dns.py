@@ -100,7 +100,7 @@ class DNSLexicon:
         if find_spec("lexicon") is None:
             raise ConfigurationError(
                 f"{{acme_dns}} is lexicon:{self.provider}, and dns-lexicon is not installed",
-                fix="pip install 'asgi-tls[acme-dns]'.",
+                fix="Install it: `pip install 'asgi-tls[acme-dns]'`.",
                 settings=("acme_dns",),
             )
 

@@ -144,7 +144,7 @@ class Manager:
                 text = "the ACME storage %s cannot be used: %s; what is served stays in use, and nothing is ordered"
                 logger.error(text, self._storage, error)  # noqa: TRY400
         except Exception:
-            logger.exception("ACME failed in a way that it should not; it goes on")
+            logger.exception("an error of asgi-tls itself in a renewal by ACME; it tries again. Please report it")
 
     def _alive(self) -> None:
         if self._is_over():
@@ -297,8 +297,8 @@ class Manager:
             text = f"{ca.name} has issued, and the certificate cannot be stored: {error}; it is served from memory"
             self._report(watched, "failed", ca, text, code="acme-storage", challenge=challenge)
         else:
-            until = f"{issued.not_after:%Y-%m-%d %H:%M:%S UTC}"
-            self._report(watched, "obtained", ca, f"{ca.name} has issued until {until}", challenge=challenge)
+            text = f"{ca.name} has issued a certificate that is valid until {issued.not_after:%Y-%m-%d %H:%M:%S UTC}"
+            self._report(watched, "obtained", ca, text, challenge=challenge)
         self._nudge()
 
     def _save(self, watched: _Watched, fence: Fence, pem: bytes, record: Record) -> None:

@@ -46,7 +46,7 @@ def prepare(sources: Sequence[ACME]) -> list[Notice]:
 def check_package() -> None:
     """Raises ConfigurationError where the extra is not installed."""
     if find_spec("acme") is None:
-        raise ConfigurationError("ACME needs certbot's package acme", fix="pip install 'asgi-tls[acme]'.")
+        raise ConfigurationError("ACME needs certbot's package acme", fix="Install it: `pip install 'asgi-tls[acme]'`.")
 
 
 def _check_ca_file(ca: CA) -> None:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeGuard, get_args
 from asgi_tls.certificate import Certificate, CertificateSource, PEMDirectory
 from asgi_tls.certificate.by_name import Sources, sources_by_name
 from asgi_tls.certificate.loaded import OrderedSource
+from asgi_tls.certificate.sources import check_path
 from asgi_tls.context.policy import AS_PROFILE, AS_SWITCH
 from asgi_tls.context.server_context import ClientAuth, ServerContext
 from asgi_tls.errors import ConfigurationError, UnsupportedError, check_type
@@ -118,6 +119,9 @@ class ServerTLS:
             _check_choice(name, getattr(self, name), choices)
         for name, example in _SECONDS.items():
             _check_seconds(name, getattr(self, name), example)
+        for name in ("client_ca", "client_crl"):
+            if (path := getattr(self, name)) is not None:
+                check_path(name, path)
         for name in ("client_auth", "client_crl"):
             if getattr(self, name) is not None and self.client_ca is None:
                 raise ConfigurationError(

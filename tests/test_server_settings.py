@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import pickle
+from typing import Any
 
 import pytest
 
@@ -80,6 +81,14 @@ def test_an_error_names_the_setting_as_it_was_typed(
         assert str(same).startswith(on_the_command_line)
     error.spell(str)
     assert str(error).startswith(in_python)
+
+
+@pytest.mark.parametrize("name", ["client_ca", "client_crl"])
+@pytest.mark.parametrize("value", [3, b"ca.pem", ""])
+def test_what_names_no_file(name: str, value: object) -> None:
+    settings: dict[str, Any] = {"client_ca": "ca.pem", name: value}
+    with pytest.raises(ConfigurationError, match=rf"^{name}={value!r} is not a path\. Give a path as str or Path\."):
+        ServerTLS(PEMFiles("a"), **settings)
 
 
 def test_names_in_unicode_are_those_that_clients_send() -> None:

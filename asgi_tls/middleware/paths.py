@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from asgi_tls.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from starlette.types import Scope
 
 T = TypeVar("T")
-U = TypeVar("U")
 
 
 class PathTable(Generic[T]):
@@ -25,16 +24,11 @@ class PathTable(Generic[T]):
     def __init__(self, rules: Mapping[str, T], default: T) -> None:
         for path in rules:
             _check(path)
-        self._rules = {**rules}
         self.default = default
         self.exact = {path: value for path, value in rules.items() if not path.endswith("/*")}
         prefixes = [(path[:-1], value) for path, value in rules.items() if path.endswith("/*")]
         self._prefixes = sorted(prefixes, key=lambda each: len(each[0]), reverse=True)
         self.is_single = not rules
-
-    def map(self, function: Callable[[T], U]) -> PathTable[U]:
-        """The same rules with different values."""
-        return PathTable({path: function(value) for path, value in self._rules.items()}, function(self.default))
 
     def find(self, scope: Scope) -> T:
         path = route_path(scope["path"], scope.get("root_path") or "")

@@ -107,11 +107,9 @@ def test_new_connections_get_the_new_certificate(
         if start is wrapped:
             without_events(site, pair)
             os.kill(server.process.pid, signal.SIGHUP)
-            seconds = 0.5
         else:
             overwritten(site, pair)
-            seconds = 1.5
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + PATIENCE
         while True:
             async with connected(port, files) as client:
                 if client.serial == pair.certificate.serial_number:

@@ -71,7 +71,7 @@ def _following(base: Any) -> Any:
                 ((certificate, *_), *_) = self._seen.values()
                 try:
                     _use(self.quic_config, certificate)
-                except Exception:  # noqa: BLE001 -- cryptography's errors of certificates have no common class
+                except ValueError:  # see can_parse
                     logger.warning("HTTP/3 keeps its certificate: aioquic cannot parse that of %s", certificate.source)
             await super().handle(event)
 
@@ -150,16 +150,18 @@ def can_parse(paths: Sequence[Path]) -> bool:
     """Whether aioquic can serve a certificate: it parses certificates by `cryptography`, which refuses more than
     OpenSSL. What else is wrong with the files is found when they are loaded.
     """
-    from asgi_tls.certificate.chain import certificate_blocks, parse_certificate
+    from cryptography.x509 import InvalidVersion, load_der_x509_certificate
+
+    from asgi_tls.certificate.chain import certificate_blocks
 
     try:
         for path in paths[:1]:
             material = read_material(path, "certificate")
             for block in certificate_blocks(material, read_blocks(material)):
-                parse_certificate(block.der)
+                load_der_x509_certificate(block.der)  # what it does not look at may be odd
     except CertificateError:
         return True
-    except ValueError:
+    except (ValueError, InvalidVersion):
         return False
     return True
 
@@ -167,9 +169,12 @@ def can_parse(paths: Sequence[Path]) -> bool:
 def _use(configuration: Any, certificate: Certificate) -> None:
     """What aioquic's load_cert_chain does, with the bytes that were validated, and without reading a file."""
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
-    from cryptography.x509 import load_pem_x509_certificates
+    from cryptography.x509 import InvalidVersion, load_pem_x509_certificates
 
-    leaf, *chain = load_pem_x509_certificates(certificate.chain_pem)
+    try:
+        leaf, *chain = load_pem_x509_certificates(certificate.chain_pem)
+    except InvalidVersion as error:
+        raise ValueError(str(error)) from error
     configuration.certificate, configuration.certificate_chain = leaf, chain
     # It was checked when it was loaded; checking it again would hold up the event loop.
     configuration.private_key = load_pem_private_key(

@@ -111,6 +111,16 @@ def unreadable(error: OSError, path: Path, role: str, denied: str = DENIED) -> U
     )
 
 
+def of_source(name: str, error: Exception) -> CertificateError:
+    """For what a source should not have raised. Its type alone is named: what it says may hold anything, a key too."""
+    failure: CertificateError | None = out_of_descriptors(error) if isinstance(error, OSError) else None
+    if failure is None:
+        problem = f"{name}: loading failed: {type(error).__name__}"
+        failure = CertificateError(problem, fix="Make the source raise a CertificateError that says why.")
+    failure.__cause__ = error
+    return failure
+
+
 def out_of_descriptors(error: OSError, path: Path | None = None) -> TooManyOpenFilesError | None:
     """The error where there was no descriptor left: the file may be fine. None for any other reason."""
     limits = {errno.EMFILE: "this process", errno.ENFILE: "the system"}

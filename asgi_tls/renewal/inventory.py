@@ -16,13 +16,14 @@ from types import MappingProxyType
 from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 from asgi_tls.certificate import Certificate, CertificateSource, PEMDirectory
+from asgi_tls.certificate.directory import Pair
 from asgi_tls.certificate.keyfile import load_cert_chain, load_crls
-from asgi_tls.certificate.material import out_of_descriptors
+from asgi_tls.certificate.material import of_source
 from asgi_tls.certificate.sources import OneOfSeveral
 from asgi_tls.certificate.trust import ClientTrust, load_client_trust
 from asgi_tls.context.policy import set_ciphers
 from asgi_tls.context.server_context import check_group
-from asgi_tls.errors import ASGITLSError, CertificateError, ConfigurationError
+from asgi_tls.errors import ASGITLSError, ConfigurationError
 from asgi_tls.events import Notice
 from asgi_tls.profile import TLSProfile
 from asgi_tls.renewal.names import Key, Names
@@ -143,11 +144,11 @@ class Inventory:
     ticket_secret: TicketSecret | None = field(default=None, repr=False)
     trust: Item[ClientTrust] | None = field(default=None, init=False)
     secret: Item[LoadedSecret] | None = field(default=None, init=False)
-    listing: Item[tuple[tuple[str, str | None], ...]] | None = field(default=None, init=False)
+    listing: Item[tuple[Pair, ...]] | None = field(default=None, init=False)
     certificates: dict[Key, Item[Certificate]] = field(default_factory=dict, init=False)
     names: Names = field(init=False)
     notes: list[Notice] = field(default_factory=list, init=False)
-    _pairs: tuple[tuple[str, str | None], ...] = field(default=(), init=False)
+    _pairs: tuple[Pair, ...] = field(default=(), init=False)
     _gone: dict[Key, float] = field(default_factory=dict, init=False)
     _turn: int = field(default=0, init=False)
 
@@ -162,8 +163,10 @@ class Inventory:
         for source in (source for sources in self.sources.values() for source in sources):
             self.certificates.setdefault(id(source), self._item(source, id(source)))
         self.names = Names({name: tuple(map(id, sources)) for name, sources in self.sources.items()})
-        if self.directory is not None:
-            self.listing = Item(name=str(self.directory), paths=tuple, load=self.directory.pairs)
+        if (directory := self.directory) is not None:
+            listed: Item[tuple[Pair, ...]]
+            listed = Item(name=str(directory), paths=tuple, load=lambda: directory.pairs(listed.value or ()))
+            self.listing = listed
 
     @property
     def everything(self) -> list[Item[Any]]:
@@ -257,7 +260,7 @@ class Inventory:
             except ASGITLSError as error:
                 found.refuse(error, item)
             except Exception as error:  # noqa: BLE001 -- a source of the user's own: it must not end the reloading
-                found.refuse(_failure(item, error), item)
+                found.refuse(of_source(item.name, error), item)
             else:
                 self._vet(item, value, found)
         return found
@@ -308,10 +311,10 @@ class Inventory:
 
     def _list(self, now: float) -> None:
         """Take the pairs that came to the directory, and note those that are gone."""
-        if (listing := self.listing) is None or (directory := self.directory) is None:
+        if (listing := self.listing) is None:
             return
         try:
-            listing.state = took(directory.pairs(listing.value or ()))
+            listing.state = took(listing.load())
         except ASGITLSError as error:
             listing.state = refused(listing.state, error, now)
         pairs = listing.value or ()
@@ -388,13 +391,3 @@ def _is_other(item: Item[Any], *, read: bool) -> bool:
 def _newest(item: Item[T] | None, found: Round) -> T | None:
     value: T | None = None if item is None else found.loaded.get(item, item.value)
     return value
-
-
-def _failure(item: Item[Any], error: Exception) -> ASGITLSError:
-    """For what a source should not have raised. Its type alone is named: what it says may hold anything, a key too."""
-    failure: CertificateError | None = out_of_descriptors(error) if isinstance(error, OSError) else None
-    if failure is None:
-        problem = f"{item.name}: loading failed: {type(error).__name__}"
-        failure = CertificateError(problem, fix="Make the source raise a CertificateError that says why.")
-    failure.__cause__ = error
-    return failure

@@ -100,10 +100,8 @@ class LocalCA:
     def signed(self, certificate: x509.Certificate) -> bool:
         """Whether this CA signed a certificate; False if there is no CA here, or none that can be read."""
         try:
-            certificate.verify_directly_issued_by(
-                x509.load_pem_x509_certificate(read_own(self.certificate_path, _MAX_SIZE))
-            )
-        except (OSError, ValueError, TypeError, x509.InvalidVersion, InvalidSignature, UnsupportedAlgorithm):
+            certificate.verify_directly_issued_by(read_certificate(self.certificate_path))
+        except (OSError, ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
             return False
         return True
 
@@ -176,12 +174,12 @@ class LocalCA:
     def _read(self, now: datetime) -> _Authority:
         problem = "is damaged"
         try:
-            certificate = x509.load_pem_x509_certificate(read_own(self.certificate_path, _MAX_SIZE))
+            certificate = read_certificate(self.certificate_path)
             key = load_pem_private_key(read_own(self.key_path, _MAX_SIZE), None)
             whole = isinstance(key, ec.EllipticCurvePrivateKey) and key.public_key() == certificate.public_key()
         except FileNotFoundError as error:
             problem, whole = f"has no {Path(error.filename).name}", False
-        except (ValueError, TypeError, x509.InvalidVersion, UnsupportedAlgorithm):
+        except (ValueError, TypeError, UnsupportedAlgorithm):
             whole = False
         if whole and now > certificate.not_valid_after_utc:
             problem, whole = f"expired on {certificate.not_valid_after_utc:%Y-%m-%d}", False
@@ -196,6 +194,18 @@ class LocalCA:
                 self.key_path, who,
             )  # fmt: skip
         return _Authority(certificate, key)
+
+
+def read_certificate(path: Path) -> x509.Certificate:
+    """That in a file of our own (PEM). Raises OSError, or ValueError for what `cryptography` does not parse."""
+    return _parsed(read_own(path, _MAX_SIZE))
+
+
+def _parsed(pem: bytes) -> x509.Certificate:
+    try:
+        return x509.load_pem_x509_certificate(pem)
+    except x509.InvalidVersion as error:  # no ValueError
+        raise ValueError(str(error)) from error
 
 
 def _issue_into(
@@ -222,10 +232,10 @@ def _issue_into(
 def _read_pair(certfile: Path, keyfile: Path) -> tuple[x509.Certificate, bool] | None:
     """The certificate, and whether the key belongs to it. None when either cannot be read."""
     try:
-        certificate = x509.load_pem_x509_certificate(read_regular(certfile, _MAX_SIZE)[0])
+        certificate = _parsed(read_regular(certfile, _MAX_SIZE)[0])
         key = load_pem_private_key(read_regular(keyfile, _MAX_SIZE)[0], None)
         return certificate, key.public_key() == certificate.public_key()
-    except (OSError, ValueError, TypeError, x509.InvalidVersion, UnsupportedAlgorithm):
+    except (OSError, ValueError, TypeError, UnsupportedAlgorithm):
         return None
 
 

@@ -7,9 +7,8 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from asgi_tls.dev.ca import CERTIFICATE, IssuedCertificate, LocalCA
+from asgi_tls.dev.ca import CERTIFICATE, IssuedCertificate, LocalCA, read_certificate
 from asgi_tls.dev.leaf import names_in
-from asgi_tls.files import read_own
 
 
 def is_development(certificate: bytes, *, ca: LocalCA | None = None) -> bool:
@@ -45,6 +44,6 @@ def _names(certificate: bytes, ca: LocalCA) -> tuple[str, ...] | None:
 
 def _read(path: Path) -> x509.Certificate | None:
     try:
-        return x509.load_pem_x509_certificate(read_own(path, 64 << 10))
-    except (OSError, ValueError, x509.InvalidVersion):
+        return read_certificate(path)
+    except (OSError, ValueError):
         return None

@@ -11,14 +11,17 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
-from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from asgi_tls.dev.ca import read_certificate
 from asgi_tls.errors import ConfigurationError, TrustStoreError
-from asgi_tls.files import read_own, user_directory
+from asgi_tls.files import user_directory
+
+if TYPE_CHECKING:
+    from cryptography import x509
 
 Kind = Literal["system", "nss"]
 
@@ -94,7 +97,7 @@ class Anchor:
     @classmethod
     def read(cls, path: Path) -> Anchor:
         """Raises OSError, or ValueError for a file that holds no certificate."""
-        return cls(path, x509.load_pem_x509_certificate(read_own(path, 64 << 10)))
+        return cls(path, read_certificate(path))
 
     @property
     def fingerprint(self) -> str:

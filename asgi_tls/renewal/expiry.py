@@ -80,10 +80,14 @@ def stage_at(left: float) -> _Stage | None:
 
 
 def _event(one: Certificate | RevocationList, stage: _Stage, now: datetime) -> Expiring:
-    end = one.next_update if isinstance(one, RevocationList) else one.not_after
-    days = round((end - now) / timedelta(days=1), 2) + 0.0  # without a minus before zero
-    if not isinstance(one, RevocationList):
-        return CertificateExpiringEvent(source=one.source, not_after=end, days_left=days, severity=stage.severity)
+    if isinstance(one, RevocationList):
+        return _of_list(one, stage, now)
+    days = _days_left(one.not_after, now)
+    return CertificateExpiringEvent(source=one.source, not_after=one.not_after, days_left=days, severity=stage.severity)
+
+
+def _of_list(one: RevocationList, stage: _Stage, now: datetime) -> CRLExpiringEvent:
+    end, days = one.next_update, _days_left(one.next_update, now)
     if now < end:
         what = f"expires on {end:%Y-%m-%d %H:%M UTC}, in {days} days; then every client of this CA is refused"
     else:
@@ -96,3 +100,7 @@ def _event(one: Certificate | RevocationList, stage: _Stage, now: datetime) -> E
         severity=stage.severity,
         msg=f"{one.source}: the CRL of {one.issuer} {what}. {_FETCH}",
     )
+
+
+def _days_left(end: datetime, now: datetime) -> float:
+    return round((end - now) / timedelta(days=1), 2) + 0.0  # without a minus before zero

@@ -20,7 +20,7 @@ _MOST_LINKS: Final = 40  # Linux follows no more
 
 
 def refusal(path: Path) -> tuple[str, str]:
-    """Why this user may not read `path`, to end a sentence with, and what it is to be let do: "read it: `chmod …`"."""
+    """Why this user may not read `path`, to end a sentence with, and what to let it do: "read it: `chmod …`"."""
     if not _HAS_MODES:
         return "", "read it"
     try:
@@ -75,11 +75,9 @@ def _command(path: Path, needed: int) -> str:
         is_allowed, command = False, f"`usermod -aG {_group(status.st_gid)} {_user()}`, and start it again"
     else:
         is_allowed, command = False, f"`chgrp {_group(os.getegid())} {name} && chmod {rights} {name}`"
-    return (
-        "its mode allows it already, so look for what refuses it in `journalctl -k` (SELinux, AppArmor)"
-        if is_allowed
-        else command
-    )
+    if is_allowed:
+        return "its mode allows it already, so look for what refuses it in `journalctl -k` (SELinux, AppArmor)"
+    return command
 
 
 def _user() -> str:

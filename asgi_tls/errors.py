@@ -184,3 +184,9 @@ def check_type(name: str, value: object, expected: type | UnionType, fix: str, *
     """Raise ConfigurationError for a setting of another type: it comes from a caller without types, or a variable."""
     if not isinstance(value, expected):
         raise ConfigurationError(f"{name} is {value!r}", fix=fix, settings=settings)
+
+
+def some(names: Sequence[str], most: int) -> str:
+    """A list for a sentence, at most so long: `a, b and 3 more`."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"{', '.join(names[:most])}{more}"

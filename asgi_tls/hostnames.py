@@ -12,8 +12,10 @@ without the dot, RFC 9110 section 4.2.3 leaves Host to the URI, where both are w
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import re
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -86,15 +88,26 @@ def checked_name(text: str) -> str:
     return f"*.{parent}"
 
 
-def matches(pattern: str, name: str) -> bool:
-    """RFC 9525 section 6.3: equal, or `*` as the whole left-most label of `pattern` stands for exactly one label.
+def names_for(dns_names: Iterable[str], addresses: Iterable[str]) -> frozenset[str]:
+    """What clients match of a certificate's subjectAltName (RFC 9525 section 6.3), in canonical form.
 
-    Both are canonical DNS names. A `name` that is a wildcard itself matches only the same pattern.
+    A DNS name that is no host name, or is written like an address, matches nothing; nor does `*` or `*.com`.
     """
-    if pattern == name:
-        return True
-    label, _, parent = name.partition(".")
-    return pattern.startswith("*.") and bool(label) and parent == pattern[2:]
+    found = set(addresses)
+    for name in dns_names:
+        with contextlib.suppress(ConfigurationError):
+            host = checked_name(name)
+            if parse_ip(host) is None:
+                found.add(host)
+    return frozenset(found)
+
+
+def covers(names: Collection[str], host: str) -> bool:
+    """Whether a certificate for `names` is valid for `host` (RFC 9525 section 6.3): both are canonical.
+
+    `*` stands for exactly one label. A host that is a wildcard itself matches only the same one.
+    """
+    return host in names or "*." + host.partition(".")[2] in names
 
 
 def is_loopback(host: str) -> bool:

@@ -14,8 +14,9 @@ from asgi_tls.hostnames import (
     checked_host,
     checked_name,
     checked_port,
+    covers,
     is_loopback,
-    matches,
+    names_for,
     parse_authority,
 )
 
@@ -171,11 +172,29 @@ def test_wildcards() -> None:
     for text in ("*.localhost", "*.127.0.0.1", "*.::1"):
         with pytest.raises(ConfigurationError, match="a wildcard that no client matches"):
             checked_name(text)
-    assert matches("*.a.example", "b.a.example")
-    assert matches("*.a.example", "*.a.example")
-    assert matches("a.example", "a.example")
-    for name in ("a.example", "c.b.a.example", "*.b.example", ".a.example"):
-        assert not matches("*.a.example", name)
+
+
+@pytest.mark.parametrize(
+    ("dns_names", "addresses", "host", "expected"),
+    [
+        (["a.example"], [], "a.example", True),
+        (["localhost"], [], "localhost", True),
+        (["*.a.example"], [], "b.a.example", True),
+        (["*.a.example"], [], "*.a.example", True),
+        (["*.a.example"], [], "a.example", False),
+        (["*.a.example"], [], "c.b.a.example", False),
+        (["*.a.example"], [], "*.b.example", False),
+        (["127.0.0.1"], [], "127.0.0.1", False),  # written like an address, and no address
+        ([], ["127.0.0.1"], "127.0.0.1", True),
+        ([], ["::1"], "::1", True),
+        (["*", "*.", "*.com", "*.127.0.0.1"], [], "a.com", False),
+        (["*", "*.", "*.com"], [], "com", False),
+        (["*", "*."], [], "::1", False),
+        (["bad name", "*.", "Example.org."], [], "example.org", True),
+    ],
+)
+def test_the_hosts_of_a_certificate(dns_names: list[str], addresses: list[str], host: str, expected: bool) -> None:
+    assert covers(names_for(dns_names, addresses), host) is expected
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,13 @@ from __future__ import annotations
 import base64
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Literal, Protocol, TypeGuard, runtime_checkable
 
 from asgi_tls.errors import ConfigurationError
 from asgi_tls.events import Notice
-from asgi_tls.hostnames import checked_name, matches, parse_ip
+from asgi_tls.hostnames import checked_name, covers, names_for, parse_ip
 
 Purpose = Literal["server", "client"]
 """Which end of a connection shows the certificate."""
@@ -41,6 +42,11 @@ class Certificate:
         """DNS names, then IP addresses."""
         return self.dns_names + self.ip_addresses
 
+    @cached_property
+    def hosts(self) -> frozenset[str]:
+        """What clients accept it for: canonical host names, wildcards and addresses."""
+        return names_for(self.dns_names, self.ip_addresses)
+
     @property
     def kind(self) -> str:
         """The kind of its key, of which a name takes one certificate each: 'ECDSA', 'RSA', 'Ed25519'."""
@@ -61,14 +67,11 @@ class Certificate:
 
         `name` is a DNS name, an IP address, or a wildcard (`*.example.org`), which only the same wildcard covers.
         """
-        address = parse_ip(name)
-        if address is not None:
-            return address in self.ip_addresses
         try:
-            host = checked_name(name)
+            host = parse_ip(name) or checked_name(name)
         except ConfigurationError:
             return False
-        return any(matches(pattern, host) for pattern in self.dns_names)
+        return covers(self.hosts, host)
 
     def lifetime_left(self, now: datetime) -> float:
         """The share of the lifetime that is left: 1.0 at notBefore, 0.0 at notAfter. `now` is aware."""

@@ -13,7 +13,13 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+)
 
 from asgi_tls.certificate.password import Password, resolve_password
 from asgi_tls.certificate.pem import CERTIFICATE_LABELS, KEY_LABELS, Block, wrong_label
@@ -98,6 +104,11 @@ def _usable(key: PrivateKeyTypes) -> PrivateKeyTypes:
 def export_key(key: PrivateKeyTypes) -> bytes:
     """Unencrypted PKCS#8 PEM."""
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+def spki(key: PublicKeyTypes) -> bytes:
+    """SubjectPublicKeyInfo (RFC 5280 section 4.1.2.7), DER."""
+    return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
 def key_type(certificate: x509.Certificate) -> str | None:

@@ -9,9 +9,10 @@ from datetime import datetime
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
+from asgi_tls.certificate.private_key import export_key
 from asgi_tls.hostnames import parse_ip
 
 
@@ -47,5 +48,4 @@ def self_signed(
     if critical is not None:
         builder = builder.add_extension(critical, critical=True)
     certificate = builder.sign(key, hashes.SHA256())
-    key_pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    return certificate.public_bytes(Encoding.PEM), key_pem
+    return certificate.public_bytes(Encoding.PEM), export_key(key)

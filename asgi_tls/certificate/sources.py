@@ -11,7 +11,7 @@ from pathlib import Path
 from asgi_tls.certificate.loaded import Certificate, Purpose
 from asgi_tls.certificate.material import DENIED, Material, read_material, unreadable
 from asgi_tls.certificate.password import Password, PasswordFile, check_password
-from asgi_tls.errors import CertificateError, ConfigurationError, MissingFileError
+from asgi_tls.errors import CertificateError, ConfigurationError, MissingFileError, some
 
 StrPath = str | os.PathLike[str]
 
@@ -128,7 +128,7 @@ class LetsEncrypt:
         if numbered:
             fix = f"certbot numbered a second lineage: use {numbered[-1]!r}."
         elif live:
-            fix = f"certbot has {', '.join(live[:20])}: use one of these, or issue {self.domain}."
+            fix = f"certbot has {some(live, 20)}: use one of these, or issue {self.domain}."
         else:
             fix = f"certbot has issued nothing here yet: `certbot certonly -d {self.domain}`."
         return MissingFileError("no such certificate", fix=fix, path=self._home)

@@ -28,6 +28,7 @@ from asgi_tls.events import Notice
 from asgi_tls.handshake.blocking import TLSSocket
 from asgi_tls.handshake.challenge import PROTOCOL, is_validation, validated
 from asgi_tls.handshake.ssl_object import HandshakeContext, TLSObject
+from asgi_tls.hostnames import covers
 from asgi_tls.profile import TLSProfile
 from asgi_tls.tickets import Rotation, ends_of
 
@@ -180,7 +181,7 @@ class ServerContext:
             names=names,
             only=names.get(DEFAULT) if len(names) == 1 else None,
             has_addresses=any(name[-1].isdigit() or ":" in name for name in names),
-            hosts=frozenset(host for slot in slots.values() for one in slot.group for host in one.subject_alt_names),
+            hosts=frozenset(host for slot in slots.values() for one in slot.group for host in one.hosts),
             trust=trust,
             ticket_secret=ticket_secret,
             ends=ends_of(self.profile, self._client_auth, trust.client_ca, trust.client_crl),
@@ -211,8 +212,7 @@ class ServerContext:
 
         Anybody may ask, by plain HTTP, so it takes the same time with any number of certificates.
         """
-        hosts = self._served.hosts
-        return host in hosts or "*." + host.partition(".")[2] in hosts
+        return covers(self._served.hosts, host)
 
     def without_sessions(self) -> None:
         """Let no client resume. For servers without an event loop, which drop no ticket: see `TrustedObject`."""

@@ -10,10 +10,10 @@ from datetime import datetime, timedelta
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
-from asgi_tls.dev.leaf import Leaf
+from asgi_tls.dev.leaf import MAX_COMMON_NAME, Leaf
 
 ORGANIZATION = "asgi-tls development CA"
 
@@ -21,7 +21,6 @@ CA_LIFETIME = timedelta(days=3650)
 
 # The clock of a container, or of a virtual machine that was suspended, may be behind.
 _CLOCK_SKEW = timedelta(hours=1)
-_MAX_COMMON_NAME = 64  # ub-common-name, RFC 5280 appendix A.1
 
 # The bits in the order of RFC 5280 section 4.2.1.3.
 _FOR_SIGNATURES = x509.KeyUsage(True, False, False, False, False, False, False, False, False)  # digitalSignature
@@ -73,10 +72,6 @@ def certificate_pem(certificate: x509.Certificate) -> bytes:
     return certificate.public_bytes(Encoding.PEM)
 
 
-def key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
-    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-
-
 def is_ours(certificate: x509.Certificate) -> bool:
     """Whether some local CA made it, this one or one before it."""
     return any(
@@ -101,7 +96,7 @@ def _subject(common_name: str) -> x509.Name:
     organization = x509.NameAttribute(NameOID.ORGANIZATION_NAME, ORGANIZATION)
     if not common_name:
         return x509.Name([organization])
-    return x509.Name([organization, x509.NameAttribute(NameOID.COMMON_NAME, common_name[:_MAX_COMMON_NAME])])
+    return x509.Name([organization, x509.NameAttribute(NameOID.COMMON_NAME, common_name[:MAX_COMMON_NAME])])
 
 
 def _user() -> str:

@@ -16,7 +16,8 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from asgi_tls.dev.authority import certificate_pem, is_ours, key_pem, new_authority, new_leaf
+from asgi_tls.certificate.private_key import export_key
+from asgi_tls.dev.authority import certificate_pem, is_ours, new_authority, new_leaf
 from asgi_tls.dev.leaf import Leaf, client_leaf, server_leaf
 from asgi_tls.errors import ConfigurationError
 from asgi_tls.files import (
@@ -166,7 +167,7 @@ class LocalCA:
             home = self.certificate_path.parent
             if not home.is_dir():
                 certificate, key = new_authority(now)
-                files = {"ca.pem": (certificate_pem(certificate), 0o644), "ca-key.pem": (key_pem(key), 0o400)}
+                files = {"ca.pem": (certificate_pem(certificate), 0o644), "ca-key.pem": (export_key(key), 0o400)}
                 publish_directory(home, files)
             check_directory(home)
             return self._read(now)
@@ -224,7 +225,7 @@ def _issue_into(
         )
     certificate, key = new_leaf(leaf, authority.certificate, authority.key, now, lifetime)
     with _advice(target, own=own):
-        files = {KEY: (key_pem(key), 0o600), CERTIFICATE: (certificate_pem(certificate), 0o644)}
+        files = {KEY: (export_key(key), 0o600), CERTIFICATE: (certificate_pem(certificate), 0o644)}
         replace_files(target, files)
     return _issued(target, leaf.names, certificate, created=True)
 

@@ -15,7 +15,7 @@ from asgi_tls.certificate.self_signed import general_name
 from asgi_tls.errors import ConfigurationError
 from asgi_tls.hostnames import checked_host, checked_name, parse_ip
 
-_MAX_COMMON_NAME = 64  # ub-common-name, RFC 5280 appendix A.1
+MAX_COMMON_NAME = 64  # ub-common-name, RFC 5280 appendix A.1
 
 # RFC 3986 section 3, and the URNs of RFC 8141.
 _URI = re.compile(r"(?:[a-z][a-z0-9+.-]*://|urn:)\S+\Z", re.IGNORECASE)
@@ -63,7 +63,7 @@ def server_leaf(names: Sequence[str]) -> Leaf:
     canonical = tuple(dict.fromkeys(checked_name(name) for name in _listed(names, "host: localhost")))
     return Leaf(
         canonical,
-        canonical[0][:_MAX_COMMON_NAME],
+        canonical[0][:MAX_COMMON_NAME],
         tuple(general_name(name) for name in canonical),
         ExtendedKeyUsageOID.SERVER_AUTH,
         "certificates/" + canonical[0].replace("*", "_wildcard").replace(":", "_"),
@@ -87,9 +87,9 @@ def client_leaf(names: Sequence[str]) -> Leaf:
                 f"{name!r} is neither an e-mail address, nor a host name, nor a URI",
                 fix="Only the first name may be any text. Quote a name that contains spaces.",
             )
-    if len(first) > _MAX_COMMON_NAME and alternatives[0] is None:
-        raise ConfigurationError(f"{first!r} is too long", fix=f"Use at most {_MAX_COMMON_NAME} characters.")
-    common_name = first if len(first) <= _MAX_COMMON_NAME else ""
+    if len(first) > MAX_COMMON_NAME and alternatives[0] is None:
+        raise ConfigurationError(f"{first!r} is too long", fix=f"Use at most {MAX_COMMON_NAME} characters.")
+    common_name = first if len(first) <= MAX_COMMON_NAME else ""
     found = tuple(each for each in alternatives if each is not None)
     return Leaf((first, *more), common_name, found, ExtendedKeyUsageOID.CLIENT_AUTH, f"clients/{_file_name(first)}")
 

@@ -14,8 +14,9 @@ from asgi_tls.export.document import (
     client_certificates_end,
     unknown_groups,
 )
-from asgi_tls.export.site import CHALLENGES, CHALLENGES_COMMENT, REMOVED, Site
+from asgi_tls.export.site import CHALLENGES_COMMENT, REMOVED, Site
 from asgi_tls.export.versions import CADDY, CADDY_MLKEM, CADDY_TRUST_POOL, Version, text_of
+from asgi_tls.middleware.acme import CHALLENGE_PATH
 from asgi_tls.profile import TLS12_CIPHERS, TLS13_CIPHERSUITES, TLSProfile
 
 # Go's names of the groups that Caddy lets one choose.
@@ -135,7 +136,7 @@ def _plain(site: Site) -> list[str]:
     return [
         *_bind(site),
         CHALLENGES_COMMENT,
-        *block(f"handle {CHALLENGES}*", ["header -Strict-Transport-Security", "import application"]),
+        *block(f"handle {CHALLENGE_PATH}*", ["header -Strict-Transport-Security", "import application"]),
         *block("handle", [f"redir https://{{host}}{site.port_suffix}{{uri}} 308"]),
     ]
 

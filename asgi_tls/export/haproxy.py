@@ -14,7 +14,7 @@ from asgi_tls.export.document import (
     groups_for,
     indented,
 )
-from asgi_tls.export.site import CHALLENGES, CHALLENGES_COMMENT, FORWARDED_COMMENT, REMOVED, SESSION_SECONDS, Site
+from asgi_tls.export.site import CHALLENGES_COMMENT, FORWARDED_COMMENT, REMOVED, SESSION_SECONDS, Site
 from asgi_tls.export.versions import (
     ASSUMED_OPENSSL,
     HAPROXY,
@@ -23,6 +23,7 @@ from asgi_tls.export.versions import (
     Version,
     text_of,
 )
+from asgi_tls.middleware.acme import CHALLENGE_PATH
 from asgi_tls.middleware.fields import HSTS_NAME
 from asgi_tls.profile import TLSProfile, cipher_string
 
@@ -158,7 +159,7 @@ def _plain(site: Site) -> list[str]:
         *_bind(site, site.http_port, ""),
         *_known_hosts(site),
         CHALLENGES_COMMENT,
-        f"acl challenge path_beg {CHALLENGES}",
+        f"acl challenge path_beg {CHALLENGE_PATH}",
         'http-request return status 400 content-type text/plain string "Bad Request" unless known_host',
         f"http-request redirect code 308 location https://%[{_HOST}]{site.port_suffix}%[pathq] unless challenge",
         *_forwarded("http"),

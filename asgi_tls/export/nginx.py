@@ -18,7 +18,6 @@ from asgi_tls.export.document import (
     groups_for,
 )
 from asgi_tls.export.site import (
-    CHALLENGES,
     CHALLENGES_COMMENT,
     FORWARDED_COMMENT,
     REMOVED,
@@ -34,6 +33,7 @@ from asgi_tls.export.versions import (
     Version,
     text_of,
 )
+from asgi_tls.middleware.acme import CHALLENGE_PATH
 from asgi_tls.profile import VERSIONS, TLSProfile, cipher_string
 
 _quoted: Final = QUOTING[NGINX.name]
@@ -164,7 +164,7 @@ def _plain(site: Site) -> list[str]:
         *block("location /", [f"return 308 https://$host{site.port_suffix}$request_uri;"]),
         CHALLENGES_COMMENT,
         *block(
-            f"location ^~ {CHALLENGES}",
+            f"location ^~ {CHALLENGE_PATH}",
             ["proxy_hide_header Strict-Transport-Security;", *_to_application(site, "http")],
         ),
     ]

@@ -19,7 +19,6 @@ ClientAuth = Literal["required", "optional"]
 REMOVED: Final = ("Forwarded", "X-Forwarded-Port", "X-Forwarded-Prefix", "X-Forwarded-Ssl", "X-Real-IP")
 
 FORWARDED_COMMENT: Final = "# Only this proxy sets these: what the client sent under these names is not passed on."
-CHALLENGES: Final = "/.well-known/acme-challenge/"
 CHALLENGES_COMMENT: Final = "# For an ACME client that writes to the directory that TLSMiddleware's webroot names."
 # As long as the keys of ServerTLS's tickets live, in seconds.
 SESSION_SECONDS: Final = 12 * 3600

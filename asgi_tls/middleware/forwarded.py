@@ -12,11 +12,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from asgi_tls.middleware.answer import SECURE_SCHEMES
+
 if TYPE_CHECKING:
     from starlette.types import Scope
 
 _PROTO: Final = re.compile(r'proto="?(\w+)', re.IGNORECASE)
-_SECURE: Final = frozenset({"https", "wss"})
 _FOR: Final = ("x-forwarded-for", "forwarded", "x-real-ip")
 
 _TRUST: Final = (
@@ -58,13 +59,13 @@ def loop_of(scope: Scope) -> Loop | None:
         if name in _FOR or name == "x-forwarded-proto":
             fields[name] = ", ".join(filter(None, (fields.get(name), value.decode("latin-1"))))
     given = fields.get("x-forwarded-proto", "").strip()
-    if given in _SECURE:
+    if given in SECURE_SCHEMES:
         return Loop("untrusted", f"X-Forwarded-Proto: {given}", _TRUST.format(address=_address(scope, fields)))
     if given:
         words = {word.strip() for word in given.lower().split(",")}
-        return Loop("spelling", f"X-Forwarded-Proto: {given[:80]!r}", _ONE_WORD) if words & _SECURE else None
+        return Loop("spelling", f"X-Forwarded-Proto: {given[:80]!r}", _ONE_WORD) if words & SECURE_SCHEMES else None
     protos = {word.lower() for word in _PROTO.findall(fields.get("forwarded", ""))}
-    if protos & _SECURE:
+    if protos & SECURE_SCHEMES:
         return Loop("forwarded", "Forwarded, but not X-Forwarded-Proto", _ONLY_FORWARDED)
     if fields and not protos:
         other = next((f"{name.title()}, but not" for name in fields if name in _FOR), "an empty")

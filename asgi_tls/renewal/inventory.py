@@ -23,7 +23,7 @@ from asgi_tls.certificate.sources import OneOfSeveral
 from asgi_tls.certificate.trust import ClientTrust, load_client_trust
 from asgi_tls.context.policy import set_ciphers
 from asgi_tls.context.server_context import check_group
-from asgi_tls.errors import ASGITLSError, ConfigurationError
+from asgi_tls.errors import ASGITLSError, ConfigurationError, some
 from asgi_tls.events import Notice
 from asgi_tls.profile import TLSProfile
 from asgi_tls.renewal.names import Key, Names
@@ -214,9 +214,8 @@ class Inventory:
             self._vet(item, item.value, found)
         closed = [str(path) for item in same for path in item.files if is_closed(path)]
         if closed:
-            more = f" and {len(closed) - 3} more files" if len(closed) > 3 else ""
             text = (
-                f"{', '.join(closed[:3])}{more} cannot be read by the user of the workers, which serve what their "
+                f"{some(closed, 3)} cannot be read by the user of the workers, which serve what their "
                 "parent has loaded. Send SIGHUP to the parent after each renewal, or let the user read the files."
             )
             self.notes.append(Notice("unreadable-file", text))

@@ -178,9 +178,11 @@ class SettingsContextFactory(_Factory):
                     "the ssl_context of gunicorn's configuration would have no effect",
                     fix="Remove it, or start `gunicorn` itself.",
                 )
-            if self._options is None:
-                plain.refuse(given.values, "gunicorn")
             tls = server_tls(given)
+            if self._options is None:
+                plain.refuse(given.values, tls, "gunicorn")
+                if previous is None and "GUNICORN_FD" not in os.environ:
+                    check_metrics(given.values, addresses.of_gunicorn(config.address))
             notices = tls.check(previous)
         self.given, self._quiet, self._public_port = given, given.quiet, given.public_port
         return tls, notices

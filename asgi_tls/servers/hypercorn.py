@@ -30,6 +30,7 @@ from asgi_tls.servers import STARTUP_FAILURE, addresses, plain, quic
 from asgi_tls.servers.build import server_tls
 from asgi_tls.servers.given import Given, read
 from asgi_tls.servers.ignored import IGNORED, option_error, python_error
+from asgi_tls.servers.listening import check_metrics
 from asgi_tls.servers.worker import ContextMaker
 
 if TYPE_CHECKING:
@@ -189,14 +190,16 @@ def _from_environment() -> dict[str, Any]:
 
 
 def _settings(given: Given, arguments: list[str]) -> dict[str, Any]:
-    plain.refuse(given.values, "hypercorn")
     options = {argument.partition("=")[0] for argument in arguments}
     for name in IGNORED:
         if (option := f"--{name.replace('_', '-')}") in options:
             raise option_error(option, name)
     tls = server_tls(given)
+    plain.refuse(given.values, tls, "hypercorn")
+    listening_on = addresses.of_hypercorn(_binds(arguments))
+    check_metrics(given.values, listening_on)
     # hypercorn itself reports a port in use.
-    addresses.check_free(addresses.of_hypercorn(_binds(arguments)), but_for=errno.EADDRINUSE)
+    addresses.check_free(listening_on, but_for=errno.EADDRINUSE)
     if "--quic-bind" in options:
         certfile, keyfile = check_quic(tls)
     else:

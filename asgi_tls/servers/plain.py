@@ -53,14 +53,7 @@ def listeners(values: Mapping[str, Any], tls: ServerTLS, addresses: Sequence[Add
     """
     port = values.get("redirect_port")
     if port is None:
-        # The TLS port redirects as well, unless it rejects plain HTTP.
-        for name in ("redirect_webroot", *(["public_port"] if tls.plain_http == "reject" else [])):
-            if name in values:
-                raise ConfigurationError(
-                    f"{{{name}}} is set without {{redirect_port}}",
-                    fix="Set {redirect_port} to the port for plain HTTP, usually 80, or remove {" + name + "}.",
-                    settings=(name, "redirect_port"),
-                )
+        _check_without_port(values, tls, "Set {redirect_port} to the port for plain HTTP, usually 80")
         return []
     if any(address.port == port for address in addresses):
         raise ConfigurationError(
@@ -133,14 +126,26 @@ def _family(host: str) -> int:
     return socket.AF_INET6 if ":" in host else socket.AF_INET
 
 
-def refuse(values: Mapping[str, Any], server: str) -> None:
-    """Raise ConfigurationError where a server has no plain port beside the TLS port."""
+def refuse(values: Mapping[str, Any], tls: ServerTLS, server: str) -> None:
+    """For a server that opens no plain port beside the TLS port. Raises ConfigurationError where one is asked for."""
     if "redirect_port" in values:
         raise ConfigurationError(
             f"{{redirect_port}} is set, and {server} cannot open that port",
             fix=f"Use `asgi-tls {server}`, or run asgi_tls.middleware.redirect_app in a process of its own.",
             settings=("redirect_port",),
         )
+    _check_without_port(values, tls, f"Use `asgi-tls {server}` with {{redirect_port}}")
+
+
+def _check_without_port(values: Mapping[str, Any], tls: ServerTLS, fix: str) -> None:
+    """What is for a plain port alone has no effect. The TLS port redirects as well, unless it rejects plain HTTP."""
+    for name in ("redirect_webroot", *(["public_port"] if tls.plain_http == "reject" else [])):
+        if name in values:
+            raise ConfigurationError(
+                f"{{{name}}} is set without {{redirect_port}}",
+                fix=f"{fix}, or remove {{{name}}}.",
+                settings=(name, "redirect_port"),
+            )
 
 
 @contextlib.contextmanager

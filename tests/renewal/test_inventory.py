@@ -395,7 +395,7 @@ class TestKnown:
         worker.load(0.0, known=inventory.good)
         assert worker.names.groups["a.example"][0].leaf_der == new.der
 
-    @pytest.mark.parametrize(("count", "more"), [(1, ""), (4, " and 1 more files")])
+    @pytest.mark.parametrize(("count", "more"), [(1, ""), (4, " and 1 more")])
     def test_what_the_workers_cannot_read_is_told(
         self, few: dict[str, Counting], monkeypatch: pytest.MonkeyPatch, count: int, more: str
     ) -> None:

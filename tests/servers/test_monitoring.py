@@ -321,22 +321,34 @@ def test_names_that_only_earlier_workers_served(files: Files, tmp_path: Path) ->
         until(lambda: served_names(port).keys() == {"localhost"}, server)
 
 
-def test_a_server_that_was_not_checked_says_once_that_it_serves_no_metrics(files: Files) -> None:
-    """With the server's own command, or from Python. When the address is free, they are served."""
-    command = [sys.executable, "-m", "hypercorn", "-c", "python:asgi_tls.servers.hypercorn", "--workers=0"]
+CONFIGURATION = """
+import os
+from asgi_tls import PEMFiles, ServerTLS
+from asgi_tls.listeners.log import log_events
+from asgi_tls.listeners.prometheus import PrometheusMetrics
+from asgi_tls.servers.gunicorn import GunicornContextFactory
+listeners = [log_events, PrometheusMetrics(address=os.environ["METRICS"])]
+ssl_context = GunicornContextFactory(ServerTLS(PEMFiles({certfile!r}, {keyfile!r}), listeners=listeners))
+"""
+
+
+def test_a_server_that_was_not_checked_says_once_that_it_serves_no_metrics(files: Files, tmp_path: Path) -> None:
+    """With listeners from Python. When the address is free, they are served."""
+    pair = {"certfile": str(files.ecdsa.certfile), "keyfile": str(files.ecdsa.keyfile)}
+    (tmp_path / "gunicorn.conf.py").write_text(CONFIGURATION.format(**pair))
+    command = [sys.executable, "-m", "gunicorn", f"--config={tmp_path}/gunicorn.conf.py", "-kasgi"]
     command += ["--bind=127.0.0.1:0", "facts_app:app"]
-    pair = {"ASGI_TLS_CERTFILE": str(files.ecdsa.certfile), "ASGI_TLS_KEYFILE": str(files.ecdsa.keyfile)}
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # it does not listen, so it refuses at once
         port = taken.getsockname()[1]
-        ready = f"Running on|WARNING.* cannot serve metrics on 127.0.0.1 port {port}: .*Address already in use"
-        with serve(command, ready=ready, count=2, env={**pair, "ASGI_TLS_METRICS": f"127.0.0.1:{port}"}) as server:
+        ready = f"Listening at|WARNING.* cannot serve metrics on 127.0.0.1 port {port}: .*Address already in use"
+        with serve(command, ready=ready, count=2, env={"METRICS": f"127.0.0.1:{port}"}) as server:
             connect(server.port, client(ca=files.ca_text))
             taken.close()
             until(lambda: of_this_server(port), server)
             assert server.text.count("cannot serve metrics") == 1
-    ready = "Running on|ERROR.* cannot serve metrics on 192.0.2.1 port 9464: .*Cannot assign requested address"
-    with serve(command, ready=ready, count=2, env={**pair, "ASGI_TLS_METRICS": "192.0.2.1:9464"}) as server:
+    ready = "Listening at|ERROR.* cannot serve metrics on 192.0.2.1 port 9464: .*Cannot assign requested address"
+    with serve(command, ready=ready, count=2, env={"METRICS": "192.0.2.1:9464"}) as server:
         connect(server.port, client(ca=files.ca_text))
 
 

@@ -346,13 +346,34 @@ def test_a_port_that_is_taken_over_ipv4(files: Files) -> None:
             await_port(port, host="::1")
 
 
-def test_servers_without_a_plain_port_say_so(files: Files) -> None:
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        (
+            {"ASGI_TLS_REDIRECT_PORT": "8080"},
+            "ASGI_TLS_REDIRECT_PORT is set, and {server} cannot open that port. Use `asgi-tls {server}`",
+        ),
+        (
+            {"ASGI_TLS_REDIRECT_WEBROOT": "/tmp"},
+            "ASGI_TLS_REDIRECT_WEBROOT is set without ASGI_TLS_REDIRECT_PORT. Use `asgi-tls {server}` with "
+            "ASGI_TLS_REDIRECT_PORT, or remove ASGI_TLS_REDIRECT_WEBROOT.",
+        ),
+        (
+            {"ASGI_TLS_METRICS": "127.0.0.1:8443"},
+            "ASGI_TLS_METRICS is 127.0.0.1:8443, and 8443 is the server's own port",
+        ),
+        ({"ASGI_TLS_METRICS": "192.0.2.1:9464"}, "cannot listen on 192.0.2.1:9464: Cannot assign requested address"),
+    ],
+)
+@pytest.mark.parametrize("server", ["hypercorn", "gunicorn"])
+def test_commands_of_the_servers_check_what_ours_check(
+    files: Files, server: str, settings: dict[str, str], says: str
+) -> None:
     files_of = {"ASGI_TLS_CERTFILE": str(files.ecdsa.certfile), "ASGI_TLS_KEYFILE": str(files.ecdsa.keyfile)}
-    for server in ("hypercorn", "gunicorn"):
-        line = [sys.executable, "-m", server, "-c", f"python:asgi_tls.servers.{server}", "facts_app:app"]
-        status, text = run(line, env={"ASGI_TLS_REDIRECT_PORT": "8080", **files_of})
-        assert status == 3
-        assert f"ASGI_TLS_REDIRECT_PORT is set, and {server} cannot open that port. Use `asgi-tls {server}`" in text
+    line = [sys.executable, "-m", server, "-c", f"python:asgi_tls.servers.{server}", "--bind=127.0.0.1:8443"]
+    status, text = run([*line, "facts_app:app"], env={**settings, **files_of})
+    assert status == 3
+    assert says.format(server=server) in text
 
 
 def test_silent_connections_leave_descriptors_for_the_tls_port(files: Files) -> None:

@@ -186,7 +186,8 @@ class FakeCA:
     def _renewal_info(self, _number: int, _payload: Any) -> Answer:
         start = datetime.now(UTC) + timedelta(days=60)
         window = {"start": start.isoformat(), "end": (start + timedelta(days=2)).isoformat()}
-        return Answer(200, {"suggestedWindow": window}, {"Retry-After": "21600"})
+        why = "https://ca.example/incident"
+        return Answer(200, {"suggestedWindow": window, "explanationURL": why}, {"Retry-After": "21600"})
 
     def _revoke(self, _number: int, _payload: Any) -> Answer:
         return Answer(200)

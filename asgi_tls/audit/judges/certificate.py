@@ -24,8 +24,8 @@ from asgi_tls.certificate.chain import (
 from asgi_tls.certificate.loaded import lifetime_left
 from asgi_tls.certificate.private_key import describe_key, key_type
 from asgi_tls.certificate.validation import must_staple, subject_alt_names
-from asgi_tls.errors import ConfigurationError
-from asgi_tls.hostnames import checked_name, matches, parse_ip
+from asgi_tls.errors import some
+from asgi_tls.hostnames import covers, names_for
 from asgi_tls.renewal.expiry import stage_at
 
 _LONGEST_CHAIN: Final = 10
@@ -104,21 +104,8 @@ def _names(leaf: x509.Certificate, host: str) -> Iterator[Finding]:
     dns_names, addresses = subject_alt_names(leaf)
     if not dns_names and not addresses:
         yield Finding("no-san", name_of(leaf))
-    elif not covers(dns_names, addresses, host):
-        yield Finding("name-mismatch", f"{host} is not among {', '.join((*dns_names, *addresses)[:10])}")
-
-
-def covers(dns_names: Sequence[str], addresses: Sequence[str], host: str) -> bool:
-    """RFC 9525 section 6.3. `host` is canonical; a name that no client could match covers nothing."""
-    if parse_ip(host) is not None:
-        return host in addresses
-    for name in dns_names:
-        try:
-            if matches(checked_name(name), host):
-                return True
-        except ConfigurationError:
-            continue
-    return False
+    elif not covers(names_for(dns_names, addresses), host):
+        yield Finding("name-mismatch", f"{host} is not among {some((*dns_names, *addresses), 10)}")
 
 
 def _dates(certificates: Sequence[x509.Certificate], now: datetime) -> Iterator[Finding]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Final, Literal
 
 from asgi_tls.audit.judges.findings import Finding
 from asgi_tls.audit.probes.observed import Hellos, Observed
+from asgi_tls.errors import some
 from asgi_tls.handshake.groups import is_weak_curve
 
 Weakness = Literal["null", "anonymous", "export", "rc4", "des", "64-bit-block", "static", "cbc", "short-tag"]
@@ -82,7 +83,7 @@ def _suites(seen: Observed) -> Iterator[Finding]:
             if (found := weakness(name)) is not None:
                 weak.setdefault(found, {})[name] = None
     for kind, names in weak.items():
-        yield Finding(f"suite-{kind}", _some(names))
+        yield Finding(f"suite-{kind}", some(list(names), _SHOWN))
     if seen.dh_bits is not None and seen.dh_bits < _DH_WEAK:
         yield Finding("dh-broken" if seen.dh_bits < _DH_BROKEN else "dh-weak", f"{seen.dh_bits} bits")
 
@@ -104,8 +105,3 @@ def _resumption(seen: Observed) -> Iterator[Finding]:
         ]
         if versions:
             yield Finding(found, ", ".join(versions))
-
-
-def _some(names: Iterable[str]) -> str:
-    first, rest = (found := list(names))[:_SHOWN], len(found) - _SHOWN
-    return f"{', '.join(first)}{f' and {rest} more' if rest > 0 else ''}"

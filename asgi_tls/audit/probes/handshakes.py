@@ -264,7 +264,7 @@ def _chain_of(tls: ssl.SSLObject) -> tuple[bytes, ...] | None:
     inner: Any = getattr(tls, "_sslobj", None)
     if not hasattr(inner, "get_unverified_chain"):
         return None
-    # Python 3.10 to 3.12 have the method on the inner object only, which gives certificates that export themselves, or
+    # Python 3.11 and 3.12 have the method on the inner object only, which gives certificates that export themselves, or
     # None for an anonymous suite.
     chain = inner.get_unverified_chain() or ()
     return tuple(ssl.PEM_cert_to_DER_cert(certificate.public_bytes()) for certificate in chain)

@@ -11,6 +11,7 @@ from asgi_tls.audit.judges.protocol import weakness
 from asgi_tls.audit.probes.observed import Version
 from asgi_tls.audit.report.description import HTTP, Certificate, describe_certificate, describe_http
 from asgi_tls.audit.report.report import Report
+from asgi_tls.errors import some
 
 Row = tuple[str, str]
 
@@ -67,15 +68,10 @@ def _listed(names: Sequence[str], preference: str | None) -> str:
     return f"{listed} [{preference}'s order]" if preference else listed
 
 
-def _some(names: Sequence[str]) -> str:
-    rest = f" and {len(names) - _BY_NAME} more" if len(names) > _BY_NAME else ""
-    return f"{', '.join(names[:_BY_NAME])}{rest}"
-
-
 def _certificate(one: Certificate) -> Iterator[Row]:
     complete = "complete" if one.chain_complete else "not known to be complete"
     order = "" if one.chain_in_order else ", not in order"
-    yield "certificate", f"{one.key}, {one.signature or 'built-in'} signature, for {_some(one.names)}"
+    yield "certificate", f"{one.key}, {one.signature or 'built-in'} signature, for {some(one.names, _BY_NAME)}"
     yield "validity", f"until {one.not_after[:16].replace('T', ' ')} UTC, {one.lifetime_left:.0%} of its lifetime left"
     yield "chain", f"{' > '.join(one.chain)} ({complete}{order}; {_TRUST[one.trusted]})"
     yield "staple", one.staple

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 def new_account_key() -> bytes:
     """A new ECDSA key on P-256 (ES256, which every CA takes), PEM. Keep it with mode 0600."""
     from cryptography.hazmat.primitives.asymmetric import ec
-    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-    key = ec.generate_private_key(ec.SECP256R1())
-    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    from asgi_tls.certificate.private_key import export_key
+
+    return export_key(ec.generate_private_key(ec.SECP256R1()))
 
 
 def load_account_key(pem: bytes) -> EllipticCurvePrivateKey:

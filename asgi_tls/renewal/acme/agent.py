@@ -98,7 +98,7 @@ def renewal_info(job: Job, *, alive: Callable[[], None]) -> RenewalInfo | None:
     last = _run(job, lambda _message: alive())
     if last["start"] is None:
         return None
-    return RenewalInfo(_moment(last["start"]), _moment(last["end"]), last["retry_after"])
+    return RenewalInfo(_moment(last["start"]), _moment(last["end"]), last["retry_after"], last["explanation"])
 
 
 def _run(job: Job, answer: Callable[[Mapping[str, Any]], None]) -> Mapping[str, Any]:

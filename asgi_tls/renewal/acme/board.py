@@ -15,7 +15,7 @@ from asgi_tls.certificate.challenges import ChallengePair, challenges
 from asgi_tls.files import DAMAGED, read_own
 from asgi_tls.renewal.acme.account import thumbprint
 from asgi_tls.renewal.acme.agent import Presented
-from asgi_tls.renewal.acme.storage import Fence, Storage
+from asgi_tls.renewal.acme.storage import ACCOUNT, Fence, Storage
 
 logger = logging.getLogger("asgi_tls")
 
@@ -90,7 +90,7 @@ def _thumbprint_of(storage: Storage) -> Callable[[], str | None]:
         if now - last[0] >= MIRROR_SECONDS:
             found = None
             try:
-                found = thumbprint(read_own(storage.local / "account.pem", _LARGEST_KEY))
+                found = thumbprint(read_own(storage.local / ACCOUNT, _LARGEST_KEY))
             except FileNotFoundError:
                 pass
             except (OSError, ValueError) as error:

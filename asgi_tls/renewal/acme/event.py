@@ -42,6 +42,22 @@ def event_of(
     )
 
 
+def replacement(directory: str, renew_at: float | None, explanation: str | None) -> str:
+    """The CA names the moment of a renewal. `explanation` is its page about it, which operators are to see (RFC 9773
+    section 4.2).
+    """
+    why = "" if explanation is None else f"; its reasons: {explanation}"
+    return f"{directory} wants it to be replaced at {shown(renew_at)}{why}"
+
+
+def not_stored(directory: str, error: OSError) -> str:
+    """The certificate was issued, and the storage does not take it."""
+    return (
+        f"{directory} has issued, and the certificate cannot be stored: {error}; it is served from memory until the "
+        "storage can be written again. Make room there, or mount it again, before the server is restarted."
+    )
+
+
 def shown(moment: float | None) -> str:
     """A moment in seconds since 1970, for people."""
     return "" if moment is None else f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%d %H:%M:%S UTC}"

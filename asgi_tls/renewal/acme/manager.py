@@ -25,7 +25,7 @@ from asgi_tls.renewal.acme.agent import Job, Presented
 from asgi_tls.renewal.acme.board import MIRROR_SECONDS, Board, answer_by, lock_of
 from asgi_tls.renewal.acme.ca import CA, ChallengeType, Issued, OrderRequest
 from asgi_tls.renewal.acme.dns import meanwhile
-from asgi_tls.renewal.acme.event import event_of, shown
+from asgi_tls.renewal.acme.event import event_of, not_stored, replacement, shown
 from asgi_tls.renewal.acme.problems import ACMEError
 from asgi_tls.renewal.acme.schedule import (
     Record,
@@ -42,7 +42,7 @@ from asgi_tls.renewal.acme.schedule import (
     with_window,
 )
 from asgi_tls.renewal.acme.source import ACME
-from asgi_tls.renewal.acme.storage import Fence, StaleFenceError, Storage, holding, holding_all
+from asgi_tls.renewal.acme.storage import ACCOUNT, Fence, StaleFenceError, Storage, holding, holding_all
 
 logger = logging.getLogger("asgi_tls")
 
@@ -128,7 +128,7 @@ class Manager:
                 time.sleep(MIRROR_SECONDS)
 
     def _mirror(self) -> None:
-        self._storage.refresh(["account.pem", *(watched.source.certificate_entry for watched in self._watched)])
+        self._storage.refresh([ACCOUNT, *(watched.source.certificate_entry for watched in self._watched)])
         self._board.mirror()
 
     def _survive(self, step: Callable[[], None]) -> None:
@@ -294,8 +294,7 @@ class Manager:
             watched.unsaved = issued.pem, record
             watched.source.keep(issued.pem)
             watched.next_look = time.monotonic() + _SAVE_AGAIN
-            text = f"{ca.name} has issued, and the certificate cannot be stored: {error}; it is served from memory"
-            self._report(watched, "failed", ca, text, code="acme-storage", challenge=challenge)
+            self._report(watched, "failed", ca, not_stored(ca.name, error), code="acme-storage", challenge=challenge)
         else:
             text = f"{ca.name} has issued a certificate that is valid until {issued.not_after:%Y-%m-%d %H:%M:%S UTC}"
             self._report(watched, "obtained", ca, text, challenge=challenge)
@@ -355,19 +354,20 @@ class Manager:
         after = with_window(record, time.time(), random.random(), window, wanted)  # noqa: S311
         self._store_record(watched, after, fence)
         if after.renew_at != record.renew_at:
-            self._report(watched, "scheduled", ca, f"{ca.name} wants it to be replaced at {shown(after.renew_at)}")
+            why = None if found is None else found.explanation
+            self._report(watched, "scheduled", ca, replacement(ca.name, after.renew_at, why))
 
     def _account_key(self) -> bytes | None:
         """The account's key, made for the first order; None while another process makes it. Raises OSError."""
-        if (known := self._storage.load("account.pem")) is not None:
+        if (known := self._storage.load(ACCOUNT)) is not None:
             return known
         with holding(self._storage, "account", _LEASE) as fence:
             if fence is None:
                 return None
-            known = self._storage.load("account.pem")
+            known = self._storage.load(ACCOUNT)
             if known is None:
                 known = new_account_key()
-                self._storage.store("account.pem", known, fence)
+                self._storage.store(ACCOUNT, known, fence)
                 self._account_made = time.monotonic()
             return known
 

@@ -14,13 +14,9 @@ from typing import TYPE_CHECKING, Final, Protocol
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    PublicFormat,
-)
+from cryptography.hazmat.primitives.serialization import Encoding
 
+from asgi_tls.certificate.private_key import export_key, spki
 from asgi_tls.certificate.self_signed import general_name
 from asgi_tls.hostnames import parse_ip
 from asgi_tls.renewal.acme.account import base64url, thumbprint
@@ -80,7 +76,7 @@ def obtain(
     certificates = _checked(ca, issued, key.public_key(), request.names)
     leaf = certificates[0]
     return Issued(
-        pem=b"".join(one.public_bytes(Encoding.PEM) for one in certificates) + _key_to_pem(key),
+        pem=b"".join(one.public_bytes(Encoding.PEM) for one in certificates) + export_key(key),
         account_url=account_url,
         certificate_id=certificate_id(leaf),
         not_before=leaf.not_valid_before_utc,
@@ -247,23 +243,15 @@ def _checked(ca: CA, pem: bytes, key: PublicKeyTypes, names: Sequence[str]) -> l
         its_key = certificates[0].public_key()
     except (ValueError, x509.ExtensionNotFound):
         raise failure("invalid-answer", f"{ca.name} does not answer with a valid certificate") from None
-    if _spki(its_key) != _spki(key):
+    if spki(its_key) != spki(key):
         raise failure("invalid-answer", f"{ca.name} answers with a certificate for another key")
     if missing := [name for name in names if name not in {each.lower() for each in found}]:
         raise failure("invalid-answer", f"{ca.name} answers with a certificate without {', '.join(missing)}")
     return certificates
 
 
-def _spki(key: PublicKeyTypes) -> bytes:
-    return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-
-
 def _new_key(kind: str) -> PrivateKey:
     return rsa.generate_private_key(65537, 2048) if kind == "rsa" else ec.generate_private_key(ec.SECP256R1())
-
-
-def _key_to_pem(key: PrivateKey) -> bytes:
-    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
 def _signing_request(key: PrivateKey, names: Sequence[str]) -> x509.CertificateSigningRequest:

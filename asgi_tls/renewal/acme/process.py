@@ -134,7 +134,12 @@ def _renewal_info(job: Job) -> dict[str, Any]:
     info = renewal_info(job.ca, job.renewal_of)
     if info is None:
         return {"start": None}
-    return {"start": info.start.timestamp(), "end": info.end.timestamp(), "retry_after": info.retry_after}
+    return {
+        "start": info.start.timestamp(),
+        "end": info.end.timestamp(),
+        "retry_after": info.retry_after,
+        "explanation": info.explanation,
+    }
 
 
 if __name__ == "__main__":

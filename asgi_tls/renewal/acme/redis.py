@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 from asgi_tls.errors import ConfigurationError
 from asgi_tls.listeners.fleet import check_url
 from asgi_tls.renewal.acme.storage import (
+    ACCOUNT,
     DirectoryStorage,
     Fence,
     StaleFenceError,
@@ -82,13 +83,17 @@ class RedisStorage:
                 error.problem,
                 fix="Set ASGI_TLS_HOME to a directory that this user can write: it has a copy of what is served.",
             ) from None
-        try:
-            with self._asking() as redis:
-                redis.ping()
+        try:  # whatever an order needs: a replica, a cluster and a user with few rights answer PING
+            self.refresh([ACCOUNT])
+            self.keys("")
+            if (fence := self.lock("check", 1.0)) is not None:
+                self.unlock(fence)
         except OSError as error:
             raise ConfigurationError(
                 f"the Redis of {{acme_storage}} cannot be used: {error.strerror}",
-                fix="Check the host, the port and the password of the URL, and that Redis runs.",
+                fix="Check the host, the port and the password of the URL, that Redis runs, and that it is neither a "
+                f"replica nor a cluster. Its user needs all keys that begin with {self.prefix}, and EVAL: in the rules "
+                f"of its ACL '~{self.prefix}* +@read +@write +eval'.",
                 settings=("acme_storage",),
             ) from None
 

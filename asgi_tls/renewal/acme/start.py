@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 import ssl
 import weakref
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from asgi_tls.listeners.dispatch import in_loop
 from asgi_tls.renewal.acme.ca import CA
 from asgi_tls.renewal.acme.dns import DNSCommand, DNSLexicon
 from asgi_tls.renewal.acme.source import ACME
+from asgi_tls.renewal.acme.storage import ACCOUNT
 from asgi_tls.renewal.reloader import Reloader
 
 
@@ -35,7 +37,7 @@ def prepare(sources: Sequence[ACME]) -> list[Notice]:
             "the ACME sources of one server have several storages", fix="Give all of them the same storage."
         )
     storage.check()
-    storage.refresh(["account.pem", *(source.certificate_entry for source in sources)])
+    storage.refresh([ACCOUNT, *(source.certificate_entry for source in sources)])
     from asgi_tls.renewal.acme.board import answer_by
 
     answer_by(storage)
@@ -76,7 +78,7 @@ def hand_over(sources: Sequence[ACME], uid: int, gid: int) -> None:
     if any(path.is_file() and path.stat().st_size for path in inside):
         raise ConfigurationError(
             f"the ACME storage {directory} belongs to another user than the workers (uid {uid})",
-            fix=f"chown -R {uid}:{gid} {directory}",
+            fix=f"chown -R {uid}:{gid} {shlex.quote(str(directory))}",
             settings=("acme_storage",),
         )
     for path in inside:

@@ -12,6 +12,7 @@ import errno
 import json
 import os
 import re
+import shlex
 import stat
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,6 +22,9 @@ from typing import Any, Final, Protocol, runtime_checkable
 
 from asgi_tls.errors import ConfigurationError
 from asgi_tls.files import DAMAGED, data_directory, lock_now, locked, make_private, read_own, replace_files
+
+ACCOUNT: Final = "account.pem"
+"""Where the account's key is."""
 
 _KEY: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}(/[A-Za-z0-9_][A-Za-z0-9_.-]{0,199})?")
 _LARGEST: Final = 1 << 20
@@ -164,7 +168,7 @@ class DirectoryStorage:
         if os.name == "posix" and mode & bits:
             raise ConfigurationError(
                 f"the ACME storage {directory} can be written by others (mode {mode:04o})",
-                fix=f"chmod -R go-w {self.path}",
+                fix=f"chmod -R go-w {shlex.quote(str(self.path))}",
                 settings=("acme_storage",),
             )
 

@@ -8,7 +8,6 @@ import pytest
 from observations import found, seen
 from pki import PKI
 
-from asgi_tls.audit.judges.certificate import covers
 from asgi_tls.audit.probes.handshakes import Trust
 from asgi_tls.audit.probes.observed import Observed, ServedChain, Unreadable
 
@@ -67,20 +66,3 @@ def test_trust_and_what_is_left_of_it_with_insecure() -> None:
     for observed, strict, lenient in cases:
         assert found(observed) == (strict, "T")
         assert found(observed, trust_matters=False) == (lenient, "B" if lenient else "A+")
-
-
-@pytest.mark.parametrize(
-    ("names", "addresses", "host", "expected"),
-    [
-        (["localhost"], [], "localhost", True),
-        (["*.example.org"], [], "www.example.org", True),
-        (["*.example.org"], [], "a.b.example.org", False),
-        (["*.example.org"], [], "example.org", False),
-        (["127.0.0.1"], [], "127.0.0.1", False),
-        ([], ["127.0.0.1"], "127.0.0.1", True),
-        ([], ["::1"], "::1", True),
-        (["bad name", "*.", "example.org."], [], "example.org", True),
-    ],
-)
-def test_names(names: list[str], addresses: list[str], host: str, expected: bool) -> None:
-    assert covers(names, addresses, host) is expected

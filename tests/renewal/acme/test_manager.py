@@ -262,6 +262,7 @@ def test_each_process_says_once_when_the_next_renewal_is(
     assert [each.action for each in process.events] == ["scheduled", "scheduled"]
     assert "is planned for" in process.events[0].msg
     assert "wants it to be replaced at" in process.events[1].msg
+    assert process.events[1].msg.endswith("; its reasons: https://ca.example/incident")
     assert all(each.renew_at is not None for each in process.events)
 
 

@@ -101,6 +101,43 @@ def test_a_redis_that_is_not_there_and_no_secret_in_the_words(tmp_path: Path) ->
     assert "very" not in str(wrong.value)
 
 
+@pytest.mark.parametrize(
+    ("rights", "says"),
+    [
+        ("~* +ping", "Redis: NoPermissionError"),
+        ("~other:* +@read +@write +eval", "Redis: NoPermissionError"),
+        ("~asgi_tls:acme:* +@read +@write", "Redis: NoPermissionError"),
+        ("~asgi_tls:acme:* +@read +@write +eval", None),  # as the fix says
+    ],
+)
+def test_a_redis_that_does_not_let_its_user_order(tmp_path: Path, rights: str, says: str | None) -> None:
+    (port,) = free_ports(1)
+    with redis(tmp_path, port), Redis(port=port) as admin:
+        admin.execute_command("ACL", "SETUSER", "site", "on", ">very-secret", *rights.split())
+        storage = RedisStorage(f"redis://site:very-secret@127.0.0.1:{port}/0", directory=tmp_path / "mirror")
+        if says is None:
+            storage.check()
+            fence = storage.lock("site", 60)
+            assert fence is not None
+            storage.store("account.pem", b"key", fence)
+            storage.delete("account.pem", fence)
+            assert storage.load("account.pem") is None
+            return
+        with pytest.raises(ConfigurationError, match=says) as caught:
+            storage.check()
+        assert rights != "~* +ping" or "~asgi_tls:acme:* +@read +@write +eval" in caught.value.fix
+
+
+def test_a_replica_is_refused_at_the_start(tmp_path: Path) -> None:
+    port, source = free_ports(2)
+    (tmp_path / "source").mkdir()
+    with redis(tmp_path / "source", source), redis(tmp_path, port), Redis(port=port) as admin:
+        admin.replicaof("127.0.0.1", source)
+        storage = RedisStorage(f"redis://127.0.0.1:{port}/0", directory=tmp_path / "mirror")
+        with pytest.raises(ConfigurationError, match="Redis: ReadOnlyError"):
+            storage.check()
+
+
 class Asking(FakeCA):
     """It asks another host, which has what it mirrors from the storage."""
 

@@ -187,6 +187,23 @@ class CRLExpiringEvent(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ClientCAExpiringEvent(Event):
+    """A CA certificate in `client_ca` expires within 30 days, or has expired: then all clients of that CA are refused.
+
+    `source` is the file, `subject` the CA. `severity` is "warning" for 30 days, "error" for the last nine, "critical"
+    once it has expired; less for a CA of less than 90 days. `days_left` is as in CertificateExpiringEvent.
+    """
+
+    event: ClassVar[str] = "tls_client_ca_expiring"
+    source: str
+    subject: str
+    not_after: datetime
+    days_left: float
+    severity: Severity
+    msg: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class StaplingEvent(Event):
     """A request for the OCSP response of a certificate has a result.
 

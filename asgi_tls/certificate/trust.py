@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asgi_tls.certificate.loaded import lifetime_left
 from asgi_tls.certificate.material import Material, read_material
 from asgi_tls.certificate.pem import CERTIFICATE_LABELS, Block, read_blocks, wrong_label
-from asgi_tls.errors import CRLError, ExpiredError, MalformedCertificateError, NotPEMError, NotYetValidError
+from asgi_tls.errors import CRLError, ExpiredError, MalformedCertificateError, NotPEMError, NotYetValidError, some
 from asgi_tls.events import Notice
 
 if TYPE_CHECKING:
@@ -19,7 +19,22 @@ if TYPE_CHECKING:
 
     from cryptography import x509
 
+_LAST_DAYS = timedelta(days=90)
 _AGAIN = "Copy the file again, or get it from the CA again."
+
+
+@dataclass(frozen=True)
+class TrustAnchor:
+    """A CA certificate by which clients are accepted. `subject` is its name, `source` the file; times are aware."""
+
+    source: str
+    subject: str
+    not_before: datetime
+    not_after: datetime
+
+    def lifetime_left(self, now: datetime) -> float:
+        """The share that is left of its last 90 days: of a CA's ten years a third would be long before anybody acts."""
+        return lifetime_left(max(self.not_before, self.not_after - _LAST_DAYS), self.not_after, now)
 
 
 @dataclass(frozen=True)
@@ -41,13 +56,14 @@ class ClientTrust:
     """Whose certificates a server accepts from clients: CA certificates and CRLs, as PEM text.
 
     With `crls`, a client gets in only while each CA of its chain, the root included, has a CRL among them that is in
-    force, and none of them revokes a certificate of the chain. `lists` has the last one of each CA that has an end.
+    force, and none of them revokes a certificate of the chain. `expiring` has what lets clients in for a time only: of
+    each CA its last certificate, and its last CRL.
     """
 
     authorities: str
     crls: str | None = None
     warnings: tuple[Notice, ...] = field(default=(), compare=False)
-    lists: tuple[RevocationList, ...] = field(default=(), compare=False)
+    expiring: tuple[TrustAnchor | RevocationList, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True)
@@ -81,7 +97,7 @@ def load_client_trust(client_ca: Path, client_crl: Path | None = None, *, now: d
     )
     warnings += material.stale
     if client_crl is None:
-        return ClientTrust(_text(found), None, warnings)
+        return ClientTrust(_text(found), None, warnings, _anchors(client_ca, current))
     holder = read_material(client_crl, "CRL")
     warnings += holder.stale
     text, lists = _revocation_lists(holder, now)
@@ -94,7 +110,8 @@ def load_client_trust(client_ca: Path, client_crl: Path | None = None, *, now: d
                 "Fetch it from the CA and append it: each CA in {client_ca} needs one.",
                 "client_ca",
             )
-    return ClientTrust(_text(current), text, warnings, _last_of_each(client_crl, lists))
+    ends = _last_of_each(client_crl, lists)
+    return ClientTrust(_text(current), text, warnings, _anchors(client_ca, current) + ends)
 
 
 def load_ca_bundle(path: Path) -> str:
@@ -171,11 +188,11 @@ def _check_dates(material: Material, found: Sequence[_Authority], now: datetime)
     if any(each.not_before <= now < each.not_after for each in found):
         return
     if coming := [each for each in found if each.not_before > now]:
-        begins = ", ".join(f"{each.subject} on {each.not_before:%Y-%m-%d %H:%M UTC}" for each in coming[:3])
+        begins = some([f"{each.subject} on {each.not_before:%Y-%m-%d %H:%M UTC}" for each in coming], 3)
         problem = f"contains no CA certificate that is valid yet; not before: {begins}"
         fix = "Append the current certificate of the CA, or set this machine's clock."
         raise material.error(NotYetValidError, problem, fix)
-    ends = ", ".join(f"{each.subject} on {each.not_after:%Y-%m-%d}" for each in found[:3])
+    ends = some([f"{each.subject} on {each.not_after:%Y-%m-%d}" for each in found], 3)
     fix = "Get the current certificate from the CA, or set this machine's clock."
     raise material.error(ExpiredError, f"contains no CA certificate that is still valid; expired: {ends}", fix)
 
@@ -217,6 +234,28 @@ def _revocation_list(material: Material, block: Block, now: datetime) -> x509.Ce
             "Compare this machine's clock with the CA's.",
         )
     return found
+
+
+def _anchors(path: Path, authorities: Sequence[_Authority]) -> tuple[TrustAnchor, ...]:
+    """A CA that was renewed with the same key, and stands in the file twice, is in force until the later end."""
+    last: dict[tuple[str, bytes], _Authority] = {}
+    for each in authorities:
+        key = each.subject, _key_of(each)
+        if key not in last or last[key].not_after < each.not_after:
+            last[key] = each
+    return tuple(TrustAnchor(str(path), each.subject, each.not_before, each.not_after) for each in last.values())
+
+
+def _key_of(authority: _Authority) -> bytes:
+    """Its public key, DER; nothing for one that only OpenSSL can parse."""
+    from cryptography.exceptions import UnsupportedAlgorithm
+
+    from asgi_tls.certificate.private_key import spki
+
+    try:
+        return b"" if authority.parsed is None else spki(authority.parsed.public_key())
+    except (ValueError, UnsupportedAlgorithm):
+        return b""
 
 
 def _last_of_each(path: Path, lists: Sequence[x509.CertificateRevocationList]) -> tuple[RevocationList, ...]:

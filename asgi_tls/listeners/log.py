@@ -15,10 +15,12 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
+from asgi_tls.errors import some
 from asgi_tls.events import (
     ACMEEvent,
     CertificateExpiringEvent,
     CertificateLoadedEvent,
+    ClientCAExpiringEvent,
     ClientErrorEvent,
     CRLExpiringEvent,
     Event,
@@ -70,6 +72,7 @@ _WORDS: Final[dict[type[Event], str]] = {
     ReloadFailedEvent: "{outcome}: {msg} More: asgi-tls explain {code}",
     NamesRemovedEvent: "no longer served, because no certificate has these names any more: {names}",
     CertificateExpiringEvent: "{source} expires on {not_after}: {days_left} days left",
+    ClientCAExpiringEvent: "{msg} More: asgi-tls explain tls-client-ca-expiring",
     CRLExpiringEvent: "{msg} More: asgi-tls explain tls-crl-expiring",
     StaplingEvent: "OCSP response for {source}: {status}: {msg}",
     ACMEEvent: "ACME for {names}: {msg}",
@@ -113,8 +116,8 @@ log_events.hears_sessions = _hears_sessions  # type: ignore[attr-defined]
 
 
 def _level(event: Event) -> int:
-    if isinstance(event, (ACMEEvent, CertificateExpiringEvent, CRLExpiringEvent, StaplingEvent)):
-        return logging.getLevelNamesMapping()[event.severity.upper()]
+    if (severity := getattr(event, "severity", None)) is not None:
+        return logging.getLevelNamesMapping()[severity.upper()]
     if isinstance(event, ClientErrorEvent) and event.code in _QUIET_CODES:
         return logging.DEBUG
     if isinstance(event, GuardEvent) and event.action == "refused":
@@ -166,12 +169,7 @@ def _outcome(kept: str | None) -> str:
 
 def _listed(fields: dict[str, Any]) -> dict[str, str]:
     """What is a list of names, as words."""
-    return {name: _shown(fields[name]) for name in ("subject_alt_names", "names") if name in fields}
-
-
-def _shown(names: list[str]) -> str:
-    more = f" and {len(names) - _MANY} more" if len(names) > _MANY else ""
-    return ", ".join(names[:_MANY]) + more
+    return {name: some(fields[name], _MANY) for name in ("subject_alt_names", "names") if name in fields}
 
 
 def _plain(value: object) -> object:

@@ -1,4 +1,4 @@
-"""When to report that a certificate or CRL expires: by the share of its lifetime that is left, of 90 days or 160 hours.
+"""When to report that a certificate, a client CA or a CRL expires: by the share of its lifetime that is left.
 
 Renewal is due when a third is left (Let's Encrypt's integration guide, and RFC 9773 where there is ARI). Where it
 happens in time, there is no event.
@@ -13,14 +13,16 @@ from datetime import datetime, timedelta
 from typing import Final, TypeAlias
 
 from asgi_tls.certificate import Certificate
-from asgi_tls.certificate.trust import RevocationList
-from asgi_tls.events import CertificateExpiringEvent, CRLExpiringEvent, Severity
+from asgi_tls.certificate.trust import RevocationList, TrustAnchor
+from asgi_tls.events import CertificateExpiringEvent, ClientCAExpiringEvent, CRLExpiringEvent, Severity
 
-Expiring: TypeAlias = CertificateExpiringEvent | CRLExpiringEvent
+Expiring: TypeAlias = CertificateExpiringEvent | ClientCAExpiringEvent | CRLExpiringEvent
+OfClients: TypeAlias = TrustAnchor | RevocationList
 
 _HOUR: Final = timedelta(hours=1)
 _PAUSE: Final = timedelta(minutes=1)
 _FETCH: Final = "Fetch the current CRL from the CA, and repeat this regularly."
+_APPEND: Final = "Append the CA's new certificate to the file, and remove this one when no client needs it any more."
 
 
 @dataclass(frozen=True)
@@ -44,14 +46,15 @@ class ExpiryWatch:
     """Reports each stage once when it begins, and again at its own pace."""
 
     def __init__(self) -> None:
-        self._reported: dict[str | RevocationList, tuple[_Stage, datetime]] = {}
+        self._reported: dict[str | OfClients, tuple[_Stage, datetime]] = {}
         self._seen: Mapping[str, Sequence[Certificate]] = {}
         self._looked: datetime | None = None
 
     def due(
-        self, certificates: Mapping[str, Sequence[Certificate]], now: datetime, lists: Sequence[RevocationList] = ()
+        self, certificates: Mapping[str, Sequence[Certificate]], now: datetime, of_clients: Sequence[OfClients] = ()
     ) -> list[Expiring]:
-        """The events to send at `now` (aware) about the certificates that are served, by host name, and about `lists`.
+        """The events to send at `now` (aware) about the certificates that are served, by host name, and about those by
+        which clients are accepted.
 
         The same mapping is looked at once a minute: it may hold thousands.
         """
@@ -59,10 +62,10 @@ class ExpiryWatch:
             return []
         self._seen, self._looked = certificates, now
         events: list[Expiring] = []
-        reported: dict[str | RevocationList, tuple[_Stage, datetime]] = {}
-        everything: Iterable[Certificate | RevocationList] = itertools.chain(lists, *certificates.values())
+        reported: dict[str | OfClients, tuple[_Stage, datetime]] = {}
+        everything: Iterable[Certificate | OfClients] = itertools.chain(of_clients, *certificates.values())
         for one in everything:
-            key = one if isinstance(one, RevocationList) else one.fingerprint_sha256
+            key = one.fingerprint_sha256 if isinstance(one, Certificate) else one
             if key in reported or (stage := stage_at(one.lifetime_left(now))) is None:
                 continue
             before = self._reported.get(key)
@@ -79,27 +82,42 @@ def stage_at(left: float) -> _Stage | None:
     return next((stage for stage in _STAGES if left <= stage.share_left), None)
 
 
-def _event(one: Certificate | RevocationList, stage: _Stage, now: datetime) -> Expiring:
+def _event(one: Certificate | OfClients, stage: _Stage, now: datetime) -> Expiring:
     if isinstance(one, RevocationList):
         return _of_list(one, stage, now)
+    if isinstance(one, TrustAnchor):
+        return _of_anchor(one, stage, now)
     days = _days_left(one.not_after, now)
     return CertificateExpiringEvent(source=one.source, not_after=one.not_after, days_left=days, severity=stage.severity)
 
 
 def _of_list(one: RevocationList, stage: _Stage, now: datetime) -> CRLExpiringEvent:
-    end, days = one.next_update, _days_left(one.next_update, now)
-    if now < end:
-        what = f"expires on {end:%Y-%m-%d %H:%M UTC}, in {days} days; then every client of this CA is refused"
-    else:
-        what = f"expired on {end:%Y-%m-%d %H:%M UTC}: every client of this CA is refused"
     return CRLExpiringEvent(
         source=one.source,
         issuer=one.issuer,
-        next_update=end,
-        days_left=days,
+        next_update=one.next_update,
+        days_left=_days_left(one.next_update, now),
         severity=stage.severity,
-        msg=f"{one.source}: the CRL of {one.issuer} {what}. {_FETCH}",
+        msg=f"{one.source}: the CRL of {one.issuer} {_end_of_clients(one.next_update, now)}. {_FETCH}",
     )
+
+
+def _of_anchor(one: TrustAnchor, stage: _Stage, now: datetime) -> ClientCAExpiringEvent:
+    return ClientCAExpiringEvent(
+        source=one.source,
+        subject=one.subject,
+        not_after=one.not_after,
+        days_left=_days_left(one.not_after, now),
+        severity=stage.severity,
+        msg=f"{one.source}: the CA {one.subject} {_end_of_clients(one.not_after, now)}. {_APPEND}",
+    )
+
+
+def _end_of_clients(end: datetime, now: datetime) -> str:
+    moment = f"{end:%Y-%m-%d %H:%M UTC}"
+    if now < end:
+        return f"expires on {moment}, in {_days_left(end, now)} days; then every client of this CA is refused"
+    return f"expired on {moment}: every client of this CA is refused"
 
 
 def _days_left(end: datetime, now: datetime) -> float:

@@ -104,7 +104,7 @@ class Reloader:
         if context.resumption is not None and context.resumption.is_due:
             self._in_loop(context.resumption.refresh)
         trust = None if self._inventory.trust is None else self._inventory.trust.value
-        self._tell(self._expiry.due(context.certificates, datetime.now(UTC), () if trust is None else trust.lists))
+        self._tell(self._expiry.due(context.certificates, datetime.now(UTC), () if trust is None else trust.expiring))
 
     def _living(self) -> ServerContext:
         context = self._context()

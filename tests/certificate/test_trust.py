@@ -24,7 +24,7 @@ from odd_certificates import Odd, OddPair
 from pki import DAY, PKI, Pair
 
 from asgi_tls import ServerTLS, create_client_context
-from asgi_tls.certificate.trust import load_ca_bundle, load_client_trust
+from asgi_tls.certificate.trust import TrustAnchor, load_ca_bundle, load_client_trust
 from asgi_tls.errors import (
     CertificateError,
     CRLError,
@@ -252,6 +252,20 @@ def test_a_ca_ends_with_its_last_second(tmp_path: Path) -> None:
         load_client_trust(tmp_path / "ca.pem", now=end)
 
 
+def test_the_last_certificate_of_each_ca_counts(tmp_path: Path) -> None:
+    """A CA that was renewed with its key lasts until the later end; with another key its clients have to change."""
+    ca, other = tmp_path / "ca.pem", PKI("Other")
+    ends = [(NOW + days * DAY).replace(microsecond=0) for days in (5, 50, 500)]
+    first = other.ca("Clients", not_after=ends[0])
+    again = other.ca("Clients", key=first.key, not_after=ends[2])
+    other_key, gone = other.ca("Clients", not_after=ends[1]), other.ca("Gone", not_before=NOW - 9 * DAY, not_after=NOW)
+    ca.write_bytes(b"".join(each.cert_pem for each in (first, again, other_key, gone)))
+    found = load_client_trust(ca).expiring
+    assert [(one.source, one.subject, one.not_after) for one in found if isinstance(one, TrustAnchor)] == [
+        (str(ca), "CN=Clients", ends[2]), (str(ca), "CN=Clients", ends[1]),
+    ]  # fmt: skip
+
+
 BAD_BUNDLES: dict[str, tuple[type[CertificateError], str, Callable[[], bytes]]] = {
     "a leaf": (NotPEMError, "contains no CA certificate", lambda: person().cert_pem),
     "a key": (NotPEMError, "contains no certificate, only PRIVATE KEY", lambda: person().key_pem),
@@ -262,7 +276,7 @@ BAD_BUNDLES: dict[str, tuple[type[CertificateError], str, Callable[[], bytes]]] 
     ),
     "four CAs of tomorrow": (
         NotYetValidError,
-        r"not before: CN=0 on [-\d :]+ UTC, CN=1 on [-\d :]+ UTC, CN=2 on [-\d :]+ UTC\. Append",
+        r"not before: CN=0 on [-\d :]+ UTC, CN=1 on [-\d :]+ UTC, CN=2 on [-\d :]+ UTC and 1 more\. Append",
         lambda: b"".join(pki().ca(str(number), not_before=NOW + DAY).cert_pem for number in range(4)),
     ),
     "a CRL": (NotPEMError, "contains no certificate, only X509 CRL", crls),

@@ -11,8 +11,8 @@ from files import Files
 from pki import DAY
 
 from asgi_tls.certificate import Certificate
-from asgi_tls.certificate.trust import RevocationList
-from asgi_tls.events import CertificateExpiringEvent, CRLExpiringEvent
+from asgi_tls.certificate.trust import RevocationList, TrustAnchor
+from asgi_tls.events import CertificateExpiringEvent, ClientCAExpiringEvent, CRLExpiringEvent
 from asgi_tls.renewal.expiry import Expiring, ExpiryWatch, stage_at
 
 HOUR, SECOND = DAY / 24, timedelta(seconds=1)
@@ -83,6 +83,37 @@ def test_a_list_is_reported_as_a_certificate_is(files: Files) -> None:
     assert last.msg.startswith(
         f"crl.pem: the CRL of CN=Clients expired on {ends:%Y-%m-%d %H:%M UTC}: every client of this"
     )
+
+
+def severities(one: TrustAnchor) -> dict[int, str]:
+    """By days before the end, looking each day."""
+    watch = ExpiryWatch()
+    found: dict[int, str] = {}
+    for days in range(40, -1, -1):
+        for event in watch.due({}, one.not_after - days * DAY, [one]):
+            found[days] = event.severity
+    return found
+
+
+def test_a_ca_of_clients_is_reported_in_its_last_days(files: Files) -> None:
+    """Not by a third of ten years. One that lives for hours, as in a mesh, is reported as a certificate is."""
+    ends = lasting(files, 240).not_after
+    ten_years = TrustAnchor("ca.pem", "CN=Clients", ends - 3650 * DAY, ends)
+    assert severities(ten_years) == {
+        **dict.fromkeys(range(30, 9, -1), "warning"), **dict.fromkeys(range(9, 0, -1), "error"), 0: "critical"
+    }  # fmt: skip
+    assert [*severities(replace(ten_years, not_before=ends - 9 * DAY))] == [3, 2, 1, 0]
+    watch = ExpiryWatch()
+    (first,) = watch.due({}, ends - 8 * DAY, [ten_years])
+    (last,) = watch.due({}, ends, [ten_years])
+    assert isinstance(first, ClientCAExpiringEvent)
+    assert isinstance(last, ClientCAExpiringEvent)
+    assert (first.source, first.subject, first.not_after, first.days_left) == ("ca.pem", "CN=Clients", ends, 8)
+    assert first.msg == (
+        f"ca.pem: the CA CN=Clients expires on {ends:%Y-%m-%d %H:%M UTC}, in 8.0 days; then every client of this CA is "
+        "refused. Append the CA's new certificate to the file, and remove this one when no client needs it any more."
+    )
+    assert last.msg.startswith(f"ca.pem: the CA CN=Clients expired on {ends:%Y-%m-%d %H:%M UTC}: every client of this")
 
 
 def reported(watch: ExpiryWatch, served: dict[str, list[Certificate]], now: datetime) -> list[Expiring]:

@@ -33,6 +33,7 @@ from asgi_tls.errors import ConfigurationError, ExpiredError, MissingFileError, 
 from asgi_tls.events import (
     CertificateExpiringEvent,
     CertificateLoadedEvent,
+    ClientCAExpiringEvent,
     ClientErrorEvent,
     CRLExpiringEvent,
     Event,
@@ -539,6 +540,34 @@ def test_a_list_that_expires_soon_is_reported_while_it_is_in_use(
         "WARNING", f"{event.msg} More: asgi-tls explain tls-crl-expiring"
     )  # fmt: skip
     assert explain(record.getMessage())[0].trouble.code == "tls-crl-expiring"
+
+
+def test_a_ca_that_expires_soon_is_reported_while_its_clients_are_accepted(
+    files: Files, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The same CA's new certificate in the file ends it."""
+    seen, ca, pki = Seen(), tmp_path / "ca.pem", files.pki
+    old = pki.ca("Clients", not_before=pki.now - 3650 * DAY, not_after=pki.now + 5 * DAY)
+    ca.write_bytes(old.cert_pem)
+
+    async def main() -> None:
+        tls = ServerTLS(files.ecdsa, client_ca=ca, reload_interval=INTERVAL, listeners=[seen, log_events])
+        context = tls.create_server_context()
+        await until_in_loop(lambda: any(isinstance(event, ClientCAExpiringEvent) for event in seen))
+        ca.write_bytes(old.cert_pem + pki.ca("Clients", key=old.key).cert_pem)
+        context.reload()
+        await until_in_loop(lambda: any("client CA bundle" in line for line in caplog.messages))
+        await asyncio.sleep(3 * INTERVAL)
+
+    with caplog.at_level(logging.INFO, "asgi_tls"):
+        asyncio.run(main())
+    (event,) = (event for event in seen if isinstance(event, ClientCAExpiringEvent))
+    assert (event.source, event.subject, event.severity, round(event.days_left)) == (str(ca), "CN=Clients", "error", 5)
+    (record,) = (record for record in caplog.records if getattr(record, "event", None) == "tls_client_ca_expiring")
+    assert (record.levelname, record.getMessage()) == (
+        "ERROR", f"{event.msg} More: asgi-tls explain tls-client-ca-expiring"
+    )  # fmt: skip
+    assert explain(record.getMessage())[0].trouble.code == "tls-client-ca-expiring"
 
 
 def test_a_damaged_rsa_key_is_refused(files: Files, tmp_path: Path) -> None:

@@ -9,10 +9,11 @@ import time
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from in_process import here
+from in_process import RUNNER, here
 from servers import asgi_tls
 
 from asgi_tls.audit.judges.findings import KINDS
+from asgi_tls.cli import main
 from asgi_tls.explain import CATALOGUE, MAX_TEXT, explain, near
 
 ISSUER = (
@@ -195,7 +196,12 @@ def test_the_time_grows_with_the_text_alone(piece: str) -> None:
     assert time.process_time() - started < 5
 
 
-def ask(*arguments: str, stdin: bytes = b"") -> tuple[int, str, str]:
+def ask(*arguments: str) -> tuple[int, str, str]:
+    done = RUNNER.invoke(main, ["explain", *arguments])
+    return done.exit_code, done.stdout, done.stderr
+
+
+def pipe(stdin: bytes, *arguments: str) -> tuple[int, str, str]:
     done = subprocess.run(asgi_tls("explain", *arguments), input=stdin, capture_output=True, timeout=60)
     return done.returncode, done.stdout.decode(), done.stderr.decode()
 
@@ -215,7 +221,7 @@ def test_the_command_prints_all_that_is_known() -> None:
 @pytest.mark.parametrize("arguments", [(), ("-",)])
 def test_the_command_reads_what_is_piped_in(arguments: tuple[str, ...]) -> None:
     hostile = b"\x1b]0;title\x07 \xff\xfe \x00 \x9b31m secret-token \r\n"
-    status, text, errors = ask(*arguments, stdin=hostile + ISSUER.encode() + b"\n" + hostile)
+    status, text, errors = pipe(hostile + ISSUER.encode() + b"\n" + hostile, *arguments)
     assert status == 0
     assert text.startswith(CATALOGUE["unknown-issuer"].title)
     assert "secret-token" not in text + errors
@@ -230,10 +236,10 @@ def test_the_command_joins_words_and_takes_options_for_text() -> None:
 
 def test_a_text_that_is_too_long_is_cut_and_said_to_be() -> None:
     long = b"x " * 3 * MAX_TEXT
-    status, _, errors = ask(stdin=ISSUER.encode() + long)
+    status, _, errors = pipe(ISSUER.encode() + long)
     assert status == 1
     assert f"only its last {MAX_TEXT} characters" in errors
-    status, text, _ = ask(stdin=long + ISSUER.encode())
+    status, text, _ = pipe(long + ISSUER.encode())
     assert status == 0
     assert text.startswith(CATALOGUE["unknown-issuer"].title)
 

@@ -9,9 +9,7 @@ from typing import Any
 import fastapi
 import httpx
 import litestar
-import litestar.testing
 import pytest
-import quart
 from asgi_servers import KeyPair, Reply, call, http_scope, raw_request, running_uvicorn
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -54,6 +52,8 @@ def litestar_app(**settings: Any) -> Any:
 
 
 def quart_app(**settings: Any) -> Any:
+    import quart
+
     app = quart.Quart(__name__)
 
     @app.get("/")
@@ -96,6 +96,8 @@ def test_the_test_client_of_each_framework_is_served_in_development() -> None:
     """With the host that it has by default; httpx has none, and gets that of FastAPI's documentation. Starlette's
     client is that of docs/testing.md.
     """
+    import quart
+    from litestar.testing import TestClient
 
     def hello() -> str:
         return "hello"
@@ -112,7 +114,7 @@ def test_the_test_client_of_each_framework_is_served_in_development() -> None:
 
     page = litestar.get("/", sync_to_thread=False)(hello)
     wrapped: Any = TLSMiddleware(litestar.Litestar([page]), hosts=HOSTS, development=True)  # type: ignore[arg-type]
-    with litestar.testing.TestClient(wrapped) as client:
+    with TestClient(wrapped) as client:
         assert client.get("/").text == "hello"
 
     quart_app = quart.Quart(__name__)

@@ -7,6 +7,7 @@ import os
 import random
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from asgi_tls.cli import main
 
 PROXIES = ("nginx", "haproxy", "caddy")
 PATH = os.environ["PATH"] + ":/usr/sbin:/usr/local/sbin"
+_ALONE = threading.Lock()  # click.testing replaces the output of the whole process
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,8 @@ def two_ports() -> tuple[int, int]:
 def exported(program: str, directory: Path, *options: str) -> Path:
     """The file that `asgi-tls export PROGRAM` writes. In this process: there are many."""
     path = directory / f"{program}.conf"
-    done = CliRunner().invoke(main, ["export", program, "--output", str(path), *options])
+    with _ALONE:
+        done = CliRunner().invoke(main, ["export", program, "--output", str(path), *options])
     assert done.exit_code == 0, done.output
     return path
 

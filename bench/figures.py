@@ -37,6 +37,20 @@ def turns(ways: Mapping[str, Callable[[], Mapping[str, float]]], rounds: int) ->
     return found
 
 
+def compared(
+    ways: Mapping[str, Callable[[], Mapping[str, float]]], bases: Mapping[str, str], rounds: int
+) -> dict[str, dict[str, list[float]]]:
+    """Those that have a base take turns with it alone, so that little time and no other program is between what is
+    compared. The ways without a comparison come last, with a quarter of the rounds.
+    """
+    found: dict[str, dict[str, list[float]]] = {}
+    for base in dict.fromkeys(bases.values()):
+        group = [base, *(name for name in bases if bases[name] == base)]
+        if base in ways and len(there := {name: ways[name] for name in group if name in ways}) > 1:
+            found |= turns(there, rounds)
+    return found | turns({name: way for name, way in ways.items() if name not in found}, -(-rounds // 4))
+
+
 def joined(runs: Iterable[Samples]) -> dict[str, dict[str, list[float]]]:
     """The rounds of several runs, in their order."""
     found: dict[str, dict[str, list[float]]] = {}

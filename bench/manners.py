@@ -20,7 +20,7 @@ from bench.figures import Samples
 from bench.servers import CONTESTANTS, Contestant, Server, Setting, certified
 from bench.tables import FULL, Column, Measurement, Pace, Table
 
-_FAILURES = 30  # for each connection of the traffic
+_FAILURES = 20  # for each connection of the traffic
 _AT_ONCE, _WATCH = 4, 0.05
 
 

@@ -17,7 +17,7 @@ from staples import asking
 
 from asgi_tls import ACME, PEMFiles
 from asgi_tls.renewal.acme.schedule import Record, succeeded, to_json
-from bench.figures import Samples, turns
+from bench.figures import Samples, compared, turns
 from bench.servers import PYTHON, Server, Setting, certified, without_files
 from bench.tables import Measurement, Pace, Table
 from bench.traffic import MICROSECONDS, way
@@ -51,9 +51,9 @@ def _run(pace: Pace) -> Mapping[str, Samples]:
             }
             servers |= {_name(loop, variant): stack.enter_context(start) for variant, start in ways.items()}
         client = asking(ca=setting.ca.read_text(encoding="ascii"))
-        handshakes = {name: way(server, client, "handshake", pace.count) for name, server in servers.items()}
+        handshakes = {name: way(server, client, "handshake", pace.count // 4) for name, server in servers.items()}
         turns(handshakes, 1)
-        return {"options": turns(handshakes, 2 * pace.rounds)}
+        return {"options": compared(handshakes, _BASES, 8 * pace.rounds)}
 
 
 def _name(loop: str, variant: str) -> str:
@@ -73,6 +73,8 @@ def _store(storage: Path, setting: Setting) -> None:
     source.path.with_suffix(".json").write_bytes(to_json(record))
 
 
+_BASES = {_name(loop, variant): loop for loop in _LOOPS for variant in _VARIANTS}
+
 OPTIONS = Measurement(
     "options",
     (
@@ -81,7 +83,7 @@ OPTIONS = Measurement(
             "New connections, as above, to `asgi-tls uvicorn` with one option more. The client asks for an OCSP "
             "response, which only the server with stapling has.",
             {"cpu": MICROSECONDS}, first="event loop and option",
-            bases={_name(loop, variant): loop for loop in _LOOPS for variant in _VARIANTS},
+            bases=_BASES,
         ),
     ),
     _run,

@@ -20,15 +20,16 @@ What a server costs with asgi_tls, beside the plain server, other servers and pr
 - Compare the ratios: times depend on the machine. The ratio of a server with asgi_tls is to its plain server.
 - CPU is that of the operating system for all processes and threads of a server, in user and kernel mode, and with a
   proxy also that of the application behind it. The client is not counted.
-- Each server is started alone and warmed up. Then the servers take turns, so that other load on the machine affects all
-  of them; those that do not have their turn are idle. Figures are medians of the rounds, with the quartiles behind
-  them; a ratio is the median of the ratios within each round.
+- Each server is started alone and warmed up. Then it takes turns with the one that it is compared with, so that other
+  load on the machine affects both; those that do not have their turn are idle. Figures are medians of the rounds, with
+  the quartiles behind them; a ratio is the median of the ratios within each round.
 - Instructions are those of the server in user mode for the same work (`make bench COUNT=1`, callgrind), less those of
   the same server while it is idle. They do not depend on the load of the machine, and leave out the kernel, caches and
   waits. glibc is set to copy without `rep movsb`, whose instructions callgrind counts for each byte.
 - All use one certificate (ECDSA P-256, with its intermediate) and the same smallest application. The plain servers have
   their default TLS settings, asgi_tls its default profile, the proxies what `asgi-tls export` writes. hypercorn and
-  granian run on uvloop, gunicorn with its ASGI worker, the proxies in front of uvicorn on uvloop.
+  granian run on uvloop, gunicorn with its ASGI worker, the proxies in front of uvicorn on uvloop. All keep an idle
+  connection open. gunicorn's workers [share memory](internals.md#an-idle-connection) with their parent (`gc.freeze`).
 - asgi_tls sends one session ticket for a new connection, where OpenSSL would send two.
 - asyncio has a buffer of 256 KiB for each connection. Where it lies at the end of the heap, which chance decides for
   each process, glibc gives it back and takes it again each time. `MALLOC_TRIM_THRESHOLD_` and `MALLOC_MMAP_THRESHOLD_`

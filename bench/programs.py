@@ -35,7 +35,7 @@ def _way(arguments: list[str]) -> Callable[[], dict[str, float]]:
 def _run(pace: Pace) -> Mapping[str, Samples]:
     ways = {name: _way(arguments) for name, arguments in _WAYS.items()}
     turns(ways, 1)  # until the files are in memory
-    return {"programs": turns(ways, 2 * pace.rounds)}
+    return {"programs": turns(ways, 6 * pace.rounds)}
 
 
 PROGRAMS = Measurement(

@@ -186,6 +186,7 @@ def _proxy(program: str, setting: Setting) -> Iterator[Server]:
             yield Server(proxy.tls, server.roots, time.monotonic() - started, server.cpu())
 
 
+_KEEP_ALIVE = 75  # as nginx has it: gunicorn would end an idle connection after two seconds
 _QUIET = ("--no-access-log", "--log-level=warning")
 
 
@@ -195,7 +196,7 @@ def _uvicorn(loop: str, setting: Setting, port: int) -> list[str]:
 
 
 def _uvicorn_without_files(loop: str, setting: Setting, port: int) -> list[str]:
-    listen = [f"--port={port}", f"--workers={setting.workers}"]
+    listen = [f"--port={port}", f"--workers={setting.workers}", f"--timeout-keep-alive={_KEEP_ALIVE}"]
     return ["uvicorn", "hello_app:app", "--app-dir=.", *_QUIET, f"--loop={loop}", *listen]
 
 
@@ -210,7 +211,7 @@ def _gunicorn(setting: Setting, port: int) -> list[str]:
 def _bound(setting: Setting, port: int) -> list[str]:
     """The options that hypercorn and gunicorn share."""
     files = [f"--certfile={setting.pair.certfile}", f"--keyfile={setting.pair.keyfile}"]
-    return [f"--bind=127.0.0.1:{port}", f"--workers={setting.workers}", *files]
+    return [f"--bind=127.0.0.1:{port}", f"--workers={setting.workers}", f"--keep-alive={_KEEP_ALIVE}", *files]
 
 
 def _granian(setting: Setting, port: int) -> list[str]:

@@ -27,7 +27,7 @@ class Pace:
 
 
 # Rather many starts than long ones: the same server differs between two processes by several percent.
-FULL = Pace(starts=6, rounds=5, count=60, certificates=2_000, idle_s=15.0)
+FULL = Pace(starts=6, rounds=4, count=60, certificates=2_000, idle_s=15.0)
 SHORT = Pace(starts=1, rounds=3, count=10, certificates=100, idle_s=5.0)
 
 

@@ -262,6 +262,7 @@ def test_two_hosts_order_once_and_both_answer(tmp_path: Path) -> None:
         settings = settings_for(ca, Path("unused"), acme_storage=f"redis://127.0.0.1:{port}/0")
         first, second = Launch("uvicorn", "uvloop", 2), Launch("hypercorn", "asyncio")
         without = {name: value for name, value in settings.items() if name != "redirect_port"}
+        ca.pause()  # it asks at the second one's port, so the first must not order before that listens
         with (
             serve(
                 first.command(None, without), ready=ready, count=3, env={"ASGI_TLS_HOME": str(tmp_path / "one")}
@@ -272,6 +273,7 @@ def test_two_hosts_order_once_and_both_answer(tmp_path: Path) -> None:
                 env={"ASGI_TLS_HOME": str(tmp_path / "two")},
             ) as two,
         ):
+            ca.go_on()
             for host in (one, two):
                 until_issued(host.port, host)
             assert (ca.orders, len(ca.issued)) == (1, 1)

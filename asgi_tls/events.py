@@ -37,6 +37,7 @@ NOTICES: Final = {
     "staging": "the certificate is from Let's Encrypt's staging environment",
     "serial-number": "some clients refuse the serial number",
     "address-as-name": "an IP address is in the certificate as a DNS name",
+    "unusable-name": "no client accepts the certificate for one of its names",
     "usage": "some clients refuse the certificate for its extensions",
     "extra-certificate": "the file contains a certificate that clients do not need",
     "odd-certificate": "OpenSSL serves the certificate, but it is not well-formed",

@@ -87,17 +87,18 @@ def load_client_trust(client_ca: Path, client_crl: Path | None = None, *, now: d
     found = _authorities(material)
     _check_dates(material, found, now)
     current = [each for each in found if each.not_after > now]
+    anchors = _anchors(client_ca, found, now)
     warnings = tuple(
         Notice(
             "expired-client-ca",
             f"{client_ca}: {each.subject} expired on {each.not_after:%Y-%m-%d}: clients of this CA are refused",
         )
-        for each in found
-        if each not in current
+        for each in anchors
+        if each.not_after <= now
     )
     warnings += material.stale
     if client_crl is None:
-        return ClientTrust(_text(found), None, warnings, _anchors(client_ca, current))
+        return ClientTrust(_text(found), None, warnings, anchors)
     holder = read_material(client_crl, "CRL")
     warnings += holder.stale
     text, lists = _revocation_lists(holder, now)
@@ -110,8 +111,7 @@ def load_client_trust(client_ca: Path, client_crl: Path | None = None, *, now: d
                 "Fetch it from the CA and append it: each CA in {client_ca} needs one.",
                 "client_ca",
             )
-    ends = _last_of_each(client_crl, lists)
-    return ClientTrust(_text(current), text, warnings, _anchors(client_ca, current) + ends)
+    return ClientTrust(_text(current), text, warnings, anchors + _last_of_each(client_crl, lists))
 
 
 def load_ca_bundle(path: Path) -> str:
@@ -236,12 +236,15 @@ def _revocation_list(material: Material, block: Block, now: datetime) -> x509.Ce
     return found
 
 
-def _anchors(path: Path, authorities: Sequence[_Authority]) -> tuple[TrustAnchor, ...]:
-    """A CA that was renewed with the same key, and stands in the file twice, is in force until the later end."""
+def _anchors(path: Path, authorities: Sequence[_Authority], now: datetime) -> tuple[TrustAnchor, ...]:
+    """Of each CA the certificate by which it is in force for longest: renewed with the same key, it stands there twice.
+
+    One that begins after that one's end does not count before its time.
+    """
     last: dict[tuple[str, bytes], _Authority] = {}
-    for each in authorities:
-        key = each.subject, _key_of(each)
-        if key not in last or last[key].not_after < each.not_after:
+    for each in sorted(authorities, key=lambda one: one.not_before):
+        known = last.get(key := (each.subject, _key_of(each)))
+        if known is None or (each.not_before <= max(known.not_after, now) and known.not_after < each.not_after):
             last[key] = each
     return tuple(TrustAnchor(str(path), each.subject, each.not_before, each.not_after) for each in last.values())
 

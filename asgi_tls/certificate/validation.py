@@ -43,7 +43,7 @@ from asgi_tls.errors import (
     WeakSignatureError,
 )
 from asgi_tls.events import Notice
-from asgi_tls.hostnames import parse_ip
+from asgi_tls.hostnames import names_for, parse_ip
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -272,6 +272,8 @@ def _chain_warnings(chain: Sequence[x509.Certificate], dns_names: Sequence[str])
                 "address-as-name",
                 f"{name} is in the certificate as a DNS name, but clients look for an IP address entry",
             )
+        elif not names_for([name], ()):
+            yield Notice("unusable-name", f"no client accepts the certificate for {printable(name)}, one of its names")
 
 
 def _usage_warnings(leaf: x509.Certificate, purpose: Purpose) -> Iterator[Notice]:

@@ -176,7 +176,7 @@ def _site(profile: TLSProfile, program: str, options: dict[str, Any]) -> Site:
                     f"--certificate {certificate} is for {', '.join(known.subject_alt_names)}, and not for {host}",
                     fix=f"Name a certificate that covers {host}, or leave out --host {host}.",
                 )
-        hosts = hosts or known.dns_names
+        hosts = hosts or [name for name in known.dns_names if known.covers(name)]
     client_auth: Literal["required", "optional"] = options["client_auth"]
     return Site(
         hosts=tuple(hosts),

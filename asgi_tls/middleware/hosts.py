@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from asgi_tls.errors import ConfigurationError
-from asgi_tls.hostnames import checked_host, parse_ip
+from asgi_tls.hostnames import checked_host, covers, parse_ip
 from asgi_tls.middleware.checks import checked_strings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
 
 class AllowedHosts:
@@ -34,6 +34,19 @@ class AllowedHosts:
         """Whether a canonical host is on the list."""
         # No address ends in a suffix: the last label of a name is not a number.
         return host in self.exact or self.any or host.endswith(self._suffixes)
+
+
+class CertificateHosts(AllowedHosts):
+    """The names of certificates (`Certificate.hosts`), where `*` stands for exactly one label (RFC 9525)."""
+
+    any = False
+
+    def __init__(self, names: Collection[str]) -> None:
+        self._names = self.exact = frozenset(names)
+
+    def allows(self, host: str) -> bool:
+        """Whether one of them is valid for a canonical host."""
+        return covers(self._names, host)
 
 
 def _suffix(pattern: str) -> str:

@@ -99,7 +99,7 @@ class HTTPSRedirectMiddleware:
         development: bool = False,
     ) -> None:
         self.app = app
-        self._hosts = AllowedHosts(hosts)
+        self._hosts = self._allowed(hosts)
         check_type(
             "canonical_host", canonical_host, str | None, 'Write a host, as in canonical_host="www.example.com".'
         )
@@ -122,6 +122,10 @@ class HTTPSRedirectMiddleware:
         check_switch("development", development)
         self._development = development
         self._logged: set[str] = set()
+
+    @staticmethod
+    def _allowed(hosts: Iterable[str]) -> AllowedHosts:
+        return AllowedHosts(hosts)
 
     @property
     def serves_challenges(self) -> bool:

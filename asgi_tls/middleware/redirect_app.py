@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from asgi_tls.middleware.answer import Answer
+from asgi_tls.middleware.hosts import AllowedHosts, CertificateHosts
 from asgi_tls.middleware.redirect import MORE, HTTPSRedirectMiddleware
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -53,6 +54,17 @@ class _RedirectApp(HTTPSRedirectMiddleware):
         "If this server should answer for it, serve a certificate that has the host (--tls-redirect-port), or add it "
         "to hosts=[…] of redirect_app."
     )
+
+
+class PlainPort(_RedirectApp):
+    """What `--tls-redirect-port` serves: `hosts` are the names of the certificates."""
+
+    def __init__(self, hosts: Collection[str], https_port: int, webroot: str | os.PathLike[str] | None) -> None:
+        super().__init__(_nothing_here, hosts=hosts, https_port=https_port, webroot=webroot)
+
+    @staticmethod
+    def _allowed(hosts: Iterable[str]) -> AllowedHosts:
+        return CertificateHosts([*hosts])
 
 
 async def _nothing_here(scope: Scope, receive: Receive, send: Send) -> None:

@@ -116,8 +116,16 @@ def _of_anchor(one: TrustAnchor, stage: _Stage, now: datetime) -> ClientCAExpiri
 def _end_of_clients(end: datetime, now: datetime) -> str:
     moment = f"{end:%Y-%m-%d %H:%M UTC}"
     if now < end:
-        return f"expires on {moment}, in {_days_left(end, now)} days; then every client of this CA is refused"
+        return f"expires on {moment}, {_soon(end - now)}; then every client of this CA is refused"
     return f"expired on {moment}: every client of this CA is refused"
+
+
+def _soon(left: timedelta) -> str:
+    """In the unit that a reader can act by."""
+    hours = left / _HOUR
+    if hours < 2:
+        return f"in {left / timedelta(minutes=1):.0f} minutes"
+    return f"in {hours:.0f} hours" if hours < 72 else f"in {hours / 24:.1f} days"
 
 
 def _days_left(end: datetime, now: datetime) -> float:

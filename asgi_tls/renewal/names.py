@@ -63,7 +63,7 @@ class Names:
         if certificate is None:
             return {}
         path = Path(key)
-        names = [*certificate.subject_alt_names, *([DEFAULT] if DEFAULT in {path.stem, path.parent.name} else [])]
+        names = [*sorted(certificate.hosts), *([DEFAULT] if DEFAULT in {path.stem, path.parent.name} else [])]
         return {name: None for name in names if name not in self.given}
 
 

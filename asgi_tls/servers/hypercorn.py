@@ -196,8 +196,9 @@ def _settings(given: Given, arguments: list[str]) -> dict[str, Any]:
             raise option_error(option, name)
     tls = server_tls(given)
     plain.refuse(given.values, tls, "hypercorn")
-    listening_on = addresses.of_hypercorn(_binds(arguments))
-    check_metrics(given.values, listening_on)
+    listening_on = addresses.of_hypercorn(_binds(arguments, "--bind", "-b"))
+    insecure = addresses.of_hypercorn(_binds(arguments, "--insecure-bind"), "--insecure-bind")
+    check_metrics(given.values, [*listening_on, *insecure])
     # hypercorn itself reports a port in use.
     addresses.check_free(listening_on, but_for=errno.EADDRINUSE)
     if "--quic-bind" in options:
@@ -212,9 +213,9 @@ def _settings(given: Given, arguments: list[str]) -> dict[str, Any]:
     }
 
 
-def _binds(arguments: list[str]) -> list[str]:
-    """The values of hypercorn's --bind."""
+def _binds(arguments: list[str], *option: str) -> list[str]:
+    """The values of an option of hypercorn's."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("-b", "--bind", action="append", default=[])
-    found: list[str] = parser.parse_known_args(arguments[1:])[0].bind
+    parser.add_argument(*option, action="append", default=[], dest="found")
+    found: list[str] = parser.parse_known_args(arguments[1:])[0].found
     return found

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
 
 from asgi_tls.errors import ConfigurationError
-from asgi_tls.hostnames import checked_name, parse_ip
+from asgi_tls.hostnames import parse_ip
 from asgi_tls.servers.addresses import ALL_OF_IPV4, Address, bound
 
 if TYPE_CHECKING:
@@ -62,14 +62,14 @@ def listeners(values: Mapping[str, Any], tls: ServerTLS, addresses: Sequence[Add
             settings=("redirect_port",),
         )
     webroot = values.get("redirect_webroot")
-    from asgi_tls.middleware import redirect_app
     from asgi_tls.middleware.acme import wrong_with
+    from asgi_tls.middleware.redirect_app import PlainPort
 
     if webroot is not None and (wrong := wrong_with(Path(webroot))):
         raise ConfigurationError(
             f"{{redirect_webroot}} is {webroot}, which {wrong[0]}", fix=wrong[1], settings=("redirect_webroot",)
         )
-    hosts = {name for group in tls.load().values() for one in group for name in one.subject_alt_names if _is_host(name)}
+    hosts = {name for group in tls.load().values() for one in group for name in one.hosts}
     if not hosts:
         raise ConfigurationError(
             "{redirect_port} is set, and no certificate has a host name that clients accept",
@@ -77,19 +77,10 @@ def listeners(values: Mapping[str, Any], tls: ServerTLS, addresses: Sequence[Add
             settings=("redirect_port",),
         )
     return [
-        (sock, redirect_app(hosts=hosts, https_port=https_port, webroot=webroot))
+        (sock, PlainPort(hosts, https_port, webroot))
         for host, https_port in _targets(values.get("public_port"), addresses).items()
         for sock in listening(Address(host, port, v6only=True))
     ]
-
-
-def _is_host(name: str) -> bool:
-    """Certificates may have names that no client accepts: `*` alone, which would be any host, or `web*.example.com`."""
-    try:
-        checked_name(name)
-    except ConfigurationError:
-        return False
-    return True
 
 
 def listening(address: Address) -> list[socket.socket]:

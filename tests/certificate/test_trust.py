@@ -258,12 +258,20 @@ def test_the_last_certificate_of_each_ca_counts(tmp_path: Path) -> None:
     ends = [(NOW + days * DAY).replace(microsecond=0) for days in (5, 50, 500)]
     first = other.ca("Clients", not_after=ends[0])
     again = other.ca("Clients", key=first.key, not_after=ends[2])
-    other_key, gone = other.ca("Clients", not_after=ends[1]), other.ca("Gone", not_before=NOW - 9 * DAY, not_after=NOW)
-    ca.write_bytes(b"".join(each.cert_pem for each in (first, again, other_key, gone)))
-    found = load_client_trust(ca).expiring
-    assert [(one.source, one.subject, one.not_after) for one in found if isinstance(one, TrustAnchor)] == [
-        (str(ca), "CN=Clients", ends[2]), (str(ca), "CN=Clients", ends[1]),
-    ]  # fmt: skip
+    other_key = other.ca("Clients", not_after=ends[1])
+    later = other.ca("Clients", key=other_key.key, not_before=ends[1] + DAY, not_after=ends[2])  # a day without any
+    gone = other.ca("Gone", not_before=NOW - 9 * DAY, not_after=NOW - DAY)
+    back = other.ca("Gone", key=gone.key)
+    left = other.ca("Left", not_before=NOW - 9 * DAY, not_after=NOW - DAY)
+    ca.write_bytes(b"".join(each.cert_pem for each in (again, first, other_key, later, gone, back, left)))
+    trust = load_client_trust(ca)
+    found = {(one.subject, one.not_after) for one in trust.expiring if isinstance(one, TrustAnchor)}
+    assert found == {
+        ("CN=Clients", ends[2]), ("CN=Clients", ends[1]), ("CN=Gone", back.certificate.not_valid_after_utc),
+        ("CN=Left", left.certificate.not_valid_after_utc),
+    }  # fmt: skip
+    (warning,) = trust.warnings  # of the one whose clients are refused
+    assert "CN=Left expired on" in warning
 
 
 BAD_BUNDLES: dict[str, tuple[type[CertificateError], str, Callable[[], bytes]]] = {

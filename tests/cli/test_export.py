@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import Result
+from cryptography import x509
 from files import Files
 from in_process import RUNNER
 from servers import asgi_tls, run
@@ -40,6 +41,12 @@ def test_names_are_those_of_the_certificate_and_addresses_are_left_out(files: Fi
     assert "ocsp-update" not in done.stdout  # this certificate names no responder
     done = export("haproxy", "--version=3.0", *pair(files.wildcard), "--host=*.example.org")
     assert "-m end .example.org" in done.stdout
+
+
+def test_names_that_no_client_accepts_are_left_out(files: Files, tmp_path: Path) -> None:
+    names = tuple(map(x509.DNSName, ("*", "*.com", "f*.bar.net", "a.test")))
+    found = PEMFiles(*files.pki.leaf(san_names=names).write(tmp_path))
+    assert "server_name a.test;" in export("nginx", "--version=1.22", *pair(found)).stdout
 
 
 def test_a_responder_in_the_certificate_is_asked(files: Files, tmp_path: Path) -> None:

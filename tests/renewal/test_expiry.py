@@ -77,12 +77,24 @@ def test_a_list_is_reported_as_a_certificate_is(files: Files) -> None:
     assert isinstance(last, CRLExpiringEvent)
     assert (first.source, first.issuer, first.next_update, first.days_left) == ("crl.pem", "CN=Clients", ends, 3.33)
     assert first.msg == (
-        f"crl.pem: the CRL of CN=Clients expires on {ends:%Y-%m-%d %H:%M UTC}, in 3.33 days; then every client of this "
+        f"crl.pem: the CRL of CN=Clients expires on {ends:%Y-%m-%d %H:%M UTC}, in 3.3 days; then every client of this "
         "CA is refused. Fetch the current CRL from the CA, and repeat this regularly."
     )
     assert last.msg.startswith(
         f"crl.pem: the CRL of CN=Clients expired on {ends:%Y-%m-%d %H:%M UTC}: every client of this"
     )
+
+
+@pytest.mark.parametrize(
+    ("left", "words"),
+    [(9 * DAY, "in 9.0 days"), (3 * DAY, "in 3.0 days"), (30 * HOUR, "in 30 hours"), (HOUR, "in 60 minutes"),
+     (40 * SECOND, "in 1 minutes")],
+)  # fmt: skip
+def test_what_is_left_is_told_in_the_unit_to_act_by(files: Files, left: timedelta, words: str) -> None:
+    ends = lasting(files, 240).not_after
+    (event,) = ExpiryWatch().due({}, ends - left, [TrustAnchor("ca.pem", "CN=Clients", ends - 3650 * DAY, ends)])
+    assert isinstance(event, ClientCAExpiringEvent)
+    assert f", {words}; then" in event.msg
 
 
 def severities(one: TrustAnchor) -> dict[int, str]:

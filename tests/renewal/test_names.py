@@ -16,7 +16,7 @@ from asgi_tls.events import Notice
 from asgi_tls.renewal.names import Key, Names
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-HOSTS = ("a.example", "10.0.0.1", "*.example", "given.example")
+HOSTS = ("a.example", "10.0.0.1", "*.wild.example", "given.example")
 KINDS = ("ECDSA P-256", "RSA 2048")
 
 # Names, days that are left, kind of key; None takes a pair away.

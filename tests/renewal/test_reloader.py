@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from files import Files
 from handshakes import client
@@ -265,6 +266,21 @@ def test_pairs_come_and_go_in_a_directory(files: Files, tmp_path: Path) -> None:
         tmp_path.with_name("away").rename(tmp_path)
 
     asyncio.run(main())
+
+
+def test_a_pair_in_a_directory_with_a_name_that_no_client_accepts(
+    files: Files, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its other names are served, and the start says so."""
+    names = tuple(map(x509.DNSName, ("*.com", "a.test", "f*.bar.net", "192.0.2.1")))
+    pair = files.pki.leaf(san_names=names)
+    pair.write(tmp_path / "one")
+    with caplog.at_level(logging.WARNING, "asgi_tls"):
+        context = ServerTLS({}, directory=tmp_path, listeners=[]).create_context()
+    assert handshake(context, client(), server_name="a.test").client.getpeercert(binary_form=True) == pair.der
+    for name in ("*.com", "f*.bar.net"):
+        words = f": no client accepts the certificate for {name}, one of its names (unusable-name)"
+        assert any(each.endswith(words) for each in caplog.messages)
 
 
 def test_names_that_are_served_no_longer_are_in_the_log(

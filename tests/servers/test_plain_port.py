@@ -362,6 +362,10 @@ def test_a_port_that_is_taken_over_ipv4(files: Files) -> None:
             {"ASGI_TLS_METRICS": "127.0.0.1:8443"},
             "ASGI_TLS_METRICS is 127.0.0.1:8443, and 8443 is the server's own port",
         ),
+        (
+            {"ASGI_TLS_METRICS": "127.0.0.1:8444"},
+            "ASGI_TLS_METRICS is 127.0.0.1:8444, and 8444 is the server's own port",
+        ),
         ({"ASGI_TLS_METRICS": "192.0.2.1:9464"}, "cannot listen on 192.0.2.1:9464: Cannot assign requested address"),
     ],
 )
@@ -371,6 +375,7 @@ def test_commands_of_the_servers_check_what_ours_check(
 ) -> None:
     files_of = {"ASGI_TLS_CERTFILE": str(files.ecdsa.certfile), "ASGI_TLS_KEYFILE": str(files.ecdsa.keyfile)}
     line = [sys.executable, "-m", server, "-c", f"python:asgi_tls.servers.{server}", "--bind=127.0.0.1:8443"]
+    line.append("--insecure-bind=127.0.0.1:8444" if server == "hypercorn" else "--bind=127.0.0.1:8444")
     status, text = run([*line, "facts_app:app"], env={**settings, **files_of})
     assert status == 3
     assert says.format(server=server) in text
@@ -464,12 +469,13 @@ def names(*found: str) -> ServerTLS:
 
 def test_names_that_no_client_accepts_are_redirected_to_by_nobody() -> None:
     """`*` alone would be any host."""
-    tls = names("*", "web*.site.test", "my host", "site.test")
+    tls = names("*", "*.com", "web*.site.test", "my host", "192.0.2.1", "site.test", "*.site.test")
     (port,) = free_ports(1)
     found = plain.listeners({"redirect_port": port}, tls, [Address("127.0.0.1", 8443)])
     with plain.in_thread(found):
         assert location(port, name="site.test") == "https://site.test:8443/"
-        for other in ("evil.test", "webx.site.test"):
+        assert location(port, name="a.site.test") == "https://a.site.test:8443/"
+        for other in ("evil.test", "evil.com", "b.a.site.test", "192.0.2.1"):
             assert httpx.get(f"http://127.0.0.1:{port}/", headers={"Host": other}).status_code == 400
     with pytest.raises(ConfigurationError, match="no certificate has a host name that clients accept"):
         plain.listeners({"redirect_port": port}, names("*"), [Address("127.0.0.1", 8443)])

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from asgi_tls.events import ACMEAction, ACMEEvent, Severity
+from asgi_tls.renewal.acme.answers import RenewalInfo
 from asgi_tls.renewal.acme.schedule import Record
 
 
@@ -42,11 +43,9 @@ def event_of(
     )
 
 
-def replacement(directory: str, renew_at: float | None, explanation: str | None) -> str:
-    """The CA names the moment of a renewal. `explanation` is its page about it, which operators are to see (RFC 9773
-    section 4.2).
-    """
-    why = "" if explanation is None else f"; its reasons: {explanation}"
+def replacement(directory: str, renew_at: float | None, found: RenewalInfo | None) -> str:
+    """The CA names the moment of a renewal, and a page about it, which operators are to see (RFC 9773 section 4.2)."""
+    why = "" if found is None or found.explanation is None else f"; its reasons: {found.explanation}"
     return f"{directory} wants it to be replaced at {shown(renew_at)}{why}"
 
 

@@ -144,10 +144,11 @@ class Manager:
                 text = "the ACME storage %s cannot be used: %s; what is served stays in use, and nothing is ordered"
                 logger.error(text, self._storage, error)  # noqa: TRY400
         except Exception:
+            self._alive()  # an interpreter that ends imports nothing any more
             logger.exception("an error of asgi-tls itself in a renewal by ACME; it tries again. Please report it")
 
     def _alive(self) -> None:
-        if self._is_over():
+        if self._is_over() or not threading.main_thread().is_alive():
             raise Over
 
     def _look(self, watched: _Watched) -> None:
@@ -354,8 +355,7 @@ class Manager:
         after = with_window(record, time.time(), random.random(), window, wanted)  # noqa: S311
         self._store_record(watched, after, fence)
         if after.renew_at != record.renew_at:
-            why = None if found is None else found.explanation
-            self._report(watched, "scheduled", ca, replacement(ca.name, after.renew_at, why))
+            self._report(watched, "scheduled", ca, replacement(ca.name, after.renew_at, found))
 
     def _account_key(self) -> bytes | None:
         """The account's key, made for the first order; None while another process makes it. Raises OSError."""

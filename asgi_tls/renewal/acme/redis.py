@@ -91,9 +91,9 @@ class RedisStorage:
         except OSError as error:
             raise ConfigurationError(
                 f"the Redis of {{acme_storage}} cannot be used: {error.strerror}",
-                fix="Check the host, the port and the password of the URL, that Redis runs, and that it is neither a "
-                f"replica nor a cluster. Its user needs all keys that begin with {self.prefix}, and EVAL: in the rules "
-                f"of its ACL '~{self.prefix}* +@read +@write +eval'.",
+                fix="Check the host, the port and the password of the URL, that Redis runs and is not full, and that "
+                "it is neither a replica nor a cluster. Its user needs EVAL, and all keys that begin with "
+                f"{self.prefix}: in the rules of its ACL '~{self.prefix}* +@read +@write +eval'.",
                 settings=("acme_storage",),
             ) from None
 

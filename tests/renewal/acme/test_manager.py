@@ -246,6 +246,34 @@ def test_who_orders_imports_no_client(ca: FakeCA, tmp_path: Path) -> None:
     assert done.stdout.splitlines()[-1] == ""
 
 
+ENDS = """
+import sys, threading, time
+from asgi_tls import ACME
+from asgi_tls.renewal.acme import manager
+from asgi_tls.renewal.acme.storage import DirectoryStorage
+looked = threading.Event()
+class Storage(DirectoryStorage):
+    def refresh(self, keys):
+        while threading.main_thread().is_alive():
+            time.sleep(0.01)
+        raise RuntimeError("can't register atexit after shutdown")
+source = ACME("www.example.test", storage=Storage(sys.argv[1]))
+manager.Manager([source], tell=print, is_over=looked.set, nudge=lambda: None).start()
+(worker,) = (each for each in threading.enumerate() if each.name == "asgi_tls-acme")
+def hold():
+    while worker.is_alive() and not looked.wait(0.01):
+        pass
+threading.Thread(target=hold).start()
+"""
+
+
+def test_a_process_that_ends_reports_no_error(tmp_path: Path) -> None:
+    """What a thread first imports while the interpreter ends fails, as redis did."""
+    command = [sys.executable, "-P", "-c", ENDS, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert (done.stdout, done.stderr) == ("", "")
+
+
 def test_each_process_says_once_when_the_next_renewal_is(
     ca: FakeCA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -28,7 +28,7 @@ test: $(VENV)/installed  ## run the tests that need Python packages only
 	$(BIN)/pytest -n 6 --dist worksteal -m "not system" --ignore-glob='*/system'
 
 test-system: $(VENV)/installed $(VENV)/site-installed system-packages  ## run the tests with nginx, browsers and other programs; installs Debian packages
-	$(BIN)/pytest -n 3 --dist worksteal -m system
+	$(BIN)/pytest -n 5 --dist worksteal -m system
 
 test-again:  ## run once more, one at a time, the tests that failed, if they are five at most
 	@test $$(grep -c true .pytest_cache/v/cache/lastfailed) -le 5

@@ -22,6 +22,7 @@ from renewals import WAYS, Site, renamed, without_events
 from servers import APP_DIRECTORY, Server, serve
 
 from asgi_tls.explain import explain
+from asgi_tls.renewal.state import GRACE
 
 INTERVAL = 0.4
 
@@ -56,11 +57,14 @@ def wait_until_all_serve(launch: Launch, server: Server, pair: Pair) -> None:
 def test_every_way_to_replace_the_files(files: Files, tmp_path: Path, launch: Launch) -> None:
     site = Site(files.pki, tmp_path)
     with launch.start(site.source, {"reload_interval": str(INTERVAL)}) as server:
+        longest = 0.0
         for way in WAYS:
-            pair = site.next_pair()
+            pair, began = site.next_pair(), time.monotonic()
             way(site, pair)
+            longest = max(longest, time.monotonic() - began)
             wait_until_all_serve(launch, server, pair)
-        assert "kept the old certificate" not in server.text
+        # On a busy machine files may be away for so long that it is reported, and rightly.
+        assert longest >= GRACE or "kept the old certificate" not in server.text
         assert "Traceback" not in server.text
 
 

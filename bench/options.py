@@ -17,10 +17,10 @@ from staples import asking
 
 from asgi_tls import ACME, PEMFiles
 from asgi_tls.renewal.acme.schedule import Record, succeeded, to_json
-from bench.figures import Samples, compared, turns
+from bench.figures import Samples
 from bench.servers import PYTHON, Server, Setting, certified, without_files
 from bench.tables import Measurement, Pace, Table
-from bench.traffic import MICROSECONDS, way
+from bench.traffic import MICROSECONDS, in_turns, way
 
 _DIRECTORY = "https://127.0.0.1:1/directory"  # nothing is due, so nobody is asked
 _DAY = 86_400.0
@@ -51,9 +51,9 @@ def _run(pace: Pace) -> Mapping[str, Samples]:
             }
             servers |= {_name(loop, variant): stack.enter_context(start) for variant, start in ways.items()}
         client = asking(ca=setting.ca.read_text(encoding="ascii"))
-        handshakes = {name: way(server, client, "handshake", pace.count // 4) for name, server in servers.items()}
-        turns(handshakes, 1)
-        return {"options": compared(handshakes, _BASES, 8 * pace.rounds)}
+        for server in servers.values():
+            way(server, client, "handshake", pace.count)()  # warm up
+        return {"options": in_turns(servers, client, "handshake", _BASES, pace, 2)}
 
 
 def _name(loop: str, variant: str) -> str:

@@ -96,9 +96,21 @@ def _once(contestants: Sequence[Contestant], setting: Setting, pace: Pace) -> Ma
         for server in servers.values():
             _new(server, client, 50)  # warm up
         for name in WORK:
-            ways = {each: way(server, client, name, pace.count // _TURNS) for each, server in servers.items()}
-            found[name] = compared(ways, BASES, _TURNS * pace.rounds)
+            found[name] = in_turns(servers, client, name, BASES, pace)
     return found
+
+
+def in_turns(
+    servers: Mapping[str, Server],
+    client: ssl.SSLContext,
+    work: str,
+    bases: Mapping[str, str],
+    pace: Pace,
+    times: int = 1,
+) -> dict[str, dict[str, list[float]]]:
+    """The rounds of this work, each cut into turns. `times` is how many rounds there are for one of the pace's."""
+    ways = {name: way(server, client, work, pace.count // _TURNS) for name, server in servers.items()}
+    return compared(ways, bases, times * _TURNS * pace.rounds)
 
 
 def way(server: Server, client: ssl.SSLContext, work: str, count: int) -> Callable[[], dict[str, float]]:
@@ -132,8 +144,7 @@ def _run_with_workers(pace: Pace) -> Mapping[str, Samples]:
         client = setting.client()
         for server in servers.values():
             _new(server, client, 100)
-        ways = {name: way(server, client, "handshake", pace.count // _TURNS) for name, server in servers.items()}
-        return {"workers": compared(ways, BASES, 2 * _TURNS * pace.rounds)}
+        return {"workers": in_turns(servers, client, "handshake", BASES, pace, 2)}
 
 
 def instructions(pace: Pace) -> Mapping[str, Samples]:

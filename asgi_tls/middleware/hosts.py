@@ -39,14 +39,12 @@ class AllowedHosts:
 class CertificateHosts(AllowedHosts):
     """The names of certificates (`Certificate.hosts`), where `*` stands for exactly one label (RFC 9525)."""
 
-    any = False
-
     def __init__(self, names: Collection[str]) -> None:
-        self._names = self.exact = frozenset(names)
+        self.exact = frozenset(names)
 
     def allows(self, host: str) -> bool:
         """Whether one of them is valid for a canonical host."""
-        return covers(self._names, host)
+        return covers(self.exact, host)
 
 
 def _suffix(pattern: str) -> str:

@@ -526,6 +526,15 @@ def test_a_certificate_that_expires_is_told_while_it_is_served(files: Files, tmp
     asyncio.run(main())
 
 
+def check_log(
+    caplog: pytest.LogCaptureFixture, event: CRLExpiringEvent | ClientCAExpiringEvent, level: str, code: str
+) -> None:
+    """It is in the log once, and `asgi-tls explain` knows the line."""
+    (record,) = (record for record in caplog.records if getattr(record, "event", None) == event.event)
+    assert (record.levelname, record.getMessage()) == (level, f"{event.msg} More: asgi-tls explain {code}")
+    assert explain(record.getMessage())[0].trouble.code == code
+
+
 def test_a_list_that_expires_soon_is_reported_while_it_is_in_use(
     files: Files, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -551,11 +560,7 @@ def test_a_list_that_expires_soon_is_reported_while_it_is_in_use(
     (event,) = (event for event in seen if isinstance(event, CRLExpiringEvent))
     assert (event.source, event.severity, round(event.days_left)) == (str(crl), "warning", 2)
     assert event.issuer == pki.intermediate.certificate.subject.rfc4514_string()
-    (record,) = (record for record in caplog.records if getattr(record, "event", None) == "tls_crl_expiring")
-    assert (record.levelname, record.getMessage()) == (
-        "WARNING", f"{event.msg} More: asgi-tls explain tls-crl-expiring"
-    )  # fmt: skip
-    assert explain(record.getMessage())[0].trouble.code == "tls-crl-expiring"
+    check_log(caplog, event, "WARNING", "tls-crl-expiring")
 
 
 def test_a_ca_that_expires_soon_is_reported_while_its_clients_are_accepted(
@@ -579,11 +584,7 @@ def test_a_ca_that_expires_soon_is_reported_while_its_clients_are_accepted(
         asyncio.run(main())
     (event,) = (event for event in seen if isinstance(event, ClientCAExpiringEvent))
     assert (event.source, event.subject, event.severity, round(event.days_left)) == (str(ca), "CN=Clients", "error", 5)
-    (record,) = (record for record in caplog.records if getattr(record, "event", None) == "tls_client_ca_expiring")
-    assert (record.levelname, record.getMessage()) == (
-        "ERROR", f"{event.msg} More: asgi-tls explain tls-client-ca-expiring"
-    )  # fmt: skip
-    assert explain(record.getMessage())[0].trouble.code == "tls-client-ca-expiring"
+    check_log(caplog, event, "ERROR", "tls-client-ca-expiring")
 
 
 def test_a_damaged_rsa_key_is_refused(files: Files, tmp_path: Path) -> None:

@@ -469,13 +469,13 @@ def names(*found: str) -> ServerTLS:
 
 def test_names_that_no_client_accepts_are_redirected_to_by_nobody() -> None:
     """`*` alone would be any host."""
-    tls = names("*", "*.com", "web*.site.test", "my host", "192.0.2.1", "site.test", "*.site.test")
+    tls = names("*", "*.com", "web*.other.test", "my host", "192.0.2.1", "site.test", "*.site.test")
     (port,) = free_ports(1)
     found = plain.listeners({"redirect_port": port}, tls, [Address("127.0.0.1", 8443)])
     with plain.in_thread(found):
         assert location(port, name="site.test") == "https://site.test:8443/"
         assert location(port, name="a.site.test") == "https://a.site.test:8443/"
-        for other in ("evil.test", "evil.com", "b.a.site.test", "192.0.2.1"):
+        for other in ("evil.test", "evil.com", "webx.other.test", "b.a.site.test", "192.0.2.1"):
             assert httpx.get(f"http://127.0.0.1:{port}/", headers={"Host": other}).status_code == 400
     with pytest.raises(ConfigurationError, match="no certificate has a host name that clients accept"):
         plain.listeners({"redirect_port": port}, names("*"), [Address("127.0.0.1", 8443)])

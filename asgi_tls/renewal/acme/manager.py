@@ -144,11 +144,11 @@ class Manager:
                 text = "the ACME storage %s cannot be used: %s; what is served stays in use, and nothing is ordered"
                 logger.error(text, self._storage, error)  # noqa: TRY400
         except Exception:
-            self._alive()  # an interpreter that ends imports nothing any more
-            logger.exception("an error of asgi-tls itself in a renewal by ACME; it tries again. Please report it")
+            if threading.main_thread().is_alive():  # else nothing can be imported any more
+                logger.exception("an error of asgi-tls itself in a renewal by ACME; it tries again. Please report it")
 
     def _alive(self) -> None:
-        if self._is_over() or not threading.main_thread().is_alive():
+        if self._is_over():
             raise Over
 
     def _look(self, watched: _Watched) -> None:

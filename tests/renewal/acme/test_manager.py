@@ -247,15 +247,14 @@ def test_who_orders_imports_no_client(ca: FakeCA, tmp_path: Path) -> None:
 
 
 ENDS = """
-import sys, threading, time
+import sys, threading
 from asgi_tls import ACME
 from asgi_tls.renewal.acme import manager
 from asgi_tls.renewal.acme.storage import DirectoryStorage
 looked = threading.Event()
 class Storage(DirectoryStorage):
     def refresh(self, keys):
-        while threading.main_thread().is_alive():
-            time.sleep(0.01)
+        threading.main_thread().join()
         raise RuntimeError("can't register atexit after shutdown")
 source = ACME("www.example.test", storage=Storage(sys.argv[1]))
 manager.Manager([source], tell=print, is_over=looked.set, nudge=lambda: None).start()
